@@ -1,0 +1,28 @@
+"""A training that fits into five minutes on two CPU cores, data included: to see that everything works.
+
+  python -m dice_jax.train --config=configs/tiny.py --workdir=runs/tiny
+
+64 scenes, learnt by heart by a narrow network.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import default
+from dice_jax.models import presets as models
+
+
+def get_config() -> ConfigDict:
+  config = default.get_config()
+  config.total_steps = 300
+  config.batch_size = 8
+  config.burn_in_steps = 100
+  config.ema_decay = 0.0
+  config.log_every = 10
+  config.validate_every = 100
+  config.checkpoint_every = 50
+  config.data.sizes.train = 64
+  config.data.sizes.validation = 16
+  config.model = models.tiny()
+  config.optimizer.learning_rate = 1e-3
+  config.optimizer.warmup_steps = 20
+  return config

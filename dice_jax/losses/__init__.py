@@ -1,0 +1,1 @@
+"""Training losses: one equation of the paper, one function."""

@@ -1,0 +1,1 @@
+"""The paper's metrics, exact over ragged batches and several devices."""

@@ -1,0 +1,167 @@
+"""From predictions to the numbers of the paper's tables: measure samples, add them up, summarise.
+
+Samples become SUMS and counts, and only `summarise` divides. Ragged last batches, padding and any number of devices
+therefore give exactly the figures of one pass over the whole data set.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+from jaxtyping import Array, Float
+
+from dice_jax.body_models.lbs import BodyModel
+from dice_jax.metrics import contact
+from dice_jax.metrics.interpenetration import f_score, hand_signed_distance, interpenetration
+from dice_jax.metrics.keypoints import keypoints_2d_error, mpjpe, pa_mpjpe
+from dice_jax.metrics.pve import deformation_error, distances, pve
+from dice_jax.structs import Batch, Prediction, Targets
+
+
+@struct.dataclass
+class MetricSums:
+  """What each sample (leading `*B`) or a whole data set (no leading dimension) adds to the metrics. Metres, pixels.
+
+  Entries of samples without the label in question are 0.
+  """
+
+  frames: Float[Array, "*B"]
+  pve: Float[Array, "*B"]
+  pve_hand: Float[Array, "*B"]
+  pve_head: Float[Array, "*B"]
+  mpjpe: Float[Array, "*B"]
+  pa_mpjpe: Float[Array, "*B"]
+  collision_distance: Float[Array, "*B"]
+  non_colliding: Float[Array, "*B"]
+  touching_truth: Float[Array, "*B"]
+  touching_both: Float[Array, "*B"]
+  deformation_frames: Float[Array, "*B"]
+  deformation_error: Float[Array, "*B"]
+  moved_error: Float[Array, "*B"]
+  moved_vertices: Float[Array, "*B"]
+  keypoints_2d_error: Float[Array, "*B"]
+  keypoints_2d_weight: Float[Array, "*B"]
+  contact_frames: Float[Array, "*B"]
+  presence_correct: Float[Array, "*B"]
+  hand_contact: contact.Confusion
+  head_contact: contact.Confusion
+  hand_contact_scores: Float[Array, "*B 2 200"]
+  head_contact_scores: Float[Array, "*B 2 200"]
+
+
+def measure(
+  prediction: Prediction,
+  targets: Targets,
+  batch: Batch,
+  head_model: BodyModel,
+  *,
+  valid: Float[Array, "B"] | None = None,
+  reference_leak_filter: bool = False,
+) -> MetricSums:
+  """The contribution of every sample of a batch; pure, to be jitted.
+
+  Args:
+    prediction, targets: head-centred.
+    batch: its `has_*` masks say which metrics a sample enters.
+    head_model: gives the head's faces and cavities.
+    valid: 0 for the padding of a ragged batch; None if there is none.
+    reference_leak_filter: see `interpenetration.hand_signed_distance`.
+  """
+  p, t = prediction, targets
+  valid = jnp.ones_like(batch.has_3d) if valid is None else valid
+  has_3d, has_contact = valid * batch.has_3d, valid * batch.has_contact
+  has_deformations, has_2d = valid * batch.has_deformations, valid * batch.has_2d
+
+  def touch_and_collision(hand_vertices, head_vertices):
+    sdf = hand_signed_distance(
+      hand_vertices, head_vertices, head_model.faces, head_model.closed_faces, head_model.cavity,
+      reference_leak_filter=reference_leak_filter)  # fmt: skip
+    return interpenetration(sdf)
+
+  predicted = touch_and_collision(p.hand_vertices, p.deformed_head_vertices)
+  truth = touch_and_collision(t.hand_vertices, t.deformed_head_vertices)
+  keypoints_3d = jnp.concatenate([p.hand_keypoints_3d, p.head_keypoints_3d], axis=-2)
+  target_keypoints = jnp.concatenate([t.hand_keypoints, t.head_keypoints], axis=-2)
+  deformation, moved_error, moved_vertices = deformation_error(p.deformations, batch.deformations)
+  error_2d, weight_2d = keypoints_2d_error(
+    jnp.concatenate([p.hand_keypoints_2d, p.head_keypoints_2d], axis=-2),
+    jnp.concatenate([batch.hand_keypoints_2d, batch.head_keypoints_2d], axis=-2))  # fmt: skip
+  hand_truth, head_truth = batch.hand_contact > 0.5, batch.head_contact > 0.5
+  present = hand_truth.any(-1) | head_truth.any(-1)
+
+  def keep(mask, values):
+    """`values` where the mask is set; `where` and not a product, as a sample without labels may hold NaN."""
+    return jax.tree.map(
+      lambda v: jnp.where(mask.reshape(mask.shape + (1,) * (v.ndim - 1)) > 0, v.astype(jnp.float32), 0.0), values)
+
+  return MetricSums(
+    frames=has_3d,
+    pve=keep(has_3d, pve(p.hand_vertices, p.deformed_head_vertices, t.hand_vertices, t.deformed_head_vertices)),
+    pve_hand=keep(has_3d, distances(p.hand_vertices, t.hand_vertices).mean(-1)),
+    pve_head=keep(has_3d, distances(p.deformed_head_vertices, t.deformed_head_vertices).mean(-1)),
+    mpjpe=keep(has_3d, mpjpe(keypoints_3d, target_keypoints)),
+    pa_mpjpe=keep(has_3d, pa_mpjpe(keypoints_3d, target_keypoints)),
+    collision_distance=keep(has_3d, predicted.collision_distance),
+    non_colliding=keep(has_3d, predicted.non_colliding),
+    touching_truth=keep(has_3d, truth.touching),
+    touching_both=keep(has_3d, truth.touching & predicted.touching),
+    deformation_frames=has_deformations,
+    deformation_error=keep(has_deformations, deformation),
+    moved_error=keep(has_deformations, moved_error),
+    moved_vertices=keep(has_deformations, moved_vertices),
+    keypoints_2d_error=keep(has_2d, error_2d),
+    keypoints_2d_weight=keep(has_2d, weight_2d),
+    contact_frames=has_contact,
+    presence_correct=keep(has_contact, (p.contact_presence >= contact.THRESHOLD) == present),
+    hand_contact=keep(has_contact, contact.confusion(p.hand_contact_probs >= contact.THRESHOLD, hand_truth)),
+    head_contact=keep(has_contact, contact.confusion(p.head_contact_probs >= contact.THRESHOLD, head_truth)),
+    hand_contact_scores=keep(has_contact, contact.score_histogram(p.hand_contact_probs, hand_truth)),
+    head_contact_scores=keep(has_contact, contact.score_histogram(p.head_contact_probs, head_truth)),
+  )
+
+
+def accumulate(sums: MetricSums | None, samples: MetricSums) -> MetricSums:
+  """Adds a measured batch (leading dimension B) to the sums so far (None at the start).
+
+  On the host in float64: single precision stops counting vertices at 2^24, 3,340 heads.
+  """
+  batch = jax.tree.map(lambda values: np.asarray(values, np.float64).sum(axis=0), samples)
+  return batch if sums is None else jax.tree.map(np.add, sums, batch)
+
+
+def summarise(sums: MetricSums) -> dict[str, Any]:
+  """The metrics of a data set, ready for JSON: lengths in mm, image distances in pixels, ratios in [0, 1].
+
+  A metric no sample has labels for is None.
+  """
+  ratio = lambda part, whole: float(part / whole) if whole > 0 else None
+  mm = lambda part, whole: 1000.0 * float(part / whole) if whole > 0 else None
+  non_collision, touchness = ratio(sums.non_colliding, sums.frames), ratio(sums.touching_both, sums.touching_truth)
+
+  def contact_summary(counts, histogram):
+    return {**contact.scores(counts), "average_precision": contact.average_precision(histogram)}
+
+  return {
+    "frames": int(sums.frames),
+    "pve_mm": mm(sums.pve, sums.frames),
+    "mpjpe_mm": mm(sums.mpjpe, sums.frames),
+    "pa_mpjpe_mm": mm(sums.pa_mpjpe, sums.frames),
+    "collision_distance_mm": mm(sums.collision_distance, sums.frames),
+    "non_collision_ratio": non_collision,
+    "touchness_ratio": touchness,
+    "f_score": None if None in (non_collision, touchness) else f_score(touchness, non_collision),
+    "contact": {
+      "hand": contact_summary(sums.hand_contact, sums.hand_contact_scores),
+      "head": contact_summary(sums.head_contact, sums.head_contact_scores),
+    },
+    "pve_hand_mm": mm(sums.pve_hand, sums.frames),
+    "pve_head_mm": mm(sums.pve_head, sums.frames),
+    "deformation_error_mm": mm(sums.deformation_error, sums.deformation_frames),
+    "deformation_error_moved_mm": mm(sums.moved_error, sums.moved_vertices),
+    "keypoints_2d_error_px": ratio(sums.keypoints_2d_error, sums.keypoints_2d_weight),
+    "presence_accuracy": ratio(sums.presence_correct, sums.contact_frames),
+  }

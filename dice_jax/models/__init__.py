@@ -1,0 +1,22 @@
+"""The networks: backbones, MeshNet, InteractionNet, IKNets, discriminators, and what joins them to the body models."""
+
+from dice_jax.models.config import ModelConfig
+from dice_jax.models.decode import decode, pose_pair, pose_targets
+from dice_jax.models.dice import DICE, create_model, template_queries
+from dice_jax.models.discriminators import HandDiscriminator, HeadDiscriminator
+from dice_jax.models.preprocess import preprocess
+from dice_jax.models.pretrained import load_backbone
+
+__all__ = [
+  "DICE",
+  "HandDiscriminator",
+  "HeadDiscriminator",
+  "ModelConfig",
+  "create_model",
+  "decode",
+  "load_backbone",
+  "pose_pair",
+  "pose_targets",
+  "preprocess",
+  "template_queries",
+]

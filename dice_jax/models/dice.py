@@ -1,0 +1,134 @@
+"""The network (paper sec. 3.1, fig. 2): one image in, everything before the body models out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Array, Float
+
+from dice_jax.body_models.flame import head_center, head_landmarks
+from dice_jax.body_models.hierarchy import downsample
+from dice_jax.body_models.lbs import BodyModel
+from dice_jax.body_models.mano import hand_keypoints
+from dice_jax.models.config import BackboneConfig, ModelConfig
+from dice_jax.models.efficientnet import EfficientNetLite0
+from dice_jax.models.heads import CameraHead, PresenceHead
+from dice_jax.models.hrnet import HRNet
+from dice_jax.models.ik_net import HandIKNet, HeadIKNet
+from dice_jax.models.interaction_net import InteractionNet
+from dice_jax.models.mesh_net import MeshNet
+from dice_jax.models.tokens import TokenUpsampling
+from dice_jax.models.upsampling import MeshLevels
+from dice_jax.structs import NetworkOutput, RoughMeshes
+
+
+class DICE(nn.Module):
+  """From a normalised crop to rough meshes, parameters, deformations, contacts and camera.
+
+  Deterministic unless `train`, which needs random streams "dropout" and "mask". Batch norm keeps its statistics in
+  the collection "batch_stats"; across devices it averages over `axis_name`.
+  """
+
+  config: ModelConfig
+  hand_levels: MeshLevels
+  head_levels: MeshLevels
+  axis_name: str | None = None
+
+  @nn.compact
+  def __call__(
+    self, images: Float[Array, "B 224 224 3"], queries: Float[Array, "843 3"], *, train: bool
+  ) -> NetworkOutput:
+    """Runs the network.
+
+    Args:
+      images: from `preprocess`.
+      queries: from `template_queries`.
+      train: mask tokens, drop out, and use the batch's own statistics where they are not frozen.
+
+    Returns:
+      The output, float32. `decode` poses the body models with it.
+    """
+    c, dtype = self.config, jnp.dtype(self.config.dtype)
+    meshes = (c.upsampling, self.hand_levels, self.head_levels, dtype)
+
+    features = make_backbone(c.backbone, dtype, self.axis_name)(images, train=train)
+    grid = features.reshape(len(features), -1, features.shape[-1])
+    tokens = TokenUpsampling(c.masking, name="token_upsampling")(grid, queries, train=train)
+
+    mesh_net = MeshNet(c.mesh_net, *meshes, name="mesh_net")
+    positions, rough = mesh_net(tokens, train=train)
+    interaction_net = InteractionNet(c.interaction_net, *meshes, name="interaction_net")
+    deformations, contact_logits = interaction_net(tokens, train=train)
+
+    center = head_center(rough.head_vertices)
+    hand_ik = HandIKNet(c.hand_ik, self.axis_name, name="hand_ik")
+    head_ik = HeadIKNet(c.head_ik, self.axis_name, name="head_ik")
+    hand_params = hand_ik(_hand_levels(rough)[c.hand_ik.level], center, train=train)
+    head_params = head_ik(_head_levels(rough)[c.head_ik.level], center, train=train)
+
+    return NetworkOutput(
+      rough=rough,
+      # Only t_hand - t_head can be seen in head-centred meshes (paper app. A): it becomes the hand's translation.
+      hand_params=hand_params.replace(transl=hand_params.transl - head_params.transl),
+      head_params=head_params.replace(transl=jnp.zeros_like(head_params.transl)),
+      camera=CameraHead(c.camera, name="camera")(positions, grid),
+      deformations=deformations,
+      contact_logits=contact_logits,
+      presence_logit=PresenceHead(c.presence_hidden, name="presence")(grid),
+    )
+
+
+def make_backbone(config: BackboneConfig, dtype: jnp.dtype = jnp.float32, axis_name: str | None = None) -> nn.Module:
+  """The backbone that a configuration asks for, named "backbone"."""
+  kinds = {"hrnet": HRNet, "efficientnet_lite0": EfficientNetLite0}
+  return kinds[config.name](config, dtype, axis_name, name="backbone")
+
+
+def create_model(
+  config: ModelConfig | Mapping[str, Any], hand_model: BodyModel, head_model: BodyModel, *, axis_name: str | None = None
+) -> tuple[DICE, Float[Array, "843 3"]]:
+  """Builds the network for a pair of body models.
+
+  Args:
+    config: a `ModelConfig`, or the `model` section of an ml_collections configuration (see `presets`).
+    hand_model, head_model: give the template and the coarse meshes.
+    axis_name: mapped axis (`pmap`) over which batch norm averages while training.
+
+  Returns:
+    The module, which may be a static argument of `jit`, and the queries that it takes.
+
+  Raises:
+    ValueError: an unknown field or choice in the configuration.
+  """
+  if not isinstance(config, ModelConfig):
+    config = ModelConfig.from_dict(config)
+  module = DICE(config, MeshLevels(hand_model.hierarchy), MeshLevels(head_model.hierarchy), axis_name)
+  return module, template_queries(hand_model, head_model)
+
+
+def template_queries(hand_model: BodyModel, head_model: BodyModel) -> Float[Array, "843 3"]:
+  """Positions of all tokens on the templates at rest, metres, in the body models' own axes.
+
+  Hand and head are each centred on the mean of their coarsest vertices. Order: 21 hand keypoints (OpenPose), 68 head
+  landmarks, 195 hand vertices, 559 head vertices.
+  """
+  hand_vertices = downsample(hand_model.hierarchy, hand_model.v_template, 1)
+  head_vertices = downsample(head_model.hierarchy, head_model.v_template, 2)
+  hand_center, head_center = hand_vertices.mean(0), head_vertices.mean(0)
+  return jnp.concatenate([
+    hand_keypoints(hand_model, hand_model.v_template) - hand_center,
+    head_landmarks(head_model, head_model.v_template) - head_center,
+    hand_vertices - hand_center,
+    head_vertices - head_center,
+  ])
+
+
+def _hand_levels(rough: RoughMeshes):
+  return rough.hand_vertices, rough.hand_vertices_coarse
+
+
+def _head_levels(rough: RoughMeshes):
+  return rough.head_vertices, rough.head_vertices_mid, rough.head_vertices_coarse

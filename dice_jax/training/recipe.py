@@ -1,0 +1,120 @@
+"""From a configuration to all that a run is made of, and to its first state."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+from jaxtyping import Array, Float
+from ml_collections import ConfigDict
+
+from dice_jax import models
+from dice_jax.body_models import assets
+from dice_jax.body_models.lbs import BodyModel
+from dice_jax.losses.presets import LossWeights, loss_weights
+from dice_jax.structs import HandParams, HeadParams
+from dice_jax.training import optimizer
+from dice_jax.training.parallel import AXIS
+from dice_jax.training.state import Learner, TrainState
+
+
+@struct.dataclass
+class Bodies:
+  """The arrays that every step reads and none changes."""
+
+  hand: BodyModel
+  head: BodyModel
+  queries: Float[Array, "N 3"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+  """What an update consists of besides its data: networks, optimizers, weights of the losses."""
+
+  network: models.DICE
+  hand_discriminator: models.HandDiscriminator
+  head_discriminator: models.HeadDiscriminator
+  generator_optimizer: optax.GradientTransformation
+  discriminator_optimizer: optax.GradientTransformation
+  learning_rate: optax.Schedule
+  losses: LossWeights
+  ema_decay: float
+  burn_in_steps: int
+
+
+def make_recipe(config: ConfigDict) -> tuple[Recipe, Bodies]:
+  """Builds what `config` describes, on the body models that come with the package.
+
+  Args:
+    config: see configs/default.py.
+
+  Raises:
+    ValueError: a field holds a value that it cannot have, naming both.
+  """
+  hand_model, head_model = assets.load_hand(), assets.load_head()
+  network, queries = models.create_model(config.model, hand_model, head_model, axis_name=AXIS)
+  recipe = Recipe(
+    network=network,
+    hand_discriminator=models.HandDiscriminator(),
+    head_discriminator=models.HeadDiscriminator(),
+    generator_optimizer=optimizer.generator_optimizer(config.optimizer, config.total_steps),
+    discriminator_optimizer=optimizer.discriminator_optimizer(config.optimizer),
+    learning_rate=optimizer.learning_rate(config.optimizer, config.total_steps),
+    losses=loss_weights(overrides=config.losses),
+    ema_decay=config.ema_decay,
+    burn_in_steps=config.burn_in_steps,
+  )
+  return recipe, Bodies(hand_model, head_model, queries)
+
+
+def init_state(recipe: Recipe, bodies: Bodies, seed: int) -> TrainState:
+  """The state before the first update: random weights, and the backbone's pretrained ones where the recipe has them.
+
+  Args:
+    recipe: networks and optimizers.
+    bodies: give the template queries.
+    seed: decides the random weights, and the masks and dropout of the whole run.
+  """
+  images = jnp.zeros((1, 224, 224, 3))
+  hand = HandParams(*(jnp.zeros((1, size)) for size in (10, 3, 45, 3)))
+  head = HeadParams(*(jnp.zeros((1, size)) for size in (100, 50, 3, 3, 3, 3)))
+  rng, network_rng, hand_rng, head_rng = jax.random.split(jax.random.PRNGKey(seed), 4)
+
+  @jax.jit  # one compilation instead of one for each shape
+  def first_state(variables):
+    discriminators = (
+      recipe.hand_discriminator.init(hand_rng, hand)["params"],
+      recipe.head_discriminator.init(head_rng, head)["params"],
+    )
+    hand_discriminator, head_discriminator = (
+      Learner.create(params, recipe.discriminator_optimizer) for params in discriminators
+    )
+    return TrainState(
+      step=jnp.zeros((), jnp.int32),
+      rng=rng,
+      generator=Learner.create(variables["params"], recipe.generator_optimizer),
+      batch_stats=variables.get("batch_stats", {}),
+      ema_params=variables["params"] if recipe.ema_decay else {},
+      hand_discriminator=hand_discriminator,
+      head_discriminator=head_discriminator,
+      failed_step=jnp.full((), -1, jnp.int32),
+    )
+
+  return first_state(_init_network(recipe.network, network_rng, images, bodies.queries))
+
+
+def _init_network(network: models.DICE, rng: Array, images: Array, queries: Array) -> dict[str, Any]:
+  """Random weights and, where the network's configuration names them, the backbone's pretrained ones."""
+  init = lambda key: network.init(key, images, queries, train=False)
+  if not network.config.backbone.pretrained:
+    return jax.jit(init)(rng)
+  # Random weights that are to be replaced would take longer to compile than all others together.
+  others = jax.jit(lambda key: {
+    kind: {name: tree for name, tree in trees.items() if name != optimizer.BACKBONE} for kind, trees in init(key).items()
+  })(rng)
+  variables = {kind: {**trees, **others[kind]} for kind, trees in jax.eval_shape(init, rng).items()}
+  return models.load_backbone(variables, network.config)

@@ -1,0 +1,112 @@
+"""One update of everything, as the paper tells it: predict, teach the network, teach both discriminators."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, PyTree
+
+from dice_jax import models
+from dice_jax.losses.adversarial import fake_loss, real_loss
+from dice_jax.losses.masking import masked_mean
+from dice_jax.losses.total import generator_loss
+from dice_jax.structs import Batch, HandParams, HeadParams
+from dice_jax.training.parallel import AXIS
+from dice_jax.training.recipe import Bodies, Recipe
+from dice_jax.training.state import Learner, TrainState, select, update_average
+
+Metrics = dict[str, Float[Array, ""]]
+
+
+def train_step(recipe: Recipe, state: TrainState, batch: Batch, bodies: Bodies) -> tuple[TrainState, Metrics]:
+  """One update of the network and, on the answers it gave, of both discriminators.
+
+  To be mapped over `parallel.AXIS`. The update does not depend on the number of devices, but for dropout. Where a loss
+  or a gradient is not finite, and ever after, the state stays as it is and `failed_step` names the step.
+
+  Args:
+    recipe: static.
+    state: before the update.
+    batch: this device's share.
+    bodies: body models and template queries.
+
+  Returns:
+    The state after it, and the mean losses: "loss" (the network's, weighted), "loss/NAME" (un-weighted), "lr", "grad_norm".
+  """
+  mask_rng, dropout_rng = jax.random.split(jax.random.fold_in(state.rng, state.step))
+  # All devices hide the same tokens, as if they held one batch; each drops activations of its own.
+  rngs = {"mask": mask_rng, "dropout": jax.random.fold_in(dropout_rng, jax.lax.axis_index(AXIS))}
+  targets = models.pose_targets(batch, bodies.hand, bodies.head)
+
+  ################ Network ################
+  def network_loss(params: PyTree):
+    variables = {"params": params, "batch_stats": state.batch_stats}
+    images = models.preprocess(batch.images)
+    output, updates = recipe.network.apply(
+      variables, images, bodies.queries, train=True, rngs=rngs, mutable=["batch_stats"]
+    )
+    prediction = models.decode(output, bodies.hand, bodies.head, gate_by_presence=False)
+    opinions = (
+      _hand_logits(recipe, state.hand_discriminator.params, output.hand_params),
+      _head_logits(recipe, state.head_discriminator.params, output.head_params),
+    )
+    loss, losses = generator_loss(
+      output, prediction, targets, batch, bodies.hand, bodies.head, recipe.losses,
+      axis_name=AXIS, fake_logits=opinions, burn_in=state.step < recipe.burn_in_steps,
+    )  # fmt: skip
+    return loss, (losses, output, updates["batch_stats"])
+
+  (loss, (losses, output, batch_stats)), grads = jax.value_and_grad(network_loss, has_aux=True)(state.generator.params)
+  grads, batch_stats = jax.lax.pmean((grads, batch_stats), AXIS)
+  generator = state.generator.update(grads, recipe.generator_optimizer)
+
+  ################ Discriminators ################
+  def update_discriminator(learner: Learner, logits_of: Callable, fake: PyTree, real: PyTree, weight: float):
+    def loss_of(params):
+      # Real are the labels of the batch: the parameters of people who do touch their faces.
+      loss_real = masked_mean(real_loss(logits_of(recipe, params, real)), batch.has_params, AXIS)
+      loss_fake = masked_mean(fake_loss(logits_of(recipe, params, fake)), jnp.ones_like(batch.has_params), AXIS)
+      return weight * recipe.losses.adversarial * (loss_real + loss_fake), loss_real + loss_fake
+
+    (_, loss), grads = jax.value_and_grad(loss_of, has_aux=True)(learner.params)
+    grads = jax.lax.pmean(grads, AXIS)
+    return learner.update(grads, recipe.discriminator_optimizer), loss
+
+  fake_hand, fake_head = jax.lax.stop_gradient((output.hand_params, output.head_params))
+  hand_discriminator, losses["discriminator_hand"] = update_discriminator(
+    state.hand_discriminator, _hand_logits, fake_hand, batch.hand_params, recipe.losses.discriminator_hand
+  )
+  head_discriminator, losses["discriminator_head"] = update_discriminator(
+    state.head_discriminator, _head_logits, fake_head, batch.head_params, recipe.losses.discriminator_head
+  )
+
+  ################ State ################
+  grad_norm = optax.global_norm(grads)
+  fine = jnp.isfinite(loss) & jnp.isfinite(grad_norm) & (state.failed_step < 0)
+  updated = state.replace(
+    step=state.step + 1,
+    generator=generator,
+    batch_stats=batch_stats,
+    ema_params=update_average(state.ema_params, generator.params, state.step, recipe.ema_decay),
+    hand_discriminator=hand_discriminator,
+    head_discriminator=head_discriminator,
+  )
+  failed = state.replace(failed_step=jnp.where(state.failed_step < 0, state.step, state.failed_step))
+  metrics = {
+    "loss": loss,
+    **{f"loss/{name}": value for name, value in losses.items()},
+    "lr": recipe.learning_rate(state.step),
+    "grad_norm": grad_norm,
+  }
+  return select(fine, updated, failed), metrics
+
+
+def _hand_logits(recipe: Recipe, params: PyTree, hand: HandParams) -> Float[Array, "B"]:
+  return recipe.hand_discriminator.apply({"params": params}, hand)
+
+
+def _head_logits(recipe: Recipe, params: PyTree, head: HeadParams) -> Float[Array, "B"]:
+  return recipe.head_discriminator.apply({"params": params}, head)
