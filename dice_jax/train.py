@@ -22,7 +22,7 @@ from absl import flags
 from flax import traverse_util
 from ml_collections import ConfigDict, config_flags
 
-from dice_jax import datasets, errors, evaluate, inference, xla_flags
+from dice_jax import datasets, errors, evaluation, inference, xla_flags
 from dice_jax.data import loader
 from dice_jax.io import atomic
 from dice_jax.training import checkpoint, config_file, logging, parallel, recipe as recipes
@@ -31,12 +31,12 @@ from dice_jax.training.step import train_step
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Configuration, such as configs/small.py.", lock_config=True)
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; one that holds a run goes on with it.")
-flags.mark_flags_as_required(["config", "workdir"])
 
 
 def main(argv: Sequence[str]) -> None:
   del argv
   xla_flags.set_cpu_preset()
+  xla_flags.keep_compiled()
   train(_CONFIG.value, _WORKDIR.value)
 
 
@@ -125,7 +125,7 @@ def validate(
   model = inference.Model(state.weights(), bodies.hand, bodies.head, bodies.queries, recipe.network)
   batches = loader.sequential_batches(split, config.batch_size, num_threads=config.data.threads)
   with jax.transfer_guard("allow"):
-    summary = evaluate.evaluate(lambda batch: inference.infer(model, batch.images), batches, bodies.hand, bodies.head)
+    summary = evaluation.evaluate(lambda batch: inference.infer(model, batch.images), batches, bodies.hand, bodies.head)
   figures = traverse_util.flatten_dict(summary, sep="/")
   return {name: value for name, value in figures.items() if value is not None}
 
@@ -164,4 +164,6 @@ def _listen_for_sigterm() -> list[int]:
 
 
 if __name__ == "__main__":
+  # Only here: another command line may import this module.
+  flags.mark_flags_as_required(["config", "workdir"])
   errors.run(main)

@@ -155,7 +155,8 @@ def _masked_blur(values: np.ndarray, mask: np.ndarray, sigma: float) -> np.ndarr
   shrink = 4 if sigma > 8 else 1
   small = tuple(n // shrink for n in values.shape[::-1])
   both = np.stack([values * mask, mask], axis=-1).astype(np.float32)
-  both = cv2.GaussianBlur(cv2.resize(both, small, interpolation=cv2.INTER_AREA), (0, 0), sigma / shrink)
+  both = cv2.resize(both, small, interpolation=cv2.INTER_AREA)
+  both = cv2.GaussianBlur(both, (0, 0), sigma / shrink, borderType=cv2.BORDER_CONSTANT)  # nothing beyond the picture
   both = cv2.resize(both, values.shape[::-1], interpolation=cv2.INTER_LINEAR)
   return both[..., 0] / np.maximum(both[..., 1], 1e-4)
 
@@ -165,7 +166,7 @@ def look_at(direction: Float[np.ndarray, "3"]) -> Float[np.ndarray, "3 3"]:
   forward = np.asarray(direction, np.float64) / np.linalg.norm(direction)
   right = np.cross([0.0, 1.0, 0.0], forward)
   if np.linalg.norm(right) < 1e-6:  # straight up or down
-    right = np.array([1.0, 0.0, 0.0])
+    right = np.array([1.0, 0.0, 0.0]) - forward[0] * forward
   right /= np.linalg.norm(right)
   return np.stack([right, np.cross(forward, right), forward])
 

@@ -21,6 +21,11 @@ _DTYPES = {
   "ShortStorage": "<i2", "CharStorage": "i1", "ByteStorage": "u1", "BoolStorage": "?",
 }  # fmt: skip
 
+_DAMAGE = (
+  pickle.UnpicklingError, zipfile.BadZipFile, struct.error,
+  EOFError, KeyError, IndexError, TypeError, AttributeError, ValueError,
+)  # fmt: skip
+
 
 def read_state(path: str | os.PathLike) -> dict[str, np.ndarray]:
   """Reads a `state_dict` written by `torch.save`, in the format since PyTorch 1.6 (a zip) or the one before.
@@ -39,7 +44,7 @@ def read_state(path: str | os.PathLike) -> dict[str, np.ndarray]:
     raise FileNotFoundError(f"no weights at {path}")
   try:
     state = _read_zip(path) if zipfile.is_zipfile(path) else _read_legacy(path)
-  except (pickle.UnpicklingError, EOFError, KeyError, IndexError, TypeError, AttributeError, struct.error) as error:
+  except _DAMAGE as error:
     raise ValueError(f"{path} is not a plain PyTorch state_dict: {error}") from error
   for key in ("state_dict", "model"):
     state = state[key] if isinstance(state.get(key), Mapping) else state

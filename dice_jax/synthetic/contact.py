@@ -27,6 +27,7 @@ _ALSO = 4  # patches that may lie on the skin besides the anchor
 
 _LOOKUPS, _STEPS_PER_LOOKUP = 30, 5
 _LEARNING_RATE = 0.04
+_CLEARANCE = 0.015  # metres between skin and any part of a hand that does not touch
 _TRANSL_UNIT, _ELBOW_UNIT = 0.03, 0.05  # metres that count like a radian
 
 
@@ -190,7 +191,7 @@ def _energy(variables, model, problem, nearest):
   lies += (problem.also.any(-1) * 8.0 * short / (16.0 + short)).sum()
 
   # The skin gives way only so far; a hand that shall not touch keeps its distance.
-  limit = jnp.where(touching, jnp.minimum(give, jnp.maximum(problem.press, 0.0) + 0.001), 0.8 * problem.press)
+  limit = jnp.where(touching, jnp.minimum(give, problem.press + 0.001), jnp.maximum(0.8 * problem.press, -_CLEARANCE))
   inside = (jnp.maximum(depth - limit, 0.0) ** 2).sum() / 0.0015**2
 
   # Fingers keep near the gesture and within their joints.

@@ -73,6 +73,8 @@ def load_split(data_dir: str | os.PathLike, split: str, size: int | None = None)
     split: train, validation or test.
     size: pictures; None for the default.
 
+  Several processes are started, so a script that calls this needs the guard `if __name__ == "__main__"`.
+
   Returns:
     A TFDS data source: `len(source)`, `source[i]`. Its samples are for `data.schema.decode`.
 

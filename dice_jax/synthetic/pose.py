@@ -65,7 +65,7 @@ _SOFT = (_RELAXED,) * 4
 _FIST = (_CURLED,) * 4
 _CLAW = (_HOOKED,) * 4
 _SAME_SIDE = ("cheek_right", "jaw_right", "temple_right")
-_FRONT = ("cheek_right", "cheek_left", "chin", "nose", "lips", "jaw_right")
+_FRONT = ("cheek_right", "cheek_left", "chin", "nose", "lips", "jaw_right", "jaw_left")
 
 GESTURES = (
   Gesture("point", _POINT, 0.8, "index_pad", (*_FRONT, "temple_right", "forehead"), (-0.5, -0.9, 0.4), (15, 60),

@@ -13,7 +13,7 @@ from dice_jax.body_models import BodyModel
 from dice_jax.geometry.mesh import boundary_loops
 from dice_jax.synthetic import body_parts, photo, proximity, shading
 from dice_jax.synthetic.appearance import HandPainter, HeadPainter, Paint
-from dice_jax.synthetic.sample import Camera, Lighting
+from dice_jax.synthetic.sample import Lighting, PinholeCamera
 from dice_jax.synthetic.solve import Scene
 
 _CONTACT_SHADE_RADIUS = 0.013  # metres over which a near surface keeps light away
@@ -88,7 +88,7 @@ class Renderer:
     )
 
   def render(
-    self, scene: Scene, painted: Painted, camera: Camera, lighting: Lighting, rng: np.random.Generator
+    self, scene: Scene, painted: Painted, camera: PinholeCamera, lighting: Lighting, rng: np.random.Generator
   ) -> Rendering:
     """One picture.
 

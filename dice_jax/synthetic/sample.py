@@ -75,7 +75,7 @@ class Face:
 
 
 @dataclasses.dataclass(frozen=True)
-class Camera:
+class PinholeCamera:
   """A pinhole camera whose picture is the 224 x 224 crop.
 
   Attributes:
@@ -150,7 +150,7 @@ def sample_face(rng: np.random.Generator) -> Face:
   )
 
 
-def sample_camera(points: Float[np.ndarray, "N 3"], rng: np.random.Generator) -> Camera:
+def sample_camera(points: Float[np.ndarray, "N 3"], rng: np.random.Generator) -> PinholeCamera:
   """A camera that sees hand and head, cropped about as a detector would crop.
 
   Args:
@@ -172,7 +172,7 @@ def sample_camera(points: Float[np.ndarray, "N 3"], rng: np.random.Generator) ->
   side = (high - low).max() * rng.uniform(1.02, 1.5)
   corner = (low + high) / 2 - side / 2 + side * rng.normal(0, 0.05, 2)
   focal_length = 224 / side
-  return Camera(rotation, transl, float(focal_length), -focal_length * corner)
+  return PinholeCamera(rotation, transl, float(focal_length), -focal_length * corner)
 
 
 def sample_lighting(rng: np.random.Generator) -> Lighting:

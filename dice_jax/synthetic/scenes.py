@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 from scipy.spatial.transform import Rotation
 
 from dice_jax.body_models import BodyModel, load_hand, load_head
+from dice_jax.data.schema import Example
 from dice_jax.synthetic.render import Renderer, Rendering
-from dice_jax.synthetic.sample import Camera, sample_camera, sample_lighting
+from dice_jax.synthetic.sample import PinholeCamera, sample_camera, sample_lighting
 from dice_jax.synthetic.solve import Scene, SceneSolver
 
 VIEWS_PER_SCENE = 3
 _MIN_VISIBLE = 0.012  # share of the picture that the hand must fill
 _MAX_CAMERAS = 6
 _FOREARM_IN_VIEW = 0.06  # metres
-
-Example = dict[str, Any]
 
 
 class SceneSampler:
@@ -74,11 +72,14 @@ class SceneSampler:
     return camera, rendering
 
 
-def make_example(scene: Scene, camera: Camera, rendering: Rendering, hand: BodyModel, head: BodyModel) -> Example:
+def make_example(
+  scene: Scene, camera: PinholeCamera, rendering: Rendering, hand: BodyModel, head: BodyModel
+) -> Example:
   """Labels in camera axes.
 
   Keypoints are those of the UNDEFORMED body models, projected; their confidence is 1 inside the picture, 0 outside.
-  Their depth is that of whatever is seen there, or their own where nothing is.
+  Their depth is that of what is seen there: their own, or that of the surface in front of them. What lies behind
+  them in the same pixel, at an outline, does not count.
   """
   betas, expression = scene.person.head_betas, scene.face.expression
   hand_global_orient, hand_transl = _moved(
@@ -119,13 +120,15 @@ def make_example(scene: Scene, camera: Camera, rendering: Rendering, hand: BodyM
 
 
 def _moved(model, coefficients, global_orient, transl, camera):
-  """`global_orient` and `transl` that pose a model where the camera sees it; models turn about their root joint."""
+  """`global_orient` and `transl` that pose a model where the camera sees it.
+
+  Models turn about their root joint, cameras about the origin; `transl` makes up for the difference.
+  """
   root = np.asarray(
     model.J_regressor[0] @ (model.v_template + model.shapedirs @ jnp.asarray(coefficients, jnp.float32)), np.float64
   )
   rotation = camera.rotation @ Rotation.from_rotvec(np.asarray(global_orient, np.float64)).as_matrix()
   moved_root = camera.rotation @ (root + np.asarray(transl, np.float64)) + camera.transl
-  # Without its own turn, a head turns about the origin of its axes: what `transl` must make up for.
   return Rotation.from_matrix(rotation).as_rotvec(), moved_root - root
 
 
@@ -136,4 +139,4 @@ def _keypoints(keypoints, camera, depth):
   inside = ((pixels >= 0) & (pixels < size)).all(-1)
   column, row = np.clip(np.floor(pixels).astype(int), 0, size - 1).T
   seen = np.where(inside, depth[row, column], np.inf)
-  return np.column_stack([pixels, inside]), np.where(np.isfinite(seen), seen, points[:, 2])
+  return np.column_stack([pixels, inside]), np.minimum(seen, points[:, 2])

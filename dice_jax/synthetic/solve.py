@@ -85,7 +85,7 @@ class SceneSolver:
     rng = np.random.default_rng((self.seed, 2, index, attempt))
     face = sample_face(rng)
     # The gesture is drawn once a scene, so that difficult gestures are as frequent as they should be.
-    gesture, gap = _draw_gesture(np.random.default_rng((self.seed, 3, index, attempt // 8)))
+    gesture, gap = draw_gesture(np.random.default_rng((self.seed, 3, index, attempt // 8)))
     head_mesh = self._pose_head(head_params(person, face))
     head_vertices = np.asarray(head_mesh.vertices, np.float64)
     problem = start.contact_problem(
@@ -152,7 +152,8 @@ def head_params(person: Person, face: Face) -> HeadParams:
   return HeadParams(*(jnp.asarray(value, jnp.float32) for value in values))
 
 
-def _draw_gesture(rng):
+def draw_gesture(rng: np.random.Generator) -> tuple[pose.Gesture, float]:
+  """A gesture, and the gap that it leaves in metres: 0 where the hand touches."""
   near = rng.uniform() < NEAR_SHARE
   # Touching gestures held off the face are the hardest negatives.
   gestures = pose.NEAR_GESTURES if near and rng.uniform() < 0.6 else pose.GESTURES

@@ -47,16 +47,24 @@ def test_nothing_found_crops_the_centre(rng):
     assert found.box == crop.centre_box(300, 500)
 
 
-def test_a_hand_pulls_the_box_towards_itself():
-  """The square holds the hand's box and the head's, unless it had to be moved into the photo."""
-  for path in sorted(SAMPLES.glob("scene_*.jpg")):
-    photo = images.read_image(path)
-    found = detection.find(photo)
-    boxes = [b for b in (found.face, found.hand) if b is not None]
-    if not boxes:
-      continue
-    union = crop.box_around(np.stack(boxes), 1.0)
-    assert found.box.size >= union.size
+@pytest.mark.parametrize("path", sorted(SAMPLES.glob("scene_*.jpg")), ids=lambda path: path.stem)
+def test_face_and_hand_of_the_sample_scenes_are_found(path):
+  photo = images.read_image(path)
+  for shift in (0, 150):  # as it is, and as a part of a larger photo
+    found = detection.find(np.pad(photo, ((shift, shift), (shift, 2 * shift), (0, 0)), constant_values=180))
+    assert found.face is not None and found.hand is not None
+    assert found.box.size >= crop.box_around(np.stack([found.face, found.hand])).size
+
+
+def test_a_hand_widens_the_square():
+  """The hand beside the face is found no more once everything on its side is painted over."""
+  photo = np.pad(images.read_image(SAMPLES / "scene_open_near.jpg"), ((150, 150), (150, 150), (0, 0)), "edge")
+  found = detection.find(photo)
+  covered = photo.copy()
+  covered[:, : int(found.face[0])] = 180
+  without = detection.find(covered)
+  assert without.hand is None and without.face is not None
+  assert found.box.left < found.face[0] - 10
 
 
 @pytest.mark.parametrize(("size", "count"), [(128, 896), (192, 2016)])

@@ -41,8 +41,6 @@ def test_bent_fingers_curl_to_the_palm():
   from_wrist = lambda mesh: np.linalg.norm(np.asarray(mesh.keypoints)[tips] - np.asarray(mesh.keypoints)[0], axis=-1)
   assert (from_wrist(curled) < 0.65 * from_wrist(flat)).all()
   palm = np.asarray(curled.vertices)[pose.hand_patches(hand)["palm"]].mean(0)
-  # The palm faces -y: curled tips are on that side of the knuckles.
-  assert (np.asarray(curled.keypoints)[tips, 1] < np.asarray(flat.keypoints)[tips, 1] - 0.01).all()
   assert np.linalg.norm(np.asarray(curled.keypoints)[tips] - palm, axis=-1).max() < 0.06
 
 

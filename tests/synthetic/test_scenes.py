@@ -12,6 +12,7 @@ from dice_jax.data import schema
 from dice_jax.structs import HandParams, HeadParams
 from dice_jax.synthetic.deform import CONTACT_DISTANCE, TOLERANCE
 from dice_jax.synthetic.scenes import SceneSampler
+from dice_jax.synthetic.solve import draw_gesture
 
 SEED, SCENES = 11, range(7)
 
@@ -116,9 +117,7 @@ def test_a_hand_that_does_not_touch_leaves_no_trace(sampler):
 
 
 def not_touching(sampler, index):
-  from dice_jax.synthetic.solve import _draw_gesture
-
-  return _draw_gesture(np.random.default_rng((sampler.seed, 3, index, 0)))[1] > 0
+  return draw_gesture(np.random.default_rng((sampler.seed, 3, index, 0)))[1] > 0
 
 
 def test_eyes_and_inner_mouth_never_move(scenes, models):
@@ -166,8 +165,12 @@ def test_depth_is_that_of_what_is_seen(views, models):
     for name, points in zip(("hand", "head"), camera_keypoints(example, hand, head)):
       depth, seen = example[f"{name}_keypoints_depth"], example[f"{name}_keypoints_2d"][:, 2] > 0
       assert np.isfinite(depth).all() and (depth > 0.2).all()
-      # A surface point cannot be much nearer than what hides it; hand joints lie inside the hand.
-      assert (points[seen, 2] > depth[seen] - 0.02).all()
+      assert (depth <= points[:, 2] + 1e-4).all()
+      # Most keypoints are on a surface that fills their pixel; joints and hidden landmarks lie behind one.
+      column, row = np.floor(example[f"{name}_keypoints_2d"][seen, :2]).astype(int).T
+      rendered = rendering.depth[row, column]
+      assert (np.abs(rendered - depth[seen]) < 0.003).mean() > 0.6
+      assert (depth[seen] <= rendered + 1e-4).all()
     assert rendering.hand_mask.any() and rendering.head_mask.any()
     assert not (rendering.hand_mask & rendering.head_mask).any()
     np.testing.assert_array_equal(np.isfinite(rendering.depth), rendering.hand_mask | rendering.head_mask)
@@ -200,5 +203,5 @@ def test_samples_survive_storage(views):
     back = schema.decode(stored)
     assert set(back) == set(example)
     np.testing.assert_allclose(back["deformations"], example["deformations"], atol=2.5e-5)
-    assert np.abs(back["image"].astype(int) - example["image"]).mean() < 4
+    assert np.abs(back["image"].astype(int) - example["image"]).mean() < 8
     np.testing.assert_array_equal(back["head_contact"], example["head_contact"])

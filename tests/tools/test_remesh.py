@@ -46,12 +46,12 @@ def test_remeshing_keeps_topology_symmetry_and_surface():
   flip(mesh)
   rows, new_faces = mesh.result()
   new = rows @ vertices
-  np.testing.assert_allclose(rows.sum(1), 1)
+  np.testing.assert_allclose(rows.sum(1), 1, atol=1e-6)  # weights below 1e-7 are dropped
   assert len(boundary_loop(new_faces)) == 24
   result = trimesh.Trimesh(new, new_faces, process=False)
   assert result.euler_number == 1 and result.is_winding_consistent
   assert np.einsum("nc,nc->n", result.face_normals, result.triangles_center).min() > 0  # nothing folded
-  np.testing.assert_allclose(new[mesh.mirror()], new * [-1, 1, 1], atol=1e-12)
+  np.testing.assert_allclose(new[mesh.mirror()], new * [-1, 1, 1], atol=1e-6)
   assert _symmetric_faces(new_faces, mesh.mirror())
 
 

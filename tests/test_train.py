@@ -1,0 +1,174 @@
+"""Runs of `dice_jax.train` in processes of their own: broken off, resumed, misused."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+import micro_run
+from dice_jax import train
+from dice_jax.errors import UserError
+from dice_jax.training import export
+
+SCRIPT = str(Path(micro_run.__file__))
+STEPS = 12
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory):
+  """One device, and one compilation for all runs of this file."""
+  return {
+    **os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": "",
+    "JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.mktemp("compiled")),
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+  }  # fmt: skip
+
+
+def command(workdir, *flags):
+  return [sys.executable, SCRIPT, f"--config={SCRIPT}", f"--workdir={workdir}", *flags]
+
+
+def start(environment, workdir, pause, *flags):
+  return subprocess.Popen(command(workdir, *flags), env={**environment, "MICRO_RUN_PAUSE": str(pause)},
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)  # fmt: skip
+
+
+def finish(environment, workdir, *flags):
+  done = subprocess.run(command(workdir, *flags), env=environment, capture_output=True, text=True, timeout=240)
+  assert done.returncode == 0, done.stderr[-2000:]
+  return done
+
+
+def lines(workdir):
+  """metrics.jsonl without what the clock decides."""
+  path = Path(workdir) / "metrics.jsonl"
+  read = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+  for line in read:
+    line.pop("images_per_second")
+  return read
+
+
+def wait_for_step(process, workdir, step):
+  limit = time.monotonic() + 200
+  while not (seen := lines(workdir)) or seen[-1]["step"] < step:
+    assert process.poll() is None and time.monotonic() < limit, process.communicate(timeout=5)
+    time.sleep(0.02)
+
+
+@pytest.fixture(scope="module")
+def unbroken(environment, tmp_path_factory):
+  workdir = tmp_path_factory.mktemp("unbroken")
+  finish(environment, workdir)
+  return workdir
+
+
+def test_metrics_file(unbroken):
+  read = [json.loads(line) for line in (unbroken / "metrics.jsonl").read_text().splitlines()]
+  assert [line["step"] for line in read] == [2, 4, 6, 8, 10, 12]
+  for line in read:
+    assert {"loss", "loss/params", "loss/contact", "loss/discriminator_hand", "lr", "images_per_second"} <= set(line)
+    assert all(np.isfinite(value) for value in line.values())
+
+
+def test_run_is_a_pure_function_of_its_seed(environment, unbroken, tmp_path):
+  finish(environment, tmp_path / "again")
+  finish(environment, tmp_path / "other", "--config.seed=1")
+  assert lines(tmp_path / "again") == lines(unbroken)
+  assert lines(tmp_path / "other")[0]["loss"] != lines(unbroken)[0]["loss"]
+
+
+def test_killed_run_resumes_to_the_same_losses(environment, unbroken, tmp_path):
+  process = start(environment, tmp_path, 0.03)
+  wait_for_step(process, tmp_path, 6)
+  process.send_signal(signal.SIGKILL)
+  assert process.wait(10) == -signal.SIGKILL and lines(tmp_path)[-1]["step"] < STEPS
+  done = finish(environment, tmp_path)
+  assert "steps 4 to 12" in done.stdout or "steps 8 to 12" in done.stdout
+  assert lines(tmp_path) == lines(unbroken)
+
+
+def test_terminated_run_saves_first(environment, unbroken, tmp_path):
+  process = start(environment, tmp_path, 0.03, "--config.checkpoint_every=1000")
+  wait_for_step(process, tmp_path, 4)
+  process.terminate()
+  output, _ = process.communicate(timeout=60)
+  assert process.returncode == 0 and "the same command goes on" in output
+  reached = lines(tmp_path)[-1]["step"]
+  assert reached < STEPS
+  finish(environment, tmp_path)
+  assert lines(tmp_path) == lines(unbroken)
+
+
+def test_truncated_checkpoint_is_one_clear_line(environment, unbroken, tmp_path):
+  workdir = tmp_path / "run"
+  finish(environment, workdir, "--config.total_steps=4")
+  files = [path for path in (workdir / "checkpoints/4").rglob("*") if path.is_file()]
+  largest = max(files, key=lambda path: path.stat().st_size)
+  os.truncate(largest, largest.stat().st_size // 2)
+  done = subprocess.run(command(workdir), env=environment, capture_output=True, text=True, timeout=240)
+  assert done.returncode == 2 and "Traceback" not in done.stderr
+  assert "checkpoints/4 is damaged" in done.stderr.strip().splitlines()[-1]
+
+
+@pytest.mark.parametrize("flags, words", [
+  (["--config.no_such_field=1"], "unknown config field 'no_such_field' in --config.no_such_field=1"),
+  (["--config.optimizer.speed=1"], "unknown config field 'speed' in --config.optimizer.speed=1"),
+  (["--config.batch_size=many"], "invalid literal"),
+  (["--config=nowhere.py"], "nowhere.py"),
+  (["--config.data.name=nothing"], "unknown data set 'nothing': there is hand_face_synth"),
+  (["--config.optimizer.schedule=linear"], "optimizer.schedule is 'linear'"),
+  (["--config.batch_size=7"], "batch_size 7 is not a multiple of the 2 devices"),
+  ([f"--workdir={SCRIPT}/run"], "cannot write to the folder"),
+])  # fmt: skip
+def test_mistakes_are_one_clear_line(environment, tmp_path, flags, words):
+  two_devices = {**environment, "XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+  done = subprocess.run(command(tmp_path, *flags), env=two_devices, capture_output=True, text=True, timeout=120)
+  last = done.stderr.strip().splitlines()[-1]
+  assert done.returncode == 2 and "Traceback" not in done.stderr
+  assert last.startswith("error: ") and words in last
+
+
+class TestInProcess:
+  @pytest.fixture(autouse=True)
+  def micro(self, monkeypatch):
+    micro_run.install(monkeypatch.setattr)
+
+  def test_another_network_is_refused_by_name(self, unbroken):
+    config = micro_run.get_config()
+    config.model.masking = 0.75
+    with pytest.raises(UserError, match=r"model\.masking \(0\.3 there, 0\.75 now\)") as error:
+      train.train(config, unbroken)
+    assert "\n" not in str(error.value)
+
+  def test_finished_run_has_nothing_left_to_do(self, unbroken):
+    before = lines(unbroken)
+    assert train.train(micro_run.get_config(), unbroken).step == STEPS
+    assert lines(unbroken) == before
+
+  def test_workdir_serves_as_weights(self, unbroken):
+    variables, config = export.load_weights(unbroken)
+    assert config.to_dict() == micro_run.get_config().to_dict()
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(variables))
+
+  def test_not_finite_loss_stops_and_leaves_what_it_takes_to_replay(self, monkeypatch, tmp_path):
+    poisoned = micro_run.sample(3)
+    poisoned["hand_betas"] = np.full(10, np.nan, np.float32)
+    samples = [micro_run.sample(i) for i in range(40)] + [poisoned]
+    monkeypatch.setitem(train.datasets.DATASETS, micro_run.NAME, lambda *_: samples)
+    with pytest.raises(UserError, match=r"not finite in update \d+: .*loss/params") as error:
+      train.train(micro_run.get_config(log_every=5), tmp_path)
+    (file,) = tmp_path.glob("failed_batch_*.npz")
+    step = int(file.stem.rsplit("_", 1)[1])
+    assert f"update {step + 1}:" in str(error.value) and str(file) in str(error.value)
+    with np.load(file) as batch:
+      assert np.isnan(batch["hand_params.betas"]).any() and len(batch["images"]) == 8
+    assert (tmp_path / "checkpoints" / str(step)).is_dir()
+    variables, _ = export.load_weights(tmp_path)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(variables))
