@@ -18,7 +18,7 @@ setup(
   python_requires=">=3.11",
   packages=find_packages(include=["dice_jax", "dice_jax.*", "configs", "tools", "tools.*"]),
   package_data={
-    "dice_jax": ["body_models/data/*", "weights/*/*", "samples/*"],
+    "dice_jax": ["body_models/data/*", "io/detectors/*", "samples/*", "weights/*/*"],
     "tools": ["open_models/data/*"],
   },
   install_requires=[
@@ -43,12 +43,14 @@ setup(
   ],
   extras_require={
     "cuda": ["jax[cuda12]>=0.10.2"],
-    "detect": ["ai-edge-litert>=2.3.0"],
     # Independent oracles. None of them needs a GPU or a licence.
     "test": [
       "body-models==0.26.2",
       "embreex>=2.17.7",
+      "hypothesis>=6.130",
+      "pillow>=11.0",
       "pytest>=9.0",
+      "pytest-xdist>=3.8",
       "rtree>=1.4",
       "ruff>=0.14",
       "scikit-image>=0.25",

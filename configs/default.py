@@ -1,4 +1,7 @@
-"""Every field of a training configuration and what it means. Not a recipe: small.py, tiny.py and full.py start from here."""
+"""Every field of a training configuration and what it means.
+
+Not a recipe: small.py, tiny.py and full.py start from here.
+"""
 
 import dataclasses
 

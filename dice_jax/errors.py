@@ -1,8 +1,8 @@
 """One clear line instead of a traceback, for mistakes that a user can mend.
 
 Command lines end with `errors.run(main)`. A `UserError`, a missing or unwritable file, a flag that does not parse and a
-`ValueError` raised by this package itself print as one line and exit with 2. Everything else is a bug and keeps its traceback;
-so does all of it when DICE_TRACEBACK is set.
+`ValueError` raised by this package itself print as one line and exit with 2. Everything else is a bug and keeps its
+traceback; so does all of it when DICE_TRACEBACK is set.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
   python -m dice_jax.evaluate --weights=default --data=hand_face_synth --split=test --out=runs/test
 
-Writes metrics.json (`model`, and `mean_prediction`: what the best constant answer scores) and tables.md, which is also printed.
+Writes metrics.json (`model`, and `mean_prediction`: what the best constant answer scores) and tables.md, which is also
+printed.
 """
 
 from __future__ import annotations
@@ -22,12 +23,12 @@ from dice_jax.io import atomic
 from dice_jax.metrics import tables
 from dice_jax.structs import Batch
 
-_WEIGHTS = flags.DEFINE_string("weights", "default", "Shipped weights by name, an export folder, or a training workdir.")
+_WEIGHTS = flags.DEFINE_string("weights", "default", "Shipped weights by name, an exported folder, or a workdir.")
 _DATA = flags.DEFINE_string("data", "hand_face_synth", "Data set.")
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Where data sets lie. Default: $DICE_DATA or ~/.cache/dice_jax.")
 _SPLIT = flags.DEFINE_string("split", "test", "Split to measure.")
 _OUT = flags.DEFINE_string("out", None, "Folder of metrics.json and tables.md.")
-_BATCH_SIZE = flags.DEFINE_integer("batch_size", 16, "Images at a time; the figures do not depend on it.", lower_bound=1)
+_BATCH_SIZE = flags.DEFINE_integer("batch_size", 16, "Images at a time; no figure depends on it.", lower_bound=1)
 _MAX_SAMPLES = flags.DEFINE_integer("max_samples", None, "Measure no more than the first so many.", lower_bound=1)
 _MAX_TRAIN_SAMPLES = flags.DEFINE_integer(
   "max_train_samples", 2000, "The mean prediction is the mean of so many training samples.", lower_bound=1

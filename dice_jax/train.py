@@ -25,7 +25,8 @@ from ml_collections import ConfigDict, config_flags
 from dice_jax import datasets, errors, evaluation, inference, xla_flags
 from dice_jax.data import loader
 from dice_jax.io import atomic
-from dice_jax.training import checkpoint, config_file, logging, parallel, recipe as recipes
+from dice_jax.training import checkpoint, config_file, logging, parallel
+from dice_jax.training import recipe as recipes
 from dice_jax.training.state import TrainState
 from dice_jax.training.step import train_step
 

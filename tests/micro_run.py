@@ -108,7 +108,8 @@ def get_config(**changes) -> ConfigDict:
   """The configuration of the run; `changes` are fields of its top level."""
   made = default.get_config()
   made.update(
-    total_steps=12, batch_size=8, log_every=2, checkpoint_every=4, validate_every=1000, burn_in_steps=0, keep_checkpoints=1)
+    total_steps=12, batch_size=8, log_every=2, checkpoint_every=4, validate_every=1000,
+    burn_in_steps=0, keep_checkpoints=1)  # fmt: skip
   made.data.name = NAME
   made.data.sizes.update(train=12, validation=3)
   made.data.threads = 1

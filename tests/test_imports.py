@@ -24,7 +24,7 @@ ALLOWED = {
   "training": {"geometry", "body_models", "models", "losses"},
 }
 # Stories read top to bottom: they may use every part.
-STORIES = {"__init__", "train", "evaluate", "inference", "demo", "datasets"}
+STORIES = {"__init__", "train", "evaluate", "evaluation", "inference", "demo", "datasets"}
 
 
 def imported_parts(path: pathlib.Path) -> set[str]:

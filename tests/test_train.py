@@ -9,10 +9,10 @@ import time
 from pathlib import Path
 
 import jax
+import micro_run
 import numpy as np
 import pytest
 
-import micro_run
 from dice_jax import train
 from dice_jax.errors import UserError
 from dice_jax.training import export

@@ -1,8 +1,8 @@
 """Random changes of a training sample that keep its labels exact.
 
-Geometric: the image plane is turned, scaled and shifted. A turn of the image about the optical axis is a turn of the whole
-scene about the z axis of the camera, so the 3D labels turn with it; scale and shift are the camera's business alone, under the
-scaled orthography the network predicts. Photometric: colours, blur and noise of the pixels.
+Geometric: the image plane is turned, scaled and shifted. A turn of the image about the optical axis is a turn of the
+whole scene about the z axis of the camera, so the 3D labels turn with it; scale and shift are the camera's business
+alone, under the scaled orthography the network predicts. Photometric: colours, blur and noise of the pixels.
 
 A sample is a dict as in `data.schema`, its image decoded to (H, W, 3) uint8 RGB.
 """

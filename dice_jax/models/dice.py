@@ -71,7 +71,7 @@ class DICE(nn.Module):
 
     return NetworkOutput(
       rough=rough,
-      # Only t_hand - t_head can be seen in head-centred meshes (paper app. A): it becomes the hand's translation.
+      # Only t_hand - t_head can be seen in head-centred meshes: it becomes the hand's translation.
       hand_params=hand_params.replace(transl=hand_params.transl - head_params.transl),
       head_params=head_params.replace(transl=jnp.zeros_like(head_params.transl)),
       camera=CameraHead(c.camera, name="camera")(positions, grid),

@@ -1,7 +1,7 @@
 """Trained weights as files that any tool can read: `weights.npz` and `config.json`.
 
-The archive holds one array a weight under its path, "params/backbone/stem/kernel" or "batch_stats/...". The configuration is the
-training configuration in JSON; its `model` part alone rebuilds the network.
+The archive holds one array a weight under its path, "params/backbone/stem/kernel" or "batch_stats/...". The
+configuration is the training configuration in JSON; its `model` part alone rebuilds the network.
 """
 
 from __future__ import annotations
@@ -64,7 +64,9 @@ def load_weights(folder: str | Path) -> tuple[dict[str, Any], ConfigDict]:
   return traverse_util.unflatten_dict(flat, sep="/"), config
 
 
-def check_weights(variables: Mapping[str, Any], expected: Mapping[str, Any], source: str | Path = "the weights") -> None:
+def check_weights(
+  variables: Mapping[str, Any], expected: Mapping[str, Any], source: str | Path = "the weights"
+) -> None:
   """Compares names and shapes with what the network wants.
 
   Args:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import jax
+import jax.numpy as jnp
 import optax
 from jaxtyping import PyTree
 from ml_collections import ConfigDict
@@ -38,13 +39,12 @@ def learning_rate(config: ConfigDict, total_steps: int) -> optax.Schedule:
 
 def generator_optimizer(config: ConfigDict, total_steps: int) -> optax.GradientTransformation:
   """AdamW for the network itself: clipped, scheduled, with a rate of its own for the pretrained backbone."""
-  return optax.chain(
+  rate = learning_rate(config, total_steps)
+  return _only_where_there_are_gradients(optax.chain(
     _clip(config),
-    optax.adamw(
-      learning_rate(config, total_steps), config.b1, config.b2, weight_decay=config.weight_decay, mask=decays
-    ),
+    optax.adamw(rate, config.b1, config.b2, weight_decay=config.weight_decay, mask=decays),
     optax.masked(optax.scale(config.backbone_learning_rate_scale), _in_backbone),
-  )
+  ))  # fmt: skip
 
 
 def discriminator_optimizer(config: ConfigDict) -> optax.GradientTransformation:
@@ -66,3 +66,13 @@ def _clip(config: ConfigDict) -> optax.GradientTransformation:
   by_value = optax.clip(config.clip_by_value) if config.clip_by_value else optax.identity()
   by_norm = optax.clip_by_global_norm(config.clip_by_global_norm) if config.clip_by_global_norm else optax.identity()
   return optax.chain(by_value, by_norm)
+
+
+def _only_where_there_are_gradients(inner: optax.GradientTransformation) -> optax.GradientTransformation:
+  """Leaves arrays alone whose gradient is 0 throughout: frozen weights, which decay would shrink."""
+
+  def update(grads, state, params=None):
+    updates, state = inner.update(grads, state, params)
+    return jax.tree.map(lambda update, grad: jnp.where(jnp.any(grad != 0), update, 0), updates, grads), state
+
+  return optax.GradientTransformation(inner.init, update)

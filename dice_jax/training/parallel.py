@@ -1,7 +1,7 @@
 """The only place that knows how a step is spread over devices: `jax.pmap`, data parallel.
 
-State is replicated, a batch is split on its first axis. The results do not depend on the number of devices, since gradients
-and losses are averaged over `AXIS` inside the step.
+State is replicated, a batch is split on its first axis. The results do not depend on the number of devices, since
+gradients and losses are averaged over `AXIS` inside the step.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def shard(batch: PyTree) -> PyTree:
 def check_batch_size(batch_size: int) -> None:
   """Raises a UserError where the global batch does not divide evenly."""
   if batch_size % jax.device_count():
-    raise UserError(f"batch_size {batch_size} is not a multiple of the {jax.device_count()} devices: change one of them")
+    raise UserError(f"batch_size {batch_size} is not a multiple of the {jax.device_count()} devices: change one")
 
 
 def _put(tree: PyTree) -> PyTree:

@@ -114,7 +114,8 @@ def _init_network(network: models.DICE, rng: Array, images: Array, queries: Arra
     return jax.jit(init)(rng)
   # Random weights that are to be replaced would take longer to compile than all others together.
   others = jax.jit(lambda key: {
-    kind: {name: tree for name, tree in trees.items() if name != optimizer.BACKBONE} for kind, trees in init(key).items()
+    kind: {name: tree for name, tree in trees.items() if name != optimizer.BACKBONE}
+    for kind, trees in init(key).items()
   })(rng)
   variables = {kind: {**trees, **others[kind]} for kind, trees in jax.eval_shape(init, rng).items()}
   return models.load_backbone(variables, network.config)

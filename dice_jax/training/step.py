@@ -34,7 +34,8 @@ def train_step(recipe: Recipe, state: TrainState, batch: Batch, bodies: Bodies) 
     bodies: body models and template queries.
 
   Returns:
-    The state after it, and the mean losses: "loss" (the network's, weighted), "loss/NAME" (un-weighted), "lr", "grad_norm".
+    The state after it, and the mean losses: "loss" (the network's, weighted), "loss/NAME" (un-weighted), "lr",
+    "grad_norm".
   """
   mask_rng, dropout_rng = jax.random.split(jax.random.fold_in(state.rng, state.step))
   # All devices hide the same tokens, as if they held one batch; each drops activations of its own.

@@ -49,7 +49,8 @@ def test_stream_from_any_step_equals_random_access(threads):
 
 
 def test_seeds_differ():
-  orders = [np.concatenate([numbers(loader.Loader(SOURCE, 5, seed=seed).batch(s)) for s in range(2)]) for seed in (1, 2)]
+  batches = lambda seed: [numbers(loader.Loader(SOURCE, 5, seed=seed).batch(step)) for step in range(2)]
+  orders = [np.concatenate(batches(seed)) for seed in (1, 2)]
   assert list(orders[0]) != list(orders[1])
 
 

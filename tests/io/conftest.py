@@ -4,6 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.spatial import cKDTree
+from scipy.spatial.transform import Rotation
 
 from dice_jax.body_models import assets, flame, mano
 from dice_jax.geometry import camera, mesh
@@ -33,8 +34,6 @@ def touching_prediction(yaw: float = 0.25, dent: float = 0.006) -> Prediction:
   spot = np.linalg.norm(head - cheek, axis=-1).argmin()
   # The hand of the template points along -x with its palm down: fingers up, palm away from the camera.
   turn = np.array([[0.0, 0.0, -1.0], [1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
-  from scipy.spatial.transform import Rotation
-
   orient = Rotation.from_matrix(Rotation.from_euler("x", -55, degrees=True).as_matrix() @ turn).as_rotvec()
   bend = np.tile([0.0, 0.0, 0.25], (15, 1)).reshape(45)
   hand_params = HandParams(jnp.zeros(10), jnp.asarray(orient), jnp.asarray(bend), jnp.zeros(3))

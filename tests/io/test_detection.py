@@ -56,17 +56,6 @@ def test_face_and_hand_of_the_sample_scenes_are_found(path):
     assert found.box.size >= crop.box_around(np.stack([found.face, found.hand])).size
 
 
-def test_a_hand_widens_the_square():
-  """The hand beside the face is found no more once everything on its side is painted over."""
-  photo = np.pad(images.read_image(SAMPLES / "scene_open_near.jpg"), ((150, 150), (150, 150), (0, 0)), "edge")
-  found = detection.find(photo)
-  covered = photo.copy()
-  covered[:, : int(found.face[0])] = 180
-  without = detection.find(covered)
-  assert without.hand is None and without.face is not None
-  assert found.box.left < found.face[0] - 10
-
-
 @pytest.mark.parametrize(("size", "count"), [(128, 896), (192, 2016)])
 def test_anchors_match_the_outputs_of_the_networks(size, count):
   anchors = detection._anchors(size)

@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 from dice_jax import models
 from dice_jax.models import presets
 from dice_jax.models.config import ModelConfig
+from dice_jax.models.mesh_net import template_in_view
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +100,17 @@ def test_full_network_has_the_papers_size(bodies):
   }  # fmt: skip
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_full_network_answers_in_single_precision(bodies, dtype):
+  config = presets.full()
+  config.dtype = dtype
+  module, queries = models.create_model(config, *bodies)
+  images, rngs = jnp.zeros((2, 224, 224, 3)), {name: jax.random.key(0) for name in ("params", "dropout", "mask")}
+  output, variables = jax.eval_shape(lambda: module.init_with_output(rngs, images, queries, train=True))
+  assert {leaf.dtype for leaf in jax.tree.leaves((output, variables))} == {jnp.dtype("float32")}
+  assert output.deformations.shape == (2, 5023, 3) and output.head_params.betas.shape == (2, 100)
+
+
 def test_small_network_fits_in_25_megabytes(bodies):
   assert 2 * count(shapes_of(presets.small(), bodies)) < 25e6
 
@@ -152,6 +164,21 @@ def test_queries_are_centred_templates(bodies):
   assert queries[4, 2] > queries[0, 2] > queries[20, 2]
   # Landmark 8 is the chin, 27 the bridge of the nose.
   assert queries[21 + 8, 1] < queries[21 + 27, 1]
+
+
+def test_template_in_view_is_a_frontal_head_and_a_palm_on_its_way_to_it(network):
+  # Camera axes: x right, y down, z away from us.
+  points = np.asarray(template_in_view(network[1]))
+  hand, head = points[:21], points[21:89]
+  chin, nose_tip, right_eye, left_eye = head[8], head[30], head[36], head[45]
+  assert chin[1] > nose_tip[1] > right_eye[1]
+  assert right_eye[0] < 0 < left_eye[0]  # the person's right is on our left
+  assert nose_tip[2] < points[284:, 2].mean() - 0.03
+  wrist, thumb, index, little = hand[0], hand[2], hand[5], hand[17]
+  assert (hand[[8, 12, 16, 20], 1] < wrist[1] - 0.1).all()  # fingers up
+  assert thumb[0] < index[0] < little[0]
+  # A right hand seen from behind: wrist, index and little knuckle turn clockwise on the screen.
+  assert np.cross(index - wrist, little - wrist)[2] > 0
 
 
 def test_preprocess_is_the_same_for_bytes_and_floats(images):

@@ -37,16 +37,25 @@ def test_cosine_schedule_falls_monotonically_to_zero():
 
 
 def test_unknown_schedule_is_named():
-  with pytest.raises(UserError, match="'linear'.*constant, step, cosine"):
+  with pytest.raises(UserError, match=r"'linear'.*constant, step, cosine"):
     optimizer.learning_rate(settings(schedule="linear"), 100)
 
 
 def test_decay_shrinks_matrices_only():
   params = {"dense": {"kernel": np.ones((3, 3)), "bias": np.ones(3)}, "norm": {"scale": np.ones(3)}}
   transformation = optimizer.generator_optimizer(settings(weight_decay=0.5), 100)
-  updates, _ = transformation.update(jax.tree.map(np.zeros_like, params), transformation.init(params), params)
+  grads = jax.tree.map(lambda x: np.full_like(x, 1e-30), params)  # nothing to Adam, but not frozen
+  updates, _ = transformation.update(grads, transformation.init(params), params)
   np.testing.assert_allclose(updates["dense"]["kernel"], -0.1 * 0.5, rtol=1e-6)
-  assert not np.any(updates["dense"]["bias"]) and not np.any(updates["norm"]["scale"])
+  assert np.abs(updates["dense"]["bias"]).max() < 1e-6 and np.abs(updates["norm"]["scale"]).max() < 1e-6
+
+
+def test_frozen_weights_do_not_decay():
+  params = {"frozen": np.ones((3, 3)), "live": np.ones((3, 3))}
+  transformation = optimizer.generator_optimizer(settings(weight_decay=0.5), 100)
+  grads = {"frozen": np.zeros((3, 3)), "live": np.ones((3, 3))}
+  updates, _ = transformation.update(grads, transformation.init(params), params)
+  assert not np.any(updates["frozen"]) and np.all(updates["live"] != 0)
 
 
 def test_backbone_learns_at_its_own_rate():
