@@ -13,7 +13,7 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 
-from absl import app, flags
+from absl import app, flags, logging
 
 EXIT_CODE = 2
 _PACKAGE = str(pathlib.Path(__file__).resolve().parent)
@@ -29,8 +29,13 @@ def run(main: Callable[[Sequence[str]], None]) -> None:
   Args:
     main: takes the arguments left over by the flags, as with absl.
   """
+  def quietly(argv):
+    if not flags.FLAGS["verbosity"].present:  # Orbax and TFDS tell of every file
+      logging.set_verbosity(logging.ERROR)
+    return main(argv)
+
   try:
-    app.run(main, flags_parser=_parse_flags)
+    app.run(quietly, flags_parser=_parse_flags)
   except Exception as error:
     if os.environ.get("DICE_TRACEBACK") or not _is_mendable(error):
       raise
