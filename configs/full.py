@@ -3,7 +3,7 @@
   python -m dice_jax.train --config=configs/full.py --workdir=runs/full
 
 Meant for 8 accelerators with the whole of Decaf; the paper trained 48 h on 8 A6000. On the open scenes an epoch is
-20,000 images, 1250 steps.
+12,000 pictures, 750 steps.
 """
 
 import dataclasses
@@ -17,8 +17,8 @@ from dice_jax.models import presets as models
 
 def get_config() -> ConfigDict:
   config = default.get_config()
-  config.total_steps = 40 * 1250
-  config.burn_in_steps = 2 * 1250
+  config.total_steps = 40 * 750
+  config.burn_in_steps = 2 * 750
   config.ema_decay = 0.0
   config.model = models.full()
   config.losses = ConfigDict(dataclasses.asdict(losses.PAPER))

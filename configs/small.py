@@ -2,7 +2,7 @@
 
   python -m dice_jax.train --config=configs/small.py --workdir=runs/small
 
-EfficientNet-Lite0 backbone from ImageNet. 20,000 scenes, built first where they are absent.
+EfficientNet-Lite0 backbone from ImageNet. 12,000 pictures of 4000 scenes, built first where they are absent.
 """
 
 from ml_collections import ConfigDict

@@ -13,8 +13,8 @@ from dice_jax.models import presets as models
 
 def get_config() -> ConfigDict:
   config = default.get_config()
-  config.total_steps = 300
-  config.batch_size = 8
+  config.total_steps = 200
+  config.batch_size = 4
   config.burn_in_steps = 100
   config.ema_decay = 0.0
   config.log_every = 10

@@ -30,8 +30,8 @@ _SPLIT = flags.DEFINE_string("split", "test", "Split to measure.")
 _OUT = flags.DEFINE_string("out", None, "Folder of metrics.json and tables.md.")
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 16, "Images at a time; no figure depends on it.", lower_bound=1)
 _MAX_SAMPLES = flags.DEFINE_integer("max_samples", None, "Measure no more than the first so many.", lower_bound=1)
-_MAX_TRAIN_SAMPLES = flags.DEFINE_integer(
-  "max_train_samples", 2000, "The mean prediction is the mean of so many training samples.", lower_bound=1
+_MEAN_SAMPLES = flags.DEFINE_integer(
+  "mean_samples", 1000, "The mean prediction is the mean of the first so many training samples.", lower_bound=1
 )
 
 
@@ -44,7 +44,7 @@ def main(argv: Sequence[str]) -> None:
   out = atomic.writable_folder(_OUT.value)
   model = inference.load(_WEIGHTS.value)
   source = datasets.open_split(_DATA.value, _SPLIT.value, _DATA_DIR.value)
-  train = datasets.open_split(_DATA.value, "train", _DATA_DIR.value)
+  train = datasets.open_split(_DATA.value, "train", _DATA_DIR.value, _MEAN_SAMPLES.value)
   samples = min(len(source), _MAX_SAMPLES.value or len(source))
 
   def batches(split: loader.Source, limit: int, title: str) -> Iterator[tuple[Batch, np.ndarray]]:
@@ -57,7 +57,7 @@ def main(argv: Sequence[str]) -> None:
   summaries = {"model": evaluation.evaluate(predict, batches(source, samples, "model"), *bodies)}
 
   ################ The best constant answer ################
-  limit = min(len(train), _MAX_TRAIN_SAMPLES.value)
+  limit = min(len(train), _MEAN_SAMPLES.value)
   constant = evaluation.mean_prediction(batches(train, limit, "mean of the training split"), *bodies)
   repeat = lambda batch: jax.tree.map(lambda x: jnp.broadcast_to(x, (len(batch.images), *x.shape)), constant)
   summaries["mean_prediction"] = evaluation.evaluate(repeat, batches(source, samples, "mean prediction"), *bodies)

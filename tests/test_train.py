@@ -13,9 +13,12 @@ import micro_run
 import numpy as np
 import pytest
 
-from dice_jax import train
+from dice_jax import evaluation, train
+from dice_jax.body_models import assets
+from dice_jax.data import loader
 from dice_jax.errors import UserError
 from dice_jax.training import export
+from tools import export_weights
 
 SCRIPT = str(Path(micro_run.__file__))
 STEPS = 12
@@ -156,6 +159,27 @@ class TestInProcess:
     variables, config = export.load_weights(unbroken)
     assert config.to_dict() == micro_run.get_config().to_dict()
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(variables))
+
+  def test_finished_run_becomes_a_release(self, unbroken, tmp_path):
+    truth = micro_run.RandomSource(2)
+    bodies = assets.load_hand(), assets.load_head()
+    batches = loader.sequential_batches(truth, 2)
+    summary = evaluation.evaluate(lambda batch: evaluation.true_prediction(batch, *bodies), batches, *bodies)
+    figures = {"about": "the truth on 2 samples", "model": summary, "mean_prediction": summary}
+    (tmp_path / "metrics.json").write_text(json.dumps(figures))
+    (tmp_path / "failures.md").write_text("- blinks")
+    export_weights.release(unbroken, tmp_path, "one abacus", tmp_path / "failures.md", tmp_path / "release")
+    card = (tmp_path / "release/README.md").read_text()
+    for words in ("12 steps of batch 8", "seen 8.0 times", "one abacus", "the truth on 2 samples", "- blinks"):
+      assert words in card
+    stored, config = export.load_weights(tmp_path / "release")
+    trained, _ = export.load_weights(unbroken)
+    assert config.to_dict() == micro_run.get_config().to_dict()
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-6), stored, trained)
+
+  def test_hours_are_those_that_the_log_tells(self):
+    log = [{"step": 50, "images_per_second": 8.0}, {"step": 150, "images_per_second": 4.0}]
+    assert export_weights.hours(log, 16) == pytest.approx((50 * 16 / 8 + 100 * 16 / 4) / 3600)
 
   def test_not_finite_loss_stops_and_leaves_what_it_takes_to_replay(self, monkeypatch, tmp_path):
     poisoned = micro_run.sample(3)

@@ -165,7 +165,7 @@ def look_at(direction: Float[np.ndarray, "3"]) -> Float[np.ndarray, "3 3"]:
   """The rotation into the axes of a camera that looks along `direction` and keeps the vertical upright."""
   forward = np.asarray(direction, np.float64) / np.linalg.norm(direction)
   right = np.cross([0.0, 1.0, 0.0], forward)
-  if np.linalg.norm(right) < 1e-6:  # straight up or down
+  if np.linalg.norm(right) < 1e-12:  # straight up or down
     right = np.array([1.0, 0.0, 0.0]) - forward[0] * forward
   right /= np.linalg.norm(right)
   return np.stack([right, np.cross(forward, right), forward])

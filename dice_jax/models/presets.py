@@ -62,7 +62,7 @@ def tiny() -> ConfigDict:
 
 def _encoders(hidden, outputs, layers):
   return EncodersConfig(
-    hidden, outputs, layers, feed_forward=256, heads=4, attention_dropout=0.0, output_std=0.002)  # fmt: skip
+    hidden, outputs, layers, feed_forward=256, heads=2, attention_dropout=0.0, output_std=0.002)  # fmt: skip
 
 
 def _ik(**fields):

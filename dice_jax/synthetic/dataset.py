@@ -66,7 +66,7 @@ class HandFaceSynth(tfds.core.GeneratorBasedBuilder):
 
 
 def load_split(data_dir: str | os.PathLike, split: str, size: int | None = None):
-  """A split of `hand_face_synth` for random access; builds it if it is not there.
+  """A split of `hand_face_synth` for random access; builds it if neither it nor a larger one is there.
 
   Args:
     data_dir: folder of data sets.
@@ -86,11 +86,20 @@ def load_split(data_dir: str | os.PathLike, split: str, size: int | None = None)
   size = DEFAULT_SIZES[split] if size is None else size
   if size < 1:
     raise UserError(f"a split needs at least one sample, not {size}")
+  data_dir = pathlib.Path(data_dir).expanduser()
+  built = _smallest_built(data_dir, split, size) or size
   # Splits are built apart from each other, since one is often wanted without the others.
-  config = SynthConfig(name=f"{split}_{size}", description=f"{size} pictures.", sizes={split: size})
-  builder = HandFaceSynth(data_dir=os.path.expanduser(data_dir), config=config, file_format="array_record")
+  config = SynthConfig(name=f"{split}_{built}", description=f"{built} pictures.", sizes={split: built})
+  builder = HandFaceSynth(data_dir=data_dir, config=config, file_format="array_record")
   builder.download_and_prepare()
-  return builder.as_data_source(split=split, decoders={"image": tfds.decode.SkipDecoding()})
+  return builder.as_data_source(split=f"{split}[:{size}]", decoders={"image": tfds.decode.SkipDecoding()})
+
+
+def _smallest_built(data_dir: pathlib.Path, split: str, size: int) -> int | None:
+  """The size of the smallest split that is there and begins with the wanted one."""
+  finished = (data_dir / "hand_face_synth").glob(f"{split}_*/{HandFaceSynth.VERSION}/dataset_info.json")
+  sizes = (int(path.parts[-3].rpartition("_")[2]) for path in finished)
+  return min((built for built in sizes if built >= size), default=None)
 
 
 def _feature(field: schema.Field):

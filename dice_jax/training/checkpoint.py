@@ -80,6 +80,19 @@ class Checkpointer:
     self._manager.close()
 
 
+def newest_step(workdir: str | Path) -> int:
+  """The step of the newest checkpoint of a run.
+
+  Raises:
+    FileNotFoundError: no checkpoint yet.
+  """
+  folder = Path(workdir) / FOLDER
+  steps = [int(path.name) for path in folder.glob("*") if path.name.isdigit()]
+  if not steps:
+    raise FileNotFoundError(f"{workdir} holds neither exported weights nor a checkpoint yet")
+  return max(steps)
+
+
 def restore_weights(workdir: str | Path) -> dict[str, Any]:
   """The variables for inference of the newest checkpoint: averaged weights where the run keeps them.
 
@@ -88,11 +101,9 @@ def restore_weights(workdir: str | Path) -> dict[str, Any]:
     UserError: the newest checkpoint is damaged.
   """
   folder = Path(workdir).resolve() / FOLDER
-  steps = sorted(int(path.name) for path in folder.glob("*") if path.name.isdigit())
-  if not steps:
-    raise FileNotFoundError(f"{workdir} holds neither exported weights nor a checkpoint yet")
+  step = newest_step(workdir)
   with ocp.CheckpointManager(folder, options=ocp.CheckpointManagerOptions(read_only=True)) as manager:
-    state = _restore(manager, folder / str(steps[-1]))
+    state = _restore(manager, folder / str(step))
   return {"params": state["ema_params"] or state["generator"]["params"], "batch_stats": state["batch_stats"]}
 
 

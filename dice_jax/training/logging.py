@@ -43,11 +43,13 @@ class Progress:
   """The live line: steps done, time left, the newest loss; and the speed since the last log step."""
 
   def __init__(self, step: int, total_steps: int, batch_size: int):
-    self._bar = tqdm(total=total_steps, initial=step, unit="step", dynamic_ncols=True, smoothing=0.05)
+    self._bar = tqdm(
+      total=total_steps, initial=step, desc="compiling", unit="step", dynamic_ncols=True, smoothing=0.05)  # fmt: skip
     self._batch_size = batch_size
     self._last = (time.perf_counter(), step)
 
   def advance(self) -> None:
+    self._bar.set_description("training", refresh=False)
     self._bar.update()
 
   def images_per_second(self, step: int) -> float:

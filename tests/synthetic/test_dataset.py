@@ -65,6 +65,14 @@ def test_nothing_is_built_twice_and_parts_do_not_stay(sampler, tmp_path):
   assert not list(tmp_path.rglob("*.msgpack"))
 
 
+def test_a_smaller_split_is_the_beginning_of_a_larger(sampler, tmp_path):
+  dataset.load_split(tmp_path, "train", 18)
+  asked = list(sampler.asked)
+  source = dataset.load_split(tmp_path, "train", 7)
+  assert sampler.asked == asked
+  assert [int(source[i]["scene"]) for i in range(len(source))] == [0, 0, 0, 1, 1, 1, 2]
+
+
 def test_a_broken_build_goes_on(sampler, tmp_path):
   sampler.fails_at = 3
   with pytest.raises(KeyboardInterrupt):
