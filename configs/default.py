@@ -39,6 +39,8 @@ def get_config() -> ConfigDict:
   config.data.augmentation.noise = 8.0  # grey levels
 
   config.model = models.small()
+  # Model files, or names of body_models.asset_folder such as "mano_right" and "flame"; "": the open ones.
+  config.body_models = ConfigDict({"hand": "", "head": ""})
 
   config.losses = ConfigDict(dataclasses.asdict(losses.FIXED))  # see losses.presets.LossWeights
 

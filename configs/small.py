@@ -2,7 +2,8 @@
 
   python -m dice_jax.train --config=configs/small.py --workdir=runs/small
 
-EfficientNet-Lite0 backbone from ImageNet. 12,000 pictures of 4000 scenes, built first where they are absent.
+EfficientNet-Lite0 backbone from ImageNet, 6000 pictures of 2000 scenes, built first where they are absent. Short
+enough for a CPU; with a GPU, --config.total_steps=40000 --config.data.sizes.train=48000 is time better spent.
 """
 
 from ml_collections import ConfigDict
@@ -11,4 +12,15 @@ from configs import default
 
 
 def get_config() -> ConfigDict:
-  return default.get_config()
+  config = default.get_config()
+  config.total_steps = 2500
+  config.data.sizes.train = 6000
+  # One vertex in a hundred touches. Unweighted, a network that is not sure never says so above one half.
+  config.data.augmentation.rotation = 0.2
+  config.losses.contact = 3.0
+  config.losses.contact_positive_weight = 4.0
+  config.losses.presence = 0.2
+  config.optimizer.learning_rate = 5e-4
+  config.optimizer.backbone_learning_rate_scale = 0.5
+  config.optimizer.warmup_steps = 200
+  return config

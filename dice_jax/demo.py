@@ -86,6 +86,7 @@ def main(argv: Sequence[str] | None = None) -> int:
   """
   args = parse_args(argv)
   xla_flags.set_cpu_preset()
+  xla_flags.keep_compiled()
   clock = Clock()
   try:
     paths = images.find_images(args.image or [SAMPLES])

@@ -128,7 +128,9 @@ class ContactLogits:
 class NetworkOutput:
   """What the network itself returns, before any body model is posed.
 
-  `hand_params.transl` and `head_params` are relative to the head's centroid, see `models.decode`.
+  `hand_params.transl` and `head_params` are relative to the head's centroid, see `models.decode`. With `head_root`,
+  which the authors' weights put out, `hand_params.transl` is relative to the origin of a FLAME head whose
+  `global_orient` is `head_root`. Where not `parametric`, the rough meshes are the answer and the parameters are zero.
   """
 
   rough: RoughMeshes
@@ -138,6 +140,8 @@ class NetworkOutput:
   deformations: Float[Array, "*B 5023 3"]
   contact_logits: ContactLogits
   presence_logit: Float[Array, "*B"]
+  head_root: Float[Array, "*B 3"] | None = None
+  parametric: bool = struct.field(pytree_node=False, default=True)
 
 
 @struct.dataclass

@@ -46,6 +46,7 @@ def train(config: ConfigDict, workdir: str | Path) -> TrainState:
   ################ Setup ################
   workdir = atomic.writable_folder(workdir)
   parallel.check_batch_size(config.batch_size)
+  datasets.require(config)
   interrupted = _listen_for_sigterm()
 
   ################ Data ################

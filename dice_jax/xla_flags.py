@@ -25,7 +25,7 @@ def set_cpu_preset() -> None:
 
 
 def keep_compiled() -> None:
-  """Keeps compiled programs in ~/.cache/dice_jax/xla, so that a resumed run starts in seconds, not in a minute.
+  """Keeps compiled programs in ~/.cache/dice_jax/xla, so that the second run starts in seconds, not in a minute.
 
   A directory that the user has chosen (JAX_COMPILATION_CACHE_DIR) stays.
   """

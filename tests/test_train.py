@@ -146,7 +146,7 @@ class TestInProcess:
   def test_another_network_is_refused_by_name(self, unbroken):
     config = micro_run.get_config()
     config.model.masking = 0.75
-    with pytest.raises(UserError, match=r"model\.masking \(0\.3 there, 0\.75 now\)") as error:
+    with pytest.raises(UserError, match=r"model\.masking \(0\.1 there, 0\.75 now\)") as error:
       train.train(config, unbroken)
     assert "\n" not in str(error.value)
 

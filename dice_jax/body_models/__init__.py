@@ -2,6 +2,7 @@
 
 from dice_jax.body_models.assets import build_model, load_hand, load_head, save_model
 from dice_jax.body_models.flame import head_center, head_landmarks, pose_head
+from dice_jax.body_models.hand_pose import absolute_pose, pca_pose
 from dice_jax.body_models.hierarchy import (
   Hierarchy,
   build_hierarchy,
@@ -16,6 +17,7 @@ from dice_jax.body_models.mano import hand_keypoints, pose_hand
 __all__ = [
   "BodyModel",
   "Hierarchy",
+  "absolute_pose",
   "build_hierarchy",
   "build_model",
   "downsample",
@@ -26,6 +28,7 @@ __all__ = [
   "lbs",
   "load_hand",
   "load_head",
+  "pca_pose",
   "pose_hand",
   "pose_head",
   "save_model",

@@ -34,6 +34,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from dice_jax.body_models.asset_folder import model_path
 from dice_jax.body_models.hierarchy import Hierarchy, build_hierarchy
 from dice_jax.body_models.lbs import BodyModel
 from dice_jax.body_models.validation import ARRAYS, SIZES, validate, validate_arrays
@@ -48,23 +49,31 @@ _MAPS = ("down_ids", "up_ids", "up_weights", "faces")
 
 
 def load_hand(path: str | os.PathLike | None = None) -> BodyModel:
-  """Loads a hand of MANO's size (cached); without a path, the open hand that ships with the package.
+  """Loads a hand of MANO's size (cached).
+
+  Args:
+    path: a model file, or "mano_right" or "mano_left" for a converted one (see `asset_folder`). Without it, the open
+      hand that ships with the package.
 
   Raises:
-    FileNotFoundError: there is no such file.
+    FileNotFoundError: there is no such file; for a licensed one the message says where to get it and put it.
     ValueError: the file is not a hand model; the message says what is wrong with it.
   """
-  return _load(str(path or _DATA / "open_hand.npz"), "hand")
+  return _load(model_path(path or _DATA / "open_hand.npz"), "hand")
 
 
 def load_head(path: str | os.PathLike | None = None) -> BodyModel:
-  """Loads a head of FLAME's size (cached); without a path, the open head that ships with the package.
+  """Loads a head of FLAME's size (cached).
+
+  Args:
+    path: a model file, or "flame" for the converted one (see `asset_folder`). Without it, the open head that ships with
+      the package.
 
   Raises:
-    FileNotFoundError: there is no such file.
+    FileNotFoundError: there is no such file; for a licensed one the message says where to get it and put it.
     ValueError: the file is not a head model; the message says what is wrong with it.
   """
-  return _load(str(path or _DATA / "open_head.npz"), "head")
+  return _load(model_path(path or _DATA / "open_head.npz"), "head")
 
 
 def build_model(

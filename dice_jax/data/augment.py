@@ -2,9 +2,10 @@
 
 Geometric: the image plane is turned, scaled and shifted. A turn of the image about the optical axis is a turn of the
 whole scene about the z axis of the camera, so the 3D labels turn with it; scale and shift are the camera's business
-alone, under the scaled orthography the network predicts. Photometric: colours, blur and noise of the pixels.
+alone, under the scaled orthography the network predicts. Photometric: colours, blur and noise of the pixels. Where a
+sample says which pixels are the person, another background; and, for left hands, its mirror image.
 
-A sample is a dict as in `data.schema`, its image decoded to (H, W, 3) uint8 RGB.
+A sample is a dict as in `data.schema`, its image decoded to (H, W, 3) uint8 RGB; labels that it lacks stay absent.
 """
 
 from __future__ import annotations
@@ -17,7 +18,11 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from scipy.spatial.transform import Rotation
 
+from dice_jax.data import mirror, photometric
 from dice_jax.data.schema import IMAGE_SIZE
+
+_POSE = ("hand_global_orient", "hand_transl", "head_global_orient", "head_transl")
+_OF_THE_IMAGE = ("foreground", "hand_box", "head_box")  # not carried on: nothing reads them in training
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +36,9 @@ class Ranges:
     color: gain of each channel, brightness, contrast: share of the range, 0.2 for 0.8 to 1.2.
     blur: chance of a Gaussian blur.
     noise: standard deviation of pixel noise at most, in grey levels.
+    photometric: chance of one of the reference's changes, see `photometric.one_change`.
+    background: chance of another background, where there are some and the sample has a foreground mask.
+    flip: chance of the mirror image, which shows a left hand.
   """
 
   rotation: float = 0.0
@@ -39,6 +47,9 @@ class Ranges:
   color: float = 0.0
   blur: float = 0.0
   noise: float = 0.0
+  photometric: float = 0.0
+  background: float = 0.0
+  flip: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,13 +72,32 @@ def augment(
   ranges: Ranges,
   hand_root: RootJoint,
   head_root: RootJoint,
+  head_mirror: mirror.HeadMirror | None = None,
+  backgrounds: photometric.Backgrounds | None = None,
 ) -> dict[str, np.ndarray]:
-  """A random variant of `sample`, decided by `rng` alone."""
+  """A random variant of `sample`, decided by `rng` alone.
+
+  Args:
+    sample: see above.
+    rng: nothing is drawn for a change whose chance is 0.
+    ranges: how far it may change.
+    hand_root, head_root: see `move_in_plane`.
+    head_mirror: needed for `ranges.flip`.
+    backgrounds: needed for `ranges.background`.
+  """
+  if ranges.background and backgrounds and "foreground" in sample and rng.uniform() < ranges.background:
+    behind = backgrounds.draw(len(sample["image"]), rng)
+    sample = {**sample, "image": photometric.replace_background(sample["image"], sample["foreground"], behind)}
+  if ranges.flip and head_mirror and rng.uniform() < ranges.flip:
+    sample = mirror.mirrored(sample, head_mirror)
   angle = rng.uniform(-ranges.rotation, ranges.rotation)
   scale = 1.0 + rng.uniform(-ranges.scale, ranges.scale)
   shift = rng.uniform(-ranges.shift, ranges.shift, size=2)
   sample = move_in_plane(sample, angle, scale, shift, hand_root, head_root)
-  return {**sample, "image": jitter(sample["image"], rng, ranges)}
+  image = jitter(sample["image"], rng, ranges)
+  if ranges.photometric and rng.uniform() < ranges.photometric:
+    image = photometric.one_change(image, rng)
+  return {**sample, "image": image}
 
 
 def move_in_plane(
@@ -93,12 +123,16 @@ def move_in_plane(
   linear = scale * turn[:2, :2]
   offset = center + shift - linear @ [center, center]
 
-  moved = dict(sample)
+  moved = {name: value for name, value in sample.items() if name not in _OF_THE_IMAGE}
   moved["image"] = _warp(sample["image"], linear, offset)
   for name in ("hand_keypoints_2d", "head_keypoints_2d"):
-    xy, confidence = sample[name][:, :2], sample[name][:, 2:]
-    moved[name] = np.concatenate([xy @ linear.T + offset, confidence], axis=1).astype(np.float32)
-  moved["deformations"] = sample["deformations"].astype(np.float32) @ turn.T.astype(np.float32)
+    if name in sample:
+      xy, confidence = sample[name][:, :2], sample[name][:, 2:]
+      moved[name] = np.concatenate([xy @ linear.T + offset, confidence], axis=1).astype(np.float32)
+  if "deformations" in sample:
+    moved["deformations"] = sample["deformations"].astype(np.float32) @ turn.T.astype(np.float32)
+  if not all(name in sample for name in _POSE):
+    return moved
 
   hand_rest = hand_root(sample["hand_betas"])
   head_rest = head_root(np.concatenate([sample["head_betas"], sample["head_expression"]]))

@@ -13,7 +13,7 @@ from typing import Any
 
 import cv2
 import numpy as np
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 
 IMAGE_SIZE = 224
 NUM_HAND_VERTICES, NUM_HEAD_VERTICES = 778, 5023
@@ -25,7 +25,7 @@ Example = dict[str, Any]
 
 @dataclasses.dataclass(frozen=True)
 class Field:
-  """One entry of a sample: shape, NumPy dtype name ("jpeg" and "text" for encoded bytes), and its meaning."""
+  """One entry of a sample: shape, NumPy dtype name ("jpeg", "png" and "text" for encoded bytes), and its meaning."""
 
   shape: tuple[int | None, ...]
   dtype: str
@@ -58,6 +58,17 @@ FEATURES: dict[str, Field] = {
   "skin_tone": Field((), "float32", "0 the lightest, 1 the darkest"),
 }
 
+# What only some data sets carry, besides.
+EXTRAS: dict[str, Field] = {
+  "foreground": Field((), "png", "person against background, as the image lies"),
+  "hand_box": Field((4,), "float32", "detected: left, top, right, bottom in pixels of the crop; zeros: not found"),
+  "head_box": Field((4,), "float32", "the same of the head"),
+  "view": Field((), "int64", "which camera"),
+  "frame": Field((), "int64", "number in the video"),
+  "sequence": Field((), "int64", "frames of one take without a cut share it"),
+  "source": Field((), "text", "file that the sample was made from"),
+}
+
 
 def encode(example: Mapping[str, Any]) -> Example:
   """Turns a decoded sample into what is stored.
@@ -72,16 +83,17 @@ def encode(example: Mapping[str, Any]) -> Example:
   if "deformations" in encoded:
     ids, values = _sparse(np.asarray(encoded.pop("deformations"), np.float32))
     encoded |= {"deformation_ids": ids, "deformation_values": values}
-  unknown = sorted(set(encoded) - set(FEATURES))
+  unknown = sorted(set(encoded) - set(FEATURES) - set(EXTRAS))
   if unknown:
-    raise ValueError(f"no such entry in a sample: {', '.join(unknown)}; data.schema.FEATURES lists them")
+    raise ValueError(f"no such entry in a sample: {', '.join(unknown)}; data.schema.FEATURES and EXTRAS list them")
   for name, value in encoded.items():
     encoded[name] = _encode_field(name, value)
   return encoded
 
 
 def decode(example: Mapping[str, Any]) -> Example:
-  """Turns a stored sample into arrays: `image` (H, W, 3) uint8 RGB, `deformations` (5023, 3) metres, the rest as is.
+  """Turns a stored sample into arrays: `image` (H, W, 3) uint8 RGB, `deformations` (5023, 3) metres, `foreground`
+  (H, W) bool, the rest as is.
 
   Raises:
     ValueError: the image cannot be decoded.
@@ -93,8 +105,11 @@ def decode(example: Mapping[str, Any]) -> Example:
     dense = np.zeros((NUM_HEAD_VERTICES, 3), np.float32)
     dense[decoded.pop("deformation_ids")] = np.asarray(decoded.pop("deformation_values"), np.float32) / 1000
     decoded["deformations"] = dense
-  if isinstance(decoded.get("gesture"), bytes):
-    decoded["gesture"] = decoded["gesture"].decode()
+  if isinstance(decoded.get("foreground"), bytes):
+    decoded["foreground"] = _decode_mask(decoded["foreground"])
+  for name in ("gesture", "source"):
+    if isinstance(decoded.get(name), bytes):
+      decoded[name] = decoded[name].decode()
   return decoded
 
 
@@ -115,10 +130,23 @@ def decode_image(data: bytes) -> UInt8[np.ndarray, "H W 3"]:
   return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
 
 
+def _encode_mask(mask: Bool[np.ndarray, "H W"]) -> bytes:
+  return cv2.imencode(".png", mask * np.uint8(255))[1].tobytes()
+
+
+def _decode_mask(data: bytes) -> Bool[np.ndarray, "H W"]:
+  pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
+  if pixels is None:
+    raise ValueError("a sample's foreground cannot be decoded: the data set is damaged, delete and rebuild it")
+  return pixels > 127
+
+
 def _encode_field(name, value):
-  field = FEATURES[name]
+  field = FEATURES.get(name) or EXTRAS[name]
   if field.dtype == "jpeg":
     return value if isinstance(value, bytes) else encode_image(np.asarray(value))
+  if field.dtype == "png":
+    return value if isinstance(value, bytes) else _encode_mask(np.asarray(value, bool))
   if field.dtype == "text":
     return str(value)
   array = np.asarray(value, field.dtype)

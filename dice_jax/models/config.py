@@ -21,6 +21,7 @@ class BackboneConfig:
     frozen_batch_norm: keep the running statistics fixed while training, as small batches want.
     depthwise: EfficientNet: "shift" (faster on a CPU), "conv" (faster on a GPU) or "auto".
     pretrained: where training starts: "imagenet" (EfficientNet-Lite0), a file (HRNet), or "" for random weights.
+    folded: HRNet without batch norm, its effect in the convolutions: for inference, see `folding`.
   """
 
   name: str = "hrnet"
@@ -31,6 +32,7 @@ class BackboneConfig:
   frozen_batch_norm: bool = False
   depthwise: str = "auto"
   pretrained: str = ""
+  folded: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +46,7 @@ class EncodersConfig:
     feed_forward, heads: of every layer.
     dropout: after the embedding, the attention and the feed-forward layer.
     attention_dropout: of the attention weights. Above 0 the faster attention cannot be used while training.
+    position_std: standard deviation of the position embeddings at the start.
     output_std: standard deviation of the last encoder's output weights at the start.
     remat: recompute the layers in the backward pass: less memory, more time.
   """
@@ -55,6 +58,7 @@ class EncodersConfig:
   heads: int = 4
   dropout: float = 0.1
   attention_dropout: float = 0.1
+  position_std: float = 0.02
   output_std: float = 0.02
   remat: bool = False
 
@@ -66,18 +70,34 @@ class MeshNetConfig:
   Attributes:
     encoders: the transformer; the paper's 1024, 256, 128.
     template_residual: predict the offset from the template seen from the front, not the position itself.
+    template_placed: turn and move hand and head of that template as a perceptron reads off the image; the tokens are
+      left with what is not rigid. The IKNets see the mesh turned back, and count its orientation from there.
+    keypoint_order: of the hand's keypoints among the positions: "openpose", or "mano" (joints in MANO's order, then
+      the tips). Whatever it is, `RoughMeshes` holds them in OpenPose's.
+    attention: "tokens": image features in every token, which attend to each other (METRO, the paper); "cross": learned
+      tokens that attend to each other and to the grid of image features (FastMETRO).
   """
 
   encoders: EncodersConfig = EncodersConfig(hidden=(1024, 256, 128), outputs=(512, 128), layers=(4, 4, 4))
   template_residual: bool = False
+  template_placed: bool = False
+  keypoint_order: str = "openpose"
+  attention: str = "tokens"
 
 
 @dataclasses.dataclass(frozen=True)
 class InteractionNetConfig:
-  """InteractionNet: `projection` is the width to which the tokens shrink first."""
+  """InteractionNet.
+
+  Attributes:
+    projection: width to which the tokens shrink first.
+    encoders: the transformer; the paper's 256, 64.
+    shared: no encoders of its own: MeshNet's put out four more numbers a token (the paper's single branch).
+  """
 
   projection: int = 512
   encoders: EncodersConfig = EncodersConfig(hidden=(256, 64), outputs=(128,), layers=(4, 4))
+  shared: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,6 +126,8 @@ class IKNetConfig:
     orientation: "axis_angle" (paper, 3 numbers), or "6d" (6 numbers, the first two columns of the matrix):
       continuous over all rotations, where axis-angle jumps at a half turn.
     base_orient: axis-angle of the orientation that counts as zero. Not used by "axis_angle".
+    turns_root: head, "axis_angle" only: of its two rotations the first turns FLAME's root joint and not its neck, and
+      the hand's translation counts from FLAME's origin (the authors' weights).
   """
 
   variant: str = "paper"
@@ -114,6 +136,7 @@ class IKNetConfig:
   center_inputs: bool = False
   orientation: str = "axis_angle"
   base_orient: tuple[float, float, float] = (0.0, 0.0, 0.0)
+  turns_root: bool = False
 
 
 # An upright face that looks into the camera.
@@ -145,8 +168,14 @@ class ModelConfig:
   """Every size and switch of the network. The defaults are the paper's.
 
   Attributes:
+    regressor: what the IKNets see: "mesh", the rough meshes; "image", the mean image feature, without MeshNet and
+      InteractionNet (PIXIE-R).
+    parametric: the answer is the body models'; False: the rough meshes themselves, without IKNets (METRO).
     masking: largest share of the tokens hidden in a training step.
     presence_hidden: widths of the MLP that looks for contact in each cell.
+    channels: order in which the backbone wants them, "rgb" or "bgr"; `DICE` itself always takes RGB.
+    query_tip_ids: vertices that stand for the finger tips in the queries; empty: those of the hand model.
+    gate_contact: the presence gate silences contact as well as deformation.
     dtype: "float32" or "bfloat16": what backbone and transformers compute in.
   """
 
@@ -157,9 +186,14 @@ class ModelConfig:
   hand_ik: IKNetConfig = IKNetConfig()
   head_ik: IKNetConfig = IKNetConfig(level=1)
   camera: CameraConfig = CameraConfig()
+  regressor: str = "mesh"
+  parametric: bool = True
   presence_hidden: tuple[int, ...] = (512, 64)
   masking: float = 0.3
   dtype: str = "float32"
+  channels: str = "rgb"
+  query_tip_ids: tuple[int, ...] = ()
+  gate_contact: bool = True
 
   @classmethod
   def from_dict(cls, config: Mapping[str, Any]) -> ModelConfig:
@@ -181,9 +215,13 @@ _CHOICES = {
   "head_ik.variant": ("paper", "release"),
   "hand_ik.orientation": ("axis_angle", "6d"),
   "head_ik.orientation": ("axis_angle", "6d"),
+  "mesh_net.keypoint_order": ("openpose", "mano"),
+  "mesh_net.attention": ("tokens", "cross"),
+  "regressor": ("mesh", "image"),
   "camera.source": ("mesh", "image"),
   "camera.variant": ("centered", "release"),
   "dtype": ("float32", "bfloat16"),
+  "channels": ("rgb", "bgr"),
 }
 
 
@@ -213,6 +251,20 @@ def _validate(config: ModelConfig) -> None:
       raise ValueError(f"{path}: {count} hidden widths want {count - 1} outputs and {count} layers")
     if any(width % encoders.heads for width in encoders.hidden):
       raise ValueError(f"{path}.hidden {encoders.hidden} must be multiples of its {encoders.heads} heads")
+  placed = config.mesh_net.template_placed
   for name, ik, levels in (("hand_ik", config.hand_ik, 2), ("head_ik", config.head_ik, 3)):
     if not 0 <= ik.level < levels:
       raise ValueError(f"model.{name}.level is {ik.level}, choose one of 0 to {levels - 1}")
+    if placed and not (ik.center_inputs and ik.orientation == "6d"):
+      raise ValueError(f'model.mesh_net.template_placed wants model.{name}.center_inputs and .orientation "6d"')
+  if config.regressor == "image":
+    if config.camera.source != "image" or config.hand_ik.center_inputs or config.head_ik.center_inputs:
+      raise ValueError('model.regressor "image" sees no mesh: camera.source must be "image", center_inputs False')
+    if not config.parametric:
+      raise ValueError('model.regressor "image" gives nothing but parameters: model.parametric must be True')
+  if config.mesh_net.attention == "cross" and (
+    config.mesh_net.template_residual or not config.interaction_net.shared
+  ):
+    raise ValueError('model.mesh_net.attention "cross" wants template_residual False, interaction_net.shared True')
+  if config.head_ik.turns_root and config.head_ik.orientation != "axis_angle":
+    raise ValueError('model.head_ik.turns_root wants model.head_ik.orientation "axis_angle"')

@@ -13,6 +13,7 @@ from dice_jax.body_models.flame import head_center, head_landmarks
 from dice_jax.body_models.hierarchy import downsample
 from dice_jax.body_models.lbs import BodyModel
 from dice_jax.body_models.mano import hand_keypoints
+from dice_jax.models import baselines
 from dice_jax.models.config import BackboneConfig, ModelConfig
 from dice_jax.models.efficientnet import EfficientNetLite0
 from dice_jax.models.heads import CameraHead, PresenceHead
@@ -20,6 +21,7 @@ from dice_jax.models.hrnet import HRNet
 from dice_jax.models.ik_net import HandIKNet, HeadIKNet
 from dice_jax.models.interaction_net import InteractionNet
 from dice_jax.models.mesh_net import MeshNet
+from dice_jax.models.preprocess import rgb_to_bgr
 from dice_jax.models.tokens import TokenUpsampling
 from dice_jax.models.upsampling import MeshLevels
 from dice_jax.structs import NetworkOutput, RoughMeshes
@@ -44,7 +46,7 @@ class DICE(nn.Module):
     """Runs the network.
 
     Args:
-      images: from `preprocess`.
+      images: RGB, from `preprocess`.
       queries: from `template_queries`.
       train: mask tokens, drop out, and use the batch's own statistics where they are not frozen.
 
@@ -54,20 +56,33 @@ class DICE(nn.Module):
     c, dtype = self.config, jnp.dtype(self.config.dtype)
     meshes = (c.upsampling, self.hand_levels, self.head_levels, dtype)
 
+    images = rgb_to_bgr(images) if c.channels == "bgr" else images
     features = make_backbone(c.backbone, dtype, self.axis_name)(images, train=train)
     grid = features.reshape(len(features), -1, features.shape[-1])
-    tokens = TokenUpsampling(c.masking, name="token_upsampling")(grid, queries, train=train)
+    if c.regressor == "mesh":
+      tokens = grid
+      if c.mesh_net.attention == "tokens":
+        tokens = TokenUpsampling(c.masking, name="token_upsampling")(grid, queries, train=train)
+      extra = 4 if c.interaction_net.shared else 0
+      positions, rough, shared, turns = MeshNet(c.mesh_net, *meshes, extra, name="mesh_net")(tokens, train=train)
+      interaction_net = InteractionNet(c.interaction_net, *meshes, name="interaction_net")
+      deformations, contact_logits = interaction_net(shared if extra else tokens, train=train)
+      hand, head = _hand_levels(rough)[c.hand_ik.level], _head_levels(rough)[c.head_ik.level]
+    else:
+      positions, rough, deformations, contact_logits = baselines.no_meshes(len(grid))
+      hand = head = grid.mean(1).astype(jnp.float32)
+      turns = None
 
-    mesh_net = MeshNet(c.mesh_net, *meshes, name="mesh_net")
-    positions, rough = mesh_net(tokens, train=train)
-    interaction_net = InteractionNet(c.interaction_net, *meshes, name="interaction_net")
-    deformations, contact_logits = interaction_net(tokens, train=train)
-
-    center = head_center(rough.head_vertices)
-    hand_ik = HandIKNet(c.hand_ik, self.axis_name, name="hand_ik")
-    head_ik = HeadIKNet(c.head_ik, self.axis_name, name="head_ik")
-    hand_params = hand_ik(_hand_levels(rough)[c.hand_ik.level], center, train=train)
-    head_params = head_ik(_head_levels(rough)[c.head_ik.level], center, train=train)
+    head_root = None
+    if c.parametric:
+      center = head_center(rough.head_vertices)
+      hand_turn, head_turn = (None, None) if turns is None else (turns[:, 0], turns[:, 1])
+      hand_ik = HandIKNet(c.hand_ik, self.axis_name, name="hand_ik")
+      head_ik = HeadIKNet(c.head_ik, self.axis_name, name="head_ik")
+      hand_params = hand_ik(hand, center, hand_turn, train=train)
+      head_params, head_root = head_ik(head, center, head_turn, train=train)
+    else:
+      hand_params, head_params = baselines.no_parameters(len(grid))
 
     return NetworkOutput(
       rough=rough,
@@ -78,6 +93,8 @@ class DICE(nn.Module):
       deformations=deformations,
       contact_logits=contact_logits,
       presence_logit=PresenceHead(c.presence_hidden, name="presence")(grid),
+      head_root=head_root,
+      parametric=c.parametric,
     )
 
 
@@ -106,6 +123,8 @@ def create_model(
   if not isinstance(config, ModelConfig):
     config = ModelConfig.from_dict(config)
   module = DICE(config, MeshLevels(hand_model.hierarchy), MeshLevels(head_model.hierarchy), axis_name)
+  if config.query_tip_ids:
+    hand_model = hand_model.replace(tip_ids=jnp.array(config.query_tip_ids))
   return module, template_queries(hand_model, head_model)
 
 

@@ -1,7 +1,7 @@
 """HRNet-W classification features (Wang et al. 2020), 7 x 7 x 2048: parallel branches that keep every resolution.
 
 Every 3 x 3 convolution pads one pixel on each side, also at stride 2, where Flax's SAME would pad only the end.
-Modules carry the names of the authors' weights, see `pretrained.hrnet_variables`.
+Modules carry the names of the authors' weights, see `torch_names.HRNET`.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ from flax import linen as nn
 from jaxtyping import Array, Float
 
 from dice_jax.models.config import BackboneConfig
+from dice_jax.models.folding import Folded
 from dice_jax.models.initializers import he_normal
 
 # Modules of stages 2, 3 and 4; a stage has as many branches as its number.
 MODULES = {2: 1, 3: 4, 4: 3}
 INCREASED = (128, 256, 512, 1024)
 
-Norm = functools.partial  # of nn.BatchNorm, with its mode filled in
+Norm = functools.partial  # of nn.BatchNorm, with its mode filled in, or of Folded
 
 
 class ConvNorm(nn.Module):
@@ -132,6 +133,8 @@ class HRNet(nn.Module):
     return [*result, new]
 
   def _norm(self, train: bool, stage: int) -> Norm:
+    if self.config.folded:
+      return functools.partial(Folded, dtype=self.dtype)
     live = train and not self.config.frozen_batch_norm and stage > self.config.frozen_stages
     return functools.partial(
       nn.BatchNorm, use_running_average=not live, momentum=0.9, epsilon=1e-5, dtype=self.dtype,
@@ -142,6 +145,7 @@ class HRNet(nn.Module):
 
 
 def _conv(features, size, norm, stride=1, bias=False, name=None):
+  bias = bias or norm.func is Folded
   return nn.Conv(
     features, (size, size), stride, padding=size // 2, use_bias=bias, kernel_init=he_normal,
     dtype=norm.keywords["dtype"], name=name)  # fmt: skip

@@ -9,7 +9,7 @@ import numpy as np
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from dice_jax.geometry.rotations import axis_angle_to_matrix, matrix_to_axis_angle
+from dice_jax.geometry.rotations import axis_angle_to_matrix, compose_axis_angle, matrix_to_axis_angle
 from dice_jax.models.config import IKNetConfig
 from dice_jax.models.initializers import torch_linear
 from dice_jax.structs import HandParams, HeadParams
@@ -52,58 +52,85 @@ class IKNet(nn.Module):
 
 
 class HandIKNet(nn.Module):
-  """From the rough hand (level `config.level`) to MANO's parameters."""
+  """From the rough hand (level `config.level`), or from any features, to MANO's parameters."""
 
   config: IKNetConfig
   axis_name: str | None = None
 
   @nn.compact
   def __call__(
-    self, vertices: Float[Array, "B V 3"], head_center: Float[Array, "B 3"], *, train: bool
+    self,
+    vertices: Float[Array, "B V 3"] | Float[Array, "B F"],
+    head_center: Float[Array, "B 3"],
+    turn: Float[Array, "B 3 3"] | None = None,
+    *,
+    train: bool,
   ) -> HandParams:
     """Returns the parameters; `transl` still counts from the same origin as the head's, see `DICE`."""
-    features, origin = _inputs(vertices, head_center, self.config)
+    features, origin = _inputs(vertices, head_center, turn, self.config)
     sizes = (10, 3, _orientation_size(self.config), 45)
     outputs = IKNet(self.config, sum(sizes), self.axis_name, name="mlp")(features, train=train)
     betas, transl, orientation, hand_pose = _split(outputs, sizes)
     return HandParams(
       betas=betas,
-      global_orient=to_axis_angle(orientation, self.config),
+      global_orient=to_axis_angle(orientation, turn, self.config),
       hand_pose=hand_pose,
       transl=origin + transl,
     )
 
 
 class HeadIKNet(nn.Module):
-  """From the rough head (level `config.level`) to FLAME's parameters."""
+  """From the rough head (level `config.level`), or from any features, to FLAME's parameters."""
 
   config: IKNetConfig
   axis_name: str | None = None
 
   @nn.compact
   def __call__(
-    self, vertices: Float[Array, "B V 3"], head_center: Float[Array, "B 3"], *, train: bool
-  ) -> HeadParams:
-    """Returns the parameters; `transl` is where the head's centroid lies for the hand's `transl`, see `DICE`."""
-    features, _ = _inputs(vertices, head_center, self.config)
+    self,
+    vertices: Float[Array, "B V 3"] | Float[Array, "B F"],
+    head_center: Float[Array, "B 3"],
+    turn: Float[Array, "B 3 3"] | None = None,
+    *,
+    train: bool,
+  ) -> tuple[HeadParams, Float[Array, "B 3"] | None]:
+    """Returns the parameters, and FLAME's root rotation where the net puts one out (see `NetworkOutput`).
+
+    `transl` is where the head's centroid lies for the hand's `transl`, see `DICE`.
+    """
+    features, _ = _inputs(vertices, head_center, turn, self.config)
     sizes = (100, 50, 3, 3, _orientation_size(self.config), 3)
     outputs = IKNet(self.config, sum(sizes), self.axis_name, name="mlp")(features, train=train)
-    betas, expression, neck_pose, jaw_pose, orientation, transl = _split(outputs, sizes)
-    return HeadParams(
+    betas, expression, first, jaw_pose, orientation, transl = _split(outputs, sizes)
+    params = HeadParams(
       betas=betas,
       expression=expression,
-      global_orient=to_axis_angle(orientation, self.config),
-      neck_pose=neck_pose,
+      global_orient=to_axis_angle(orientation, turn, self.config),
+      neck_pose=first,
       jaw_pose=jaw_pose,
       transl=transl,
     )
+    if not self.config.turns_root:
+      return params, None
+    # The root turns the whole head, and then `orientation` turns it about its centroid: one after the other.
+    global_orient = compose_axis_angle(orientation, first)
+    return params.replace(global_orient=global_orient, neck_pose=jnp.zeros_like(first)), first
 
 
-def to_axis_angle(orientation: Float[Array, "*B D"], config: IKNetConfig) -> Float[Array, "*B 3"]:
-  """The orientation that a net put out, as axis-angle. Zeros give `base_orient` ("6d") or the identity."""
+def to_axis_angle(
+  orientation: Float[Array, "*B D"], turn: Float[Array, "*B 3 3"] | None, config: IKNetConfig
+) -> Float[Array, "*B 3"]:
+  """The orientation that a net put out, as axis-angle; zeros give the identity or, "6d", `base_orient` and then `turn`.
+
+  Args:
+    orientation: of `_orientation_size` numbers.
+    turn: how the template was turned to begin with, or None.
+    config: of the net.
+  """
   if config.orientation == "axis_angle":
     return orientation
   base = axis_angle_to_matrix(jnp.array(config.base_orient))
+  base = base if turn is None else turn @ base
   return matrix_to_axis_angle(base @ rotation_from_6d(orientation))
 
 
@@ -116,14 +143,15 @@ def rotation_from_6d(x: Float[Array, "*B 6"]) -> Float[Array, "*B 3 3"]:
   return jnp.stack([first, second, jnp.cross(first, second)], -1)
 
 
-def _inputs(vertices, head_center, config: IKNetConfig):
-  """What the perceptron sees, and the origin of the translation it puts out."""
+def _inputs(vertices, head_center, turn, config: IKNetConfig):
+  """What the perceptron sees, the mesh turned back, and the origin of the translation it puts out."""
   if not config.center_inputs:
     return vertices.reshape(len(vertices), -1), jnp.zeros_like(head_center)
   mean = vertices.mean(1)
   position = mean - head_center
-  centered = (vertices - mean[:, None]).reshape(len(vertices), -1)
-  return jnp.concatenate([centered, position], -1), position
+  centered = vertices - mean[:, None]
+  centered = centered if turn is None else centered @ turn
+  return jnp.concatenate([centered.reshape(len(vertices), -1), position], -1), position
 
 
 def _orientation_size(config: IKNetConfig) -> int:

@@ -15,7 +15,10 @@ from dice_jax.structs import ContactLogits
 
 
 class InteractionNet(nn.Module):
-  """Deformation and contact share the encoders, since contact causes deformation, but not the up-sampling."""
+  """Deformation and contact share the encoders, since contact causes deformation, but not the up-sampling.
+
+  With `config.shared` there are no encoders here: four numbers a token come in.
+  """
 
   config: InteractionNetConfig
   upsampling: UpsamplingConfig
@@ -24,10 +27,14 @@ class InteractionNet(nn.Module):
   dtype: jnp.dtype = jnp.float32
 
   @nn.compact
-  def __call__(self, tokens: Tokens, *, train: bool) -> tuple[Float[Array, "B 5023 3"], ContactLogits]:
+  def __call__(
+    self, tokens: Tokens | Float[Array, "B 843 4"], *, train: bool
+  ) -> tuple[Float[Array, "B 5023 3"], ContactLogits]:
     """Returns deformations (metres, camera axes, to be subtracted from the head) and contact logits."""
-    x = TokenDense(self.config.projection, dtype=self.dtype, name="projection")(tokens)
-    x = encode(self.config.encoders, 4, x, train=train, dtype=self.dtype)
+    x = tokens
+    if not self.config.shared:
+      x = TokenDense(self.config.projection, dtype=self.dtype, name="projection")(x)
+      x = encode(self.config.encoders, 4, x, train=train, dtype=self.dtype)
     upsample = lambda levels, name: Upsampling(levels, self.upsampling, name=name)
 
     deformations = upsample(self.head_levels, "deformation_upsampling")(x[:, layout.HEAD_VERTICES, :3])

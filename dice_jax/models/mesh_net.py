@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 from flax import linen as nn
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
+from dice_jax.body_models.mano import OPENPOSE_FROM_MANO
 from dice_jax.geometry.rotations import axis_angle_to_matrix
 from dice_jax.models import tokens as layout
+from dice_jax.models.baselines import encode_cross
 from dice_jax.models.config import FRONTAL_HEAD, PALM_TO_FACE, MeshNetConfig, UpsamplingConfig
+from dice_jax.models.ik_net import rotation_from_6d
+from dice_jax.models.initializers import torch_linear
 from dice_jax.models.tokens import Tokens
 from dice_jax.models.transformer import encode
 from dice_jax.models.upsampling import MeshLevels, Upsampling
@@ -16,24 +20,44 @@ from dice_jax.structs import RoughMeshes
 
 
 class MeshNet(nn.Module):
-  """Three encoders put a position on every token; the full meshes are up-sampled from the coarse ones."""
+  """Three encoders put a position on every token; the full meshes are up-sampled from the coarse ones.
+
+  `extra` more numbers a token come out for the `InteractionNet` that shares these encoders.
+  """
 
   config: MeshNetConfig
   upsampling: UpsamplingConfig
   hand_levels: MeshLevels
   head_levels: MeshLevels
   dtype: jnp.dtype = jnp.float32
+  extra: int = 0
 
   @nn.compact
-  def __call__(self, tokens: Tokens, *, train: bool) -> tuple[Float[Array, "B 843 3"], RoughMeshes]:
-    """Returns the position of every token, and the meshes; metres, camera axes, the origin left to the network."""
-    positions = encode(self.config.encoders, 3, tokens, train=train, dtype=self.dtype)
+  def __call__(
+    self, tokens: Tokens | Float[Array, "B 49 C"], *, train: bool
+  ) -> tuple[
+    Float[Array, "B 843 3"], RoughMeshes, Float[Array, "B 843 {self.extra}"], Float[Array, "B 2 3 3"] | None
+  ]:
+    """Returns the position of every token, the meshes (metres, camera axes, any origin), the extra numbers, and how
+    hand and head of the template were turned (None where they were not).
+
+    With `config.attention` "cross", the grid itself takes the place of `tokens`.
+    """
+    run = encode_cross if self.config.attention == "cross" else encode
+    outputs = run(self.config.encoders, 3 + self.extra, tokens, train=train, dtype=self.dtype)
+    positions, extra, turns = outputs[..., :3], outputs[..., 3:], None
     if self.config.template_residual:
-      positions = positions + template_in_view(tokens.queries)
+      template = template_in_view(tokens.queries)
+      if self.config.template_placed:
+        template, turns = Placement(name="placement")(tokens.grid, template)
+      positions += template
     hand = Upsampling(self.hand_levels, self.upsampling, name="hand_upsampling")(positions[:, layout.HAND_VERTICES])
     head = Upsampling(self.head_levels, self.upsampling, name="head_upsampling")(positions[:, layout.HEAD_VERTICES])
-    return positions, RoughMeshes(
-      hand_keypoints=positions[:, layout.HAND_KEYPOINTS],
+    keypoints = positions[:, layout.HAND_KEYPOINTS]
+    if self.config.keypoint_order == "mano":
+      keypoints = keypoints[:, jnp.array(OPENPOSE_FROM_MANO)]
+    rough = RoughMeshes(
+      hand_keypoints=keypoints,
       head_keypoints=positions[:, layout.HEAD_KEYPOINTS],
       hand_vertices_coarse=hand[1],
       hand_vertices=hand[0],
@@ -41,12 +65,31 @@ class MeshNet(nn.Module):
       head_vertices_mid=head[1],
       head_vertices=head[0],
     )
+    return positions, rough, extra, turns
+
+
+class Placement(nn.Module):
+  """Turns and moves hand and head as the image says: six coarse degrees of freedom each, which tokens learn slowly."""
+
+  @nn.compact
+  def __call__(
+    self, grid: Float[Array, "B 49 C"], template: Float[Array, "843 3"]
+  ) -> tuple[Float[Array, "B 843 3"], Float[Array, "B 2 3 3"]]:
+    x = nn.relu(nn.Dense(32, kernel_init=torch_linear, name="per_cell")(grid.astype(jnp.float32)))
+    x = nn.relu(nn.Dense(256, kernel_init=torch_linear, name="hidden")(x.reshape(len(x), -1)))
+    x = nn.Dense(2 * 9, kernel_init=nn.initializers.normal(1e-3), name="output")(x).reshape(-1, 2, 9)
+    rotations, offsets = rotation_from_6d(x[..., :6]), x[..., 6:]
+    part = _part_of_token()
+    return jnp.einsum("bnij,nj->bni", rotations[:, part], template) + offsets[:, part], rotations
 
 
 def template_in_view(queries: Float[Array, "843 3"]) -> Float[Array, "843 3"]:
   """The templates turned as a face that looks at us and a hand on its way to it, both about the origin."""
   rotations = axis_angle_to_matrix(jnp.array([PALM_TO_FACE, FRONTAL_HEAD]))
-  is_head = jnp.zeros(len(queries), int)
-  for part in (layout.HEAD_KEYPOINTS, layout.HEAD_VERTICES):
-    is_head = is_head.at[part].set(1)
-  return jnp.einsum("nij,nj->ni", rotations[is_head], queries)
+  return jnp.einsum("nij,nj->ni", rotations[_part_of_token()], queries)
+
+
+def _part_of_token() -> Int[Array, "843"]:
+  """0 for tokens of the hand, 1 for those of the head."""
+  part = jnp.zeros(layout.NUM_TOKENS, int)
+  return part.at[layout.HEAD_KEYPOINTS].set(1).at[layout.HEAD_VERTICES].set(1)

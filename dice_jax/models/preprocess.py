@@ -16,3 +16,9 @@ def preprocess(
   """RGB, uint8 or float in [0, 1], to ImageNet's mean 0 and deviation 1 in each channel."""
   scale = 255.0 if images.dtype == jnp.uint8 else 1.0
   return (images.astype(jnp.float32) / scale - IMAGENET_MEAN) / IMAGENET_STD
+
+
+def rgb_to_bgr(normalised: Float[Array, "*B 224 224 3"]) -> Float[Array, "*B 224 224 3"]:
+  """What `preprocess` would have made of a BGR picture: the authors normalise blue by the mean and deviation of red."""
+  rgb = normalised * IMAGENET_STD + IMAGENET_MEAN
+  return (rgb[..., ::-1] - IMAGENET_MEAN) / IMAGENET_STD

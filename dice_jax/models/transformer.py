@@ -22,7 +22,7 @@ class SelfAttention(nn.Module):
   @nn.compact
   def __call__(self, x: Float[Array, "B N C"], *, train: bool) -> Float[Array, "B N C"]:
     heads, width = self.config.heads, x.shape[-1]
-    project = lambda name: _dense(width, self.dtype, name)(x).reshape(*x.shape[:-1], heads, width // heads)
+    project = lambda name: dense(width, self.dtype, name)(x).reshape(*x.shape[:-1], heads, width // heads)
     query, key, value = project("query"), project("key"), project("value")
     if train and self.config.attention_dropout:
       mixed = nn.dot_product_attention(
@@ -30,7 +30,7 @@ class SelfAttention(nn.Module):
         broadcast_dropout=False, dtype=self.dtype, force_fp32_for_softmax=True)  # fmt: skip
     else:
       mixed = attention(query, key, value)
-    return _dense(width, self.dtype, "output")(mixed.reshape(x.shape))
+    return dense(width, self.dtype, "output")(mixed.reshape(x.shape))
 
 
 class EncoderLayer(nn.Module):
@@ -43,10 +43,10 @@ class EncoderLayer(nn.Module):
   def __call__(self, x: Float[Array, "B N C"], train: bool) -> Float[Array, "B N C"]:
     dropout = nn.Dropout(self.config.dropout, deterministic=not train)
     mixed = SelfAttention(self.config, self.dtype, name="attention")(x, train=train)
-    x = _layer_norm("attention_norm")(x + dropout(mixed)).astype(self.dtype)
-    wide = nn.gelu(_dense(self.config.feed_forward, self.dtype, "intermediate")(x), approximate=False)
-    narrow = _dense(x.shape[-1], self.dtype, "output")(wide)
-    return _layer_norm("output_norm")(x + dropout(narrow)).astype(self.dtype)
+    x = layer_norm("attention_norm")(x + dropout(mixed)).astype(self.dtype)
+    wide = nn.gelu(dense(self.config.feed_forward, self.dtype, "intermediate")(x), approximate=False)
+    narrow = dense(x.shape[-1], self.dtype, "output")(wide)
+    return layer_norm("output_norm")(x + dropout(narrow)).astype(self.dtype)
 
 
 class Encoder(nn.Module):
@@ -67,7 +67,8 @@ class Encoder(nn.Module):
     self, tokens: Tokens | Float[Array, "B N C"], *, train: bool
   ) -> Float[Array, "B N {self.features}"]:
     x = TokenDense(self.hidden, _bert_init, self.dtype, name="embedding")(tokens)
-    positions = self.param("position_embedding", _bert_init, (x.shape[1], self.hidden))
+    init = nn.initializers.normal(self.config.position_std)
+    positions = self.param("position_embedding", init, (x.shape[1], self.hidden))
     x = nn.Dropout(self.config.dropout, deterministic=not train)(x + positions.astype(x.dtype))
     layer = nn.remat(EncoderLayer, static_argnums=(2,)) if self.config.remat else EncoderLayer
     for i in range(self.layers):
@@ -97,10 +98,10 @@ def encode(
   return tokens.astype(jnp.float32)
 
 
-def _dense(features, dtype, name):
+def dense(features, dtype, name):
   return nn.Dense(features, kernel_init=_bert_init, dtype=dtype, name=name)
 
 
-def _layer_norm(name):
+def layer_norm(name):
   # BERT's epsilon is too small for the fast variance E[x^2] - E[x]^2, and for half precision.
   return nn.LayerNorm(epsilon=1e-12, use_fast_variance=False, dtype=jnp.float32, name=name)

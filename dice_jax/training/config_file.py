@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict
 
 from dice_jax.errors import UserError
+from dice_jax.models import ModelConfig
 
 CONFIG_FILE = "config.json"
 
@@ -44,23 +46,22 @@ def check_same_network(workdir: str | Path, config: ConfigDict) -> None:
   Raises:
     UserError: naming the fields of `model` that differ.
   """
-  saved = dict(_leaves(load_config(workdir).model, "model"))
-  asked = dict(_leaves(config.model, "model"))
-  differing = [
-    f"{name} ({saved.get(name)} there, {asked.get(name)} now)"
-    for name in sorted(saved | asked)
-    if name not in saved or name not in asked or saved[name] != asked[name]
-  ]
+  # Through `ModelConfig`: a field that is newer than the run has its default.
+  saved, asked = (
+    dict(_leaves(dataclasses.asdict(ModelConfig.from_dict(model)), "model"))
+    for model in (load_config(workdir).model, config.model)
+  )
+  differing = [f"{name} ({saved[name]} there, {asked[name]} now)" for name in saved if saved[name] != asked[name]]
   if differing:
     raise UserError(f"{workdir} holds a run of another network: {', '.join(differing)}; take another workdir")
 
 
-def _leaves(config: ConfigDict, prefix: str) -> Iterator[tuple[str, Any]]:
+def _leaves(config: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
   for name, value in config.items():
-    if isinstance(value, ConfigDict):
+    if isinstance(value, Mapping):
       yield from _leaves(value, f"{prefix}.{name}")
     else:
-      yield f"{prefix}.{name}", tuple(value) if isinstance(value, list) else value
+      yield f"{prefix}.{name}", value
 
 
 def _with_tuples(tree: Any) -> Any:

@@ -47,15 +47,17 @@ class Recipe:
 
 
 def make_recipe(config: ConfigDict) -> tuple[Recipe, Bodies]:
-  """Builds what `config` describes, on the body models that come with the package.
+  """Builds what `config` describes.
 
   Args:
     config: see configs/default.py.
 
   Raises:
     ValueError: a field holds a value that it cannot have, naming both.
+    FileNotFoundError: a licensed body model is not there, and what to do about it.
   """
-  hand_model, head_model = assets.load_hand(), assets.load_head()
+  named = config.get("body_models") or {}  # else the open ones
+  hand_model, head_model = assets.load_hand(named.get("hand")), assets.load_head(named.get("head"))
   network, queries = models.create_model(config.model, hand_model, head_model, axis_name=AXIS)
   recipe = Recipe(
     network=network,

@@ -1,19 +1,27 @@
 """HRNet against timm's, with random weights."""
 
 import copy
+import dataclasses
 import importlib.abc
 import importlib.machinery
 import importlib.util
+import os
 import sys
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
+from random_variables import init
 
-from dice_jax.models.config import BackboneConfig
-from dice_jax.models.hrnet import HRNet
-from dice_jax.models.pretrained import hrnet_variables
+from dice_jax.models import hrnet
+from dice_jax.models.config import BackboneConfig, ModelConfig
+from dice_jax.models.folding import Folded, fold_norms
+from dice_jax.models.hrnet import MODULES, Exchange, HRNet
+from dice_jax.models.pretrained import hrnet_variables, load_backbone
+from tools import convert_hrnet
 
 
 def anything(name):
@@ -49,16 +57,17 @@ def timm_hrnet():
         del sys.modules[name]
 
 
-def build(hrnet, width, depth):
+def build(timm_hrnet, width, depth, modules=MODULES):
   """timm's HRNet of any width and depth, its batch norm statistics and weights random."""
   torch = pytest.importorskip("torch")
-  cfg = copy.deepcopy(hrnet.cfg_cls["hrnet_w18"])
+  cfg = copy.deepcopy(timm_hrnet.cfg_cls["hrnet_w18"])
   cfg["stage1"]["num_blocks"] = (depth,)
   for stage in (2, 3, 4):
+    cfg[f"stage{stage}"]["num_modules"] = modules[stage]
     cfg[f"stage{stage}"]["num_blocks"] = (depth,) * stage
     cfg[f"stage{stage}"]["num_channels"] = tuple(width * 2**b for b in range(stage))
   torch.manual_seed(0)
-  model = hrnet.HighResolutionNet(cfg).eval()
+  model = timm_hrnet.HighResolutionNet(cfg).eval()
   for module in model.modules():
     if isinstance(module, torch.nn.BatchNorm2d):
       for tensor in (module.weight, module.running_var):
@@ -68,21 +77,87 @@ def build(hrnet, width, depth):
   return model
 
 
-def test_agrees_with_timm(timm_hrnet, rng):
-  torch = pytest.importorskip("torch")
-  model = build(timm_hrnet, width=18, depth=1)
-  images = rng.normal(size=(1, 224, 224, 3)).astype(np.float32)
-  with torch.no_grad():
-    expected = model.forward_features(torch.tensor(images.transpose(0, 3, 1, 2))).numpy().transpose(0, 2, 3, 1)
-  variables = hrnet_variables({name: tensor.numpy() for name, tensor in model.state_dict().items()})
+def numpy_state(model, gradients=False):
+  """Weights by name, or their gradients, which running statistics have none of."""
+  if gradients:
+    return {name: tensor.grad.numpy() for name, tensor in model.named_parameters() if tensor.grad is not None}
+  return {name: tensor.detach().numpy() for name, tensor in model.state_dict().items()}
 
-  module = HRNet(BackboneConfig(width=18, depth=1))
+
+@pytest.mark.parametrize("width, depth, size, modules", [
+  (8, 1, 64, {2: 1, 3: 1, 4: 1}),
+  pytest.param(64, 4, 224, MODULES, marks=[
+    pytest.mark.slow, pytest.mark.skipif("HRNET_W64" not in os.environ, reason="minutes; HRNET_W64=1 runs it")]),
+])  # fmt: skip
+def test_features_and_gradients_agree_with_timm(timm_hrnet, rng, monkeypatch, width, depth, size, modules):
+  torch = pytest.importorskip("torch")
+  monkeypatch.setattr(hrnet, "MODULES", modules)
+  model = build(timm_hrnet, width, depth, modules)
+  images = rng.normal(size=(3, size, size, 3)).astype(np.float32)
+  projection = rng.normal(size=(3, size // 32, size // 32, 2048)).astype(np.float32)
+  pixels = torch.tensor(images.transpose(0, 3, 1, 2), requires_grad=True)
+  features = model.forward_features(pixels)
+  (features * torch.tensor(projection.transpose(0, 3, 1, 2))).sum().backward()
+  expected = features.detach().numpy().transpose(0, 2, 3, 1)
+
+  variables = hrnet_variables(numpy_state(model))
+  module = HRNet(BackboneConfig(width=width, depth=depth))
   shapes = jax.eval_shape(lambda: module.init(jax.random.key(0), jnp.asarray(images), train=False))
   same = jax.tree.map(lambda ours, theirs: ours.shape == theirs.shape, dict(shapes), variables)  # names too
   assert all(jax.tree.leaves(same))
-  features = jax.jit(lambda v, x: module.apply(v, x, train=False))(variables, images)
-  assert features.shape == (1, 7, 7, 2048)
-  np.testing.assert_allclose(features, expected, atol=1e-4 * np.abs(expected).max())
+
+  def projected(params, images):
+    features = module.apply({**variables, "params": params}, images, train=False)
+    return (features * projection).sum(), features
+
+  run = jax.jit(jax.grad(projected, argnums=(0, 1), has_aux=True)).lower(variables["params"], images)
+  (of_params, of_images), got = run.compile({"xla_backend_optimization_level": 0})(variables["params"], images)
+  np.testing.assert_allclose(got, expected, atol=1e-4 * np.abs(expected).max())
+  close = lambda a, b: np.testing.assert_allclose(a, b, atol=1e-3 * np.abs(b).max() + 1e-7)
+  close(of_images, pixels.grad.numpy().transpose(0, 2, 3, 1))
+  jax.tree.map(close, of_params, hrnet_variables(numpy_state(model, gradients=True))["params"])
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_converted_weights_are_where_training_starts(timm_hrnet, tmp_path, capsys, suffix):
+  torch, safetensors = pytest.importorskip("torch"), pytest.importorskip("safetensors.torch")
+  model = build(timm_hrnet, width=4, depth=1)
+  path, out = tmp_path / f"weights{suffix}", tmp_path / "hrnet.npz"
+  (torch.save if suffix == ".pth" else safetensors.save_file)(model.state_dict(), path)
+  assert convert_hrnet.main([str(path), "--out", str(out)]) == 0
+  said, left_out = capsys.readouterr().out.strip().split("; left out: ")
+  assert "HRNet-W4, 2048 features" in said and set(left_out.split(", ")) == {"classifier.weight", "classifier.bias"}
+
+  expected = hrnet_variables(numpy_state(model))
+  config = ModelConfig(backbone=BackboneConfig(width=4, depth=1, pretrained=str(out)))
+  before = {kind: {"backbone": jax.tree.map(np.zeros_like, tree)} for kind, tree in expected.items()}
+  after = load_backbone(before, config)
+  jax.tree.map(np.testing.assert_array_equal, after, {kind: {"backbone": tree} for kind, tree in expected.items()})
+
+  path.write_bytes(path.read_bytes()[:-100])
+  assert convert_hrnet.main([str(path), "--out", str(out)]) == 2
+  error = capsys.readouterr().err
+  assert error.startswith(f"error: {path}") and error.count("\n") == 1
+
+
+def test_norms_fold_into_the_convolutions(rng):
+  norm, folded = partial(nn.BatchNorm, use_running_average=True, dtype=jnp.float32), partial(Folded, dtype=jnp.float32)
+  branches = [jnp.asarray(rng.normal(size=(2, 8 // 2**b, 8 // 2**b, 4 * 2**b)), jnp.float32) for b in range(3)]
+  exchange = partial(Exchange, (4, 8, 16), 1)
+  variables = init(exchange(norm), rng, branches)
+  params = fold_norms(variables["params"], variables["batch_stats"])
+  expected, got = exchange(norm).apply(variables, branches), exchange(folded).apply({"params": params}, branches)
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5 * np.abs(a).max()), expected, got)
+
+
+def test_a_folded_network_wants_what_folding_gives(rng):
+  config = BackboneConfig(width=4, depth=1, features=16)
+  images = jnp.zeros((2, 64, 64, 3))
+  variables = init(HRNet(config), rng, images, train=False)
+  params = fold_norms(variables["params"], variables["batch_stats"])
+  folded = HRNet(dataclasses.replace(config, folded=True))
+  wanted = jax.eval_shape(lambda: folded.init(jax.random.key(0), images, train=False))
+  assert jax.tree.map(jnp.shape, {"params": params}) == jax.tree.map(lambda x: x.shape, wanted)
 
 
 @pytest.mark.parametrize("frozen_stages", [0, 4])

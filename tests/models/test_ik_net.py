@@ -73,11 +73,28 @@ def test_centered_inputs_follow_the_hand_and_ignore_the_origin(rng):
   np.testing.assert_allclose(run(variables, vertices, center).transl, vertices.mean(1) - center, atol=1e-6)
 
 
+def test_a_mesh_that_was_turned_is_answered_as_if_it_was_not_and_the_answer_turned(rng):
+  module = HandIKNet(CENTERED)
+  vertices = rng.normal(size=(2, 20, 3))
+  vertices = jnp.asarray(vertices - vertices.mean(1, keepdims=True), jnp.float32)
+  turns = Rotation.random(2, rng=3)
+  matrices, center = jnp.asarray(turns.as_matrix(), jnp.float32), jnp.zeros((2, 3))
+  variables = init(module, rng, vertices, center, train=False)
+  run = jax.jit(lambda variables, v, turn: module.apply(variables, v, center, turn, train=False))
+  still = run(variables, vertices, jnp.broadcast_to(jnp.eye(3), (2, 3, 3)))
+  turned = run(variables, jnp.einsum("bij,bnj->bni", matrices, vertices), matrices)
+  for name in ("betas", "hand_pose", "transl"):
+    np.testing.assert_allclose(getattr(turned, name), getattr(still, name), atol=1e-4, err_msg=name)
+  expected = turns * Rotation.from_rotvec(still.global_orient)
+  difference = expected.inv() * Rotation.from_rotvec(turned.global_orient)
+  np.testing.assert_allclose(difference.magnitude(), 0.0, atol=1e-3)
+
+
 def test_training_starts_from_the_mean_person_and_the_typical_view():
   head = HeadIKNet(IKNetConfig(hidden=32, center_inputs=True, orientation="6d", base_orient=FRONTAL_HEAD))
   vertices = jax.random.normal(jax.random.key(0), (8, 15, 3))
   start = jax.jit(lambda key: head.init_with_output(key, vertices, vertices.mean(1), train=False))
-  params, _ = start(jax.random.key(1))
+  (params, _), _ = start(jax.random.key(1))
   for name in ("betas", "expression", "neck_pose", "jaw_pose"):
     assert np.abs(getattr(params, name)).max() < 0.1
   angle = np.linalg.norm(params.global_orient, axis=-1)
@@ -97,7 +114,7 @@ def test_every_orientation_can_be_reached_without_a_jump(rng):
   targets = Rotation.random(30, rng=1).as_matrix()
   relative = base.inv().as_matrix() @ targets
   six = np.concatenate([relative[..., 0] - [1, 0, 0], relative[..., 1] - [0, 1, 0]], -1)
-  axis_angle = jax.jit(lambda six: to_axis_angle(six, CENTERED))
+  axis_angle = jax.jit(lambda six: to_axis_angle(six, None, CENTERED))
   matrix = lambda six: Rotation.from_rotvec(np.float64(axis_angle(np.float32(six)))).as_matrix()
   np.testing.assert_allclose(matrix(six), targets, atol=1e-4)
   nudged = matrix(six + 1e-3 * rng.normal(size=six.shape))
@@ -106,5 +123,5 @@ def test_every_orientation_can_be_reached_without_a_jump(rng):
 
 def test_gradient_is_finite_where_the_head_looks_into_the_camera():
   config = IKNetConfig(orientation="6d", base_orient=FRONTAL_HEAD)
-  jacobian = jax.jit(jax.jacobian(lambda x: to_axis_angle(x, config)))(jnp.zeros(6))
+  jacobian = jax.jit(jax.jacobian(lambda x: to_axis_angle(x, None, config)))(jnp.zeros(6))
   assert np.isfinite(jacobian).all() and np.abs(jacobian).max() > 0.1

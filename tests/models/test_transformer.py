@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import traverse_util
 from random_variables import init
 
 from dice_jax.models.config import EncodersConfig
@@ -51,6 +52,37 @@ def test_agrees_with_pytorch(encoder):
   module, variables, tokens = encoder
   expected = torch_encoder(variables["params"], tokens).detach().numpy()
   np.testing.assert_allclose(module.apply(variables, tokens, train=False), expected, atol=1e-5)
+
+
+def test_agrees_with_the_bert_layers_of_transformers(encoder):
+  torch, bert = pytest.importorskip("torch"), pytest.importorskip("transformers.models.bert")
+  modeling = pytest.importorskip("transformers.models.bert.modeling_bert")
+  module, variables, tokens = encoder
+  tensor = lambda x: torch.tensor(np.asarray(x))
+  config = bert.BertConfig(
+    hidden_size=16, num_attention_heads=4, intermediate_size=24, layer_norm_eps=1e-12, hidden_act="gelu",
+    attn_implementation="eager")  # fmt: skip
+  names = {
+    "attention.self.query": "attention/query", "attention.self.key": "attention/key",
+    "attention.self.value": "attention/value", "attention.output.dense": "attention/output",
+    "attention.output.LayerNorm": "attention_norm", "intermediate.dense": "intermediate", "output.dense": "output",
+    "output.LayerNorm": "output_norm",
+  }  # fmt: skip
+  flat = traverse_util.flatten_dict(variables["params"], sep="/")
+  linear = lambda name, x: x @ tensor(flat[f"{name}/kernel"]) + tensor(flat[f"{name}/bias"])
+  x = linear("embedding", tensor(tokens)) + tensor(flat["position_embedding"])
+  for i in range(2):
+    layer = modeling.BertLayer(config).eval()
+    state = {}
+    for theirs, ours in names.items():
+      path = f"layer_{i}/{ours}"
+      kernel = tensor(flat[f"{path}/kernel"]).T if f"{path}/kernel" in flat else tensor(flat[f"{path}/scale"])
+      state |= {f"{theirs}.weight": kernel, f"{theirs}.bias": tensor(flat[f"{path}/bias"])}
+    layer.load_state_dict(state)
+    x = layer(x)
+    x = x[0] if isinstance(x, tuple) else x
+  expected = linear("head", x) + linear("residual", tensor(tokens))
+  np.testing.assert_allclose(module.apply(variables, tokens, train=False), expected.detach().numpy(), atol=1e-5)
 
 
 def test_attention_dropout_of_almost_zero_changes_nothing(encoder):

@@ -1,0 +1,61 @@
+"""Data sets by name: mixtures, and the list of what is missing."""
+
+import numpy as np
+import pytest
+
+from configs import full
+from dice_jax import datasets
+from dice_jax.data import schema
+from dice_jax.errors import UserError
+
+
+@pytest.fixture
+def empty(monkeypatch, tmp_path):
+  monkeypatch.setenv("DICE_DATA", str(tmp_path / "data"))
+  monkeypatch.setenv("DICE_ASSETS", str(tmp_path / "assets"))
+  return tmp_path
+
+
+def test_without_the_data_a_run_ends_with_the_list(empty):
+  needed = lambda: datasets.require(full.get_config())
+  for stop in (needed, lambda: datasets.open_split("decaf:11+in_the_wild", "train")):
+    with pytest.raises(UserError) as caught:
+      stop()
+    told = str(caught.value)
+    for words in ("mano_right.npz", "MANO_RIGHT.pkl", "flame.npz", "landmark_embedding.npy", "tools.prepare_decaf",
+                  "tools.prepare_in_the_wild", "full.py:synthetic", str(empty)):  # fmt: skip
+      assert words in told
+    assert told.startswith("4 things missing: (1)") and "\n" not in told
+
+
+def test_the_open_default_needs_nothing(empty):
+  config = full.get_config("synthetic")
+  datasets.require(config)
+  assert config.data.name == datasets.OPEN and config.data.sizes.train > 0
+  with pytest.raises(ValueError, match="licensed, synthetic"):
+    full.get_config("everything")
+
+
+def test_labels_of_licensed_bodies_need_those_bodies(empty):
+  config = full.get_config("synthetic")
+  config.data.name = "decaf"
+  with pytest.raises(UserError, match=r"labels of decaf belong to flame and mano_right.*configs/full\.py"):
+    datasets.require(config)
+  config.data.name = "in_the_wild"  # 2D only: any bodies will do
+  with pytest.raises(UserError, match="1 thing missing"):
+    datasets.require(config)
+
+
+def test_mixtures_are_opened_by_their_shares(empty, monkeypatch):
+  make = lambda size, value: lambda folder, split, count: [
+    schema.encode({"image": np.full((224, 224, 3), value, np.uint8), "gesture": split})] * size
+  monkeypatch.setattr(datasets, "DATASETS", {"one": make(9, 1), "two": make(2, 2), "none": make(0, 0)})
+  mixture = datasets.open_split("one:3 + two", "train")
+  values = [schema.decode(mixture[i])["image"][0, 0, 0] for i in range(len(mixture))]
+  assert values == [1] * 9 + [2] * 3
+  assert len(datasets.open_split("one:3+two", "validation")) == 9
+  bad = {"three": "unknown data set 'three': there is one, two", "one:-1": "positive share", "one:x": "positive share",
+         "one+one": "each data set once", "none": "is empty"}  # fmt: skip
+  for name, words in bad.items():
+    with pytest.raises(UserError, match=words):
+      datasets.open_split(name, "train")

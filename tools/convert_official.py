@@ -1,0 +1,97 @@
+"""Converts the authors' weights, once; `dice_jax.load` opens the result.
+
+  python -m tools.convert_official model.bin --out weights/official
+
+FILE is their `model.bin` (a whole pickled module) or a `state_dict.bin` of their training code. Beside it belong their
+`hand_mesh_transforms.pt` and `head_mesh_transforms.pt`. Neither torch nor their code is needed, and nothing in the
+files is executed. The result is weights.npz and config.json, which any tool reads, as of every training here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from dice_jax import errors
+from dice_jax.models import downsampling, official, presets, torch_module
+from dice_jax.training import export
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+  """Converts as the command line says; returns the exit code."""
+  parser = argparse.ArgumentParser(prog="python -m tools.convert_official", description=__doc__.split("\n")[0])
+  parser.add_argument("file", type=Path, help="model.bin or state_dict.bin")
+  parser.add_argument("--out", type=Path, required=True, help="folder to write")
+  parser.add_argument("--transforms", type=Path, help="folder of the *_mesh_transforms.pt (default: that of FILE)")
+  parser.add_argument("--heads", type=int, help="attention heads, which a state dict does not tell (default: 4)")
+  args = parser.parse_args(argv)
+  try:
+    convert(args.file, args.out, args.transforms or args.file.parent, args.heads)
+  except official.MismatchError as error:
+    print(*(f"  {problem}" for problem in error.problems), f"error: {args.file}: {error}", sep="\n", file=sys.stderr)
+    return errors.EXIT_CODE
+  except (ValueError, OSError) as error:
+    print(f"error: {error}", file=sys.stderr)
+    return errors.EXIT_CODE
+  return 0
+
+
+def convert(file: Path, out: Path, transforms: Path, heads: int | None = None) -> None:
+  """Writes `out` from the authors' files.
+
+  Args:
+    file: their weights.
+    out: folder to write.
+    transforms: folder of their down-sampling matrices; without these the queries are not quite theirs, which is said.
+    heads: see `official.convert_network`.
+
+  Raises:
+    FileNotFoundError: no such file.
+    ValueError: a file is not what it should be; nothing is written.
+  """
+  saved = torch_module.read_module(file)
+  try:
+    converted = official.convert_network(saved, heads)
+  except official.MismatchError:
+    raise
+  except ValueError as error:
+    raise errors.UserError(f"{file}: {error}") from None
+  selection = _read_selection(transforms)
+
+  config = ConfigDict({"model": presets.as_config_dict(converted.config)})
+  config.body_models = ConfigDict({"hand": "mano_right", "head": "flame"})
+  config.source = f"{file.name}, sha256 {sha256(file)}"
+  export.save_weights(out, converted.variables, config)
+  if selection:
+    downsampling.save_selection(out, selection)
+  used = len(saved.state) - len(converted.dead)
+  print(f"{out}: {used} of {len(saved.state)} tensors; the other {len(converted.dead)} are never used by the network")
+  for note in converted.notes:
+    print(f"assumed: {note}")
+  if not selection:
+    names = " and ".join(downsampling.SOURCES.values())
+    print(f"warning: no {names} in {transforms}: tokens stand on this package's own coarse vertices and not on those "
+          "the weights were trained on, so answers will be off", file=sys.stderr)  # fmt: skip
+
+
+def _read_selection(folder: Path) -> downsampling.Selection:
+  present = [part for part, name in downsampling.SOURCES.items() if (folder / name).exists()]
+  if len(present) == 1:
+    (absent,) = set(downsampling.SOURCES) - set(present)
+    raise FileNotFoundError(f"{folder / downsampling.SOURCES[absent]} is missing, the other matrices are there")
+  return {part: downsampling.read_transforms(part, folder / downsampling.SOURCES[part]) for part in present}
+
+
+def sha256(path: Path) -> str:
+  """The hash of a file, read piece by piece."""
+  with path.open("rb") as file:
+    return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+if __name__ == "__main__":
+  sys.exit(main())
