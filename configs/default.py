@@ -18,6 +18,7 @@ def get_config() -> ConfigDict:
   config.total_steps = 20_000
   config.batch_size = 16  # over all devices
   config.burn_in_steps = 1000  # before touch, collision and depth count
+  config.init_from = ""  # trained weights to start from: "default", an exported folder or a workdir; "": none
   config.ema_decay = 0.999  # moving average of the weights, which validation and export use; 0: none
 
   config.log_every = 50  # steps between lines of metrics.jsonl

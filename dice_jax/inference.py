@@ -58,7 +58,7 @@ def load(name_or_dir: str | Path = "default") -> Model:
   """
   from dice_jax.training import export  # here: the optimiser libraries behind it are not needed to call `infer`
 
-  folder = _weights_folder(name_or_dir)
+  folder = weights_folder(name_or_dir)
   variables, config = export.load_weights(folder)
   if "model" not in config:
     raise ValueError(f"{folder}: the configuration has no section 'model', from which the network is built")
@@ -148,8 +148,12 @@ def mirror(prediction: Prediction) -> Prediction:
   )
 
 
-def _weights_folder(name_or_dir: str | Path) -> Path:
-  """The folder that holds the weights: a given one, or one shipped under `name_or_dir`."""
+def weights_folder(name_or_dir: str | Path) -> Path:
+  """The folder that holds the weights: a given one, or one shipped under `name_or_dir`.
+
+  Raises:
+    FileNotFoundError: no such weights, naming what there is.
+  """
   given = Path(name_or_dir)
   if given.is_dir():
     return given

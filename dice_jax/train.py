@@ -25,7 +25,7 @@ from ml_collections import ConfigDict, config_flags
 from dice_jax import datasets, errors, evaluation, inference, xla_flags
 from dice_jax.data import loader
 from dice_jax.io import atomic
-from dice_jax.training import checkpoint, config_file, logging, parallel
+from dice_jax.training import checkpoint, config_file, export, logging, parallel
 from dice_jax.training import recipe as recipes
 from dice_jax.training.state import TrainState
 from dice_jax.training.step import train_step
@@ -71,7 +71,8 @@ def train(config: ConfigDict, workdir: str | Path) -> TrainState:
   if checkpointer.has_any():
     config_file.check_same_network(workdir, config)
   config_file.save_config(workdir, config)
-  state = checkpointer.restore(state) or state
+  restored = checkpointer.restore(state)
+  state = restored or start(state, config.init_from)
   first, last = int(state.step), config.total_steps
   metrics_file = logging.MetricsFile(workdir / "metrics.jsonl", first)
   validation_file = logging.MetricsFile(workdir / "validation.jsonl", first)
@@ -117,6 +118,16 @@ def train(config: ConfigDict, workdir: str | Path) -> TrainState:
   checkpointer.close()
   if state.step < last:
     print(f"stopped by a signal and saved at step {state.step} of {last}: the same command goes on from there")
+  return state
+
+
+def start(state: TrainState, weights: str) -> TrainState:
+  """The state of a fresh run: `state` itself, or with the trained `weights` (see configs/default.py) in it."""
+  if not weights:
+    return state
+  variables, _ = export.load_weights(inference.weights_folder(weights))
+  state, new = recipes.start_from(state, variables)
+  print(f"starts from {weights}; {f'random: {len(new)} weights, first {new[0]}' if new else 'every weight of it'}")
   return state
 
 

@@ -181,6 +181,22 @@ class TestInProcess:
     log = [{"step": 50, "images_per_second": 8.0}, {"step": 150, "images_per_second": 4.0}]
     assert export_weights.hours(log, 16) == pytest.approx((50 * 16 / 8 + 100 * 16 / 4) / 3600)
 
+  def test_a_run_may_start_from_the_weights_of_another(self, unbroken, tmp_path, capsys):
+    trained, _ = export.load_weights(unbroken)
+    train.train(micro_run.get_config(total_steps=1, init_from=str(unbroken), ema_decay=0.0), tmp_path)
+    assert "every weight of it" in capsys.readouterr().out
+    moved, _ = export.load_weights(tmp_path)
+    # One step of AdamW moves a weight by the learning rate, 1e-3; random ones would be far away.
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=3e-3), moved["params"], trained["params"])
+
+  def test_weights_of_another_network_to_start_from_are_one_clear_line(self, tmp_path):
+    export.save_weights(tmp_path / "odd", {"params": {"hand": {"kernel": np.ones((3, 3))}}}, micro_run.get_config())
+    with pytest.raises(UserError, match=r"params/hand/kernel is \(3, 3\) there"):
+      train.train(micro_run.get_config(init_from=str(tmp_path / "odd")), tmp_path / "run")
+    export.save_weights(tmp_path / "other", {"params": {"x": np.ones(3)}}, micro_run.get_config())
+    with pytest.raises(UserError, match="nothing of them fits"):
+      train.train(micro_run.get_config(init_from=str(tmp_path / "other")), tmp_path / "run")
+
   def test_not_finite_loss_stops_and_leaves_what_it_takes_to_replay(self, monkeypatch, tmp_path):
     poisoned = micro_run.sample(3)
     poisoned["hand_betas"] = np.full(10, np.nan, np.float32)

@@ -93,11 +93,13 @@ class InteractionNetConfig:
     projection: width to which the tokens shrink first.
     encoders: the transformer; the paper's 256, 64.
     shared: no encoders of its own: MeshNet's put out four more numbers a token (the paper's single branch).
+    sees_meshes: each token is told where the rough mesh puts it and how far it is from the other part there.
   """
 
   projection: int = 512
   encoders: EncodersConfig = EncodersConfig(hidden=(256, 64), outputs=(128,), layers=(4, 4))
   shared: bool = False
+  sees_meshes: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

@@ -66,7 +66,7 @@ class DICE(nn.Module):
       extra = 4 if c.interaction_net.shared else 0
       positions, rough, shared, turns = MeshNet(c.mesh_net, *meshes, extra, name="mesh_net")(tokens, train=train)
       interaction_net = InteractionNet(c.interaction_net, *meshes, name="interaction_net")
-      deformations, contact_logits = interaction_net(shared if extra else tokens, train=train)
+      deformations, contact_logits = interaction_net(shared if extra else tokens, positions, train=train)
       hand, head = _hand_levels(rough)[c.hand_ik.level], _head_levels(rough)[c.head_ik.level]
     else:
       positions, rough, deformations, contact_logits = baselines.no_meshes(len(grid))

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
+from dice_jax.geometry.nearest import nearest_neighbours
 from dice_jax.models import tokens as layout
 from dice_jax.models.config import InteractionNetConfig, UpsamplingConfig
 from dice_jax.models.tokens import TokenDense, Tokens
 from dice_jax.models.transformer import encode
 from dice_jax.models.upsampling import MeshLevels, Upsampling
 from dice_jax.structs import ContactLogits
+
+_RANGES = (0.005, 0.015, 0.045)  # metres over which nearness fades: a touch, a finger's width, a hand's
 
 
 class InteractionNet(nn.Module):
@@ -28,12 +32,22 @@ class InteractionNet(nn.Module):
 
   @nn.compact
   def __call__(
-    self, tokens: Tokens | Float[Array, "B 843 4"], *, train: bool
+    self, tokens: Tokens | Float[Array, "B 843 4"], positions: Float[Array, "B 843 3"], *, train: bool
   ) -> tuple[Float[Array, "B 5023 3"], ContactLogits]:
-    """Returns deformations (metres, camera axes, to be subtracted from the head) and contact logits."""
+    """Returns deformations (metres, camera axes, to be subtracted from the head) and contact logits.
+
+    Args:
+      tokens: of the image, or the four numbers a token.
+      positions: where MeshNet puts the tokens; not used unless `config.sees_meshes`.
+      train: see `DICE`.
+    """
     x = tokens
     if not self.config.shared:
       x = TokenDense(self.config.projection, dtype=self.dtype, name="projection")(x)
+      if self.config.sees_meshes:
+        # Contact does not move the meshes: that is what the touch loss is for.
+        near = proximity(jax.lax.stop_gradient(positions)).astype(self.dtype)
+        x += nn.Dense(self.config.projection, dtype=self.dtype, name="proximity")(near)
       x = encode(self.config.encoders, 4, x, train=train, dtype=self.dtype)
     upsample = lambda levels, name: Upsampling(levels, self.upsampling, name=name)
 
@@ -42,3 +56,18 @@ class InteractionNet(nn.Module):
     head = upsample(self.head_levels, "head_contact_upsampling")(x[:, layout.HEAD_VERTICES, 3:])
     logits = [level[..., 0] for level in (hand[1], hand[0], head[2], head[1], head[0])]
     return deformations[0], ContactLogits(*logits)
+
+
+def proximity(positions: Float[Array, "B 843 3"]) -> Float[Array, "B 843 9"]:
+  """For each token: its place about the head's middle, the way to the nearest token of the other part (both in
+  decimetres), and exp(-distance / range) for three ranges."""
+  is_head = layout.part_of_token() == 1
+  hand, head = (jnp.flatnonzero(mask, size=size) for mask, size in ((~is_head, 216), (is_head, 627)))
+  nearest = jnp.zeros_like(positions)
+  for own, other in ((hand, head), (head, hand)):
+    _, indices = nearest_neighbours(positions[:, own], positions[:, other])
+    nearest = nearest.at[:, own].set(jnp.take_along_axis(positions[:, other], indices[..., None], axis=1))
+  way = nearest - positions
+  distance = jnp.linalg.norm(way, axis=-1, keepdims=True)
+  place = positions - positions[:, layout.HEAD_VERTICES].mean(1, keepdims=True)
+  return jnp.concatenate([10.0 * place, 10.0 * way, *(jnp.exp(-distance / r) for r in _RANGES)], axis=-1)

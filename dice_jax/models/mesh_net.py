@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 from flax import linen as nn
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from dice_jax.body_models.mano import OPENPOSE_FROM_MANO
 from dice_jax.geometry.rotations import axis_angle_to_matrix
@@ -79,17 +79,11 @@ class Placement(nn.Module):
     x = nn.relu(nn.Dense(256, kernel_init=torch_linear, name="hidden")(x.reshape(len(x), -1)))
     x = nn.Dense(2 * 9, kernel_init=nn.initializers.normal(1e-3), name="output")(x).reshape(-1, 2, 9)
     rotations, offsets = rotation_from_6d(x[..., :6]), x[..., 6:]
-    part = _part_of_token()
+    part = layout.part_of_token()
     return jnp.einsum("bnij,nj->bni", rotations[:, part], template) + offsets[:, part], rotations
 
 
 def template_in_view(queries: Float[Array, "843 3"]) -> Float[Array, "843 3"]:
   """The templates turned as a face that looks at us and a hand on its way to it, both about the origin."""
   rotations = axis_angle_to_matrix(jnp.array([PALM_TO_FACE, FRONTAL_HEAD]))
-  return jnp.einsum("nij,nj->ni", rotations[_part_of_token()], queries)
-
-
-def _part_of_token() -> Int[Array, "843"]:
-  """0 for tokens of the hand, 1 for those of the head."""
-  part = jnp.zeros(layout.NUM_TOKENS, int)
-  return part.at[layout.HEAD_KEYPOINTS].set(1).at[layout.HEAD_VERTICES].set(1)
+  return jnp.einsum("nij,nj->ni", rotations[layout.part_of_token()], queries)

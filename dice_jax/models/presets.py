@@ -56,7 +56,7 @@ def small() -> ConfigDict:
       pretrained="imagenet"),
     mesh_net=MeshNetConfig(
       _encoders((128, 64, 32), (64, 32), layers=(1, 1, 1)), template_residual=True, template_placed=True),
-    interaction_net=InteractionNetConfig(64, _encoders((64, 32), (32,), layers=(1, 1))),
+    interaction_net=InteractionNetConfig(64, _encoders((64, 32), (32,), layers=(1, 1)), sees_meshes=True),
     upsampling=UpsamplingConfig(learned=False),
     hand_ik=_ik(hidden=384, level=1, base_orient=PALM_TO_FACE),
     head_ik=_ik(hidden=384, level=2, base_orient=FRONTAL_HEAD),
@@ -73,7 +73,7 @@ def tiny() -> ConfigDict:
     backbone=BackboneConfig(name="efficientnet_lite0", width=0.25, depth=1, features=64),
     mesh_net=MeshNetConfig(
       encoders(hidden=(32, 16, 16), outputs=(16, 16), layers=(1, 1, 1)), template_residual=True, template_placed=True),
-    interaction_net=InteractionNetConfig(16, encoders(hidden=(16, 16), outputs=(16,), layers=(1, 1))),
+    interaction_net=InteractionNetConfig(16, encoders(hidden=(16, 16), outputs=(16,), layers=(1, 1)), sees_meshes=True),
     upsampling=UpsamplingConfig(learned=False),
     hand_ik=_ik(hidden=32, level=1, base_orient=PALM_TO_FACE),
     head_ik=_ik(hidden=32, level=2, base_orient=FRONTAL_HEAD),

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from flax import struct
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from dice_jax.models.initializers import torch_linear
 
@@ -21,6 +21,12 @@ MASKED_VALUE = 0.01
 # Order of the tokens: hand keypoints, head keypoints, coarse hand vertices, coarse head vertices.
 HAND_KEYPOINTS, HEAD_KEYPOINTS = slice(0, 21), slice(21, 89)
 HAND_VERTICES, HEAD_VERTICES = slice(89, 284), slice(284, 843)
+
+
+def part_of_token() -> Int[Array, "843"]:
+  """0 for tokens of the hand, 1 for those of the head."""
+  part = jnp.zeros(NUM_TOKENS, int)
+  return part.at[HEAD_KEYPOINTS].set(1).at[HEAD_VERTICES].set(1)
 
 
 @struct.dataclass

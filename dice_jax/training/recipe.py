@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
-from flax import struct
+from flax import struct, traverse_util
 from jaxtyping import Array, Float
 from ml_collections import ConfigDict
 
 from dice_jax import models
 from dice_jax.body_models import assets
 from dice_jax.body_models.lbs import BodyModel
+from dice_jax.errors import UserError
 from dice_jax.losses.presets import LossWeights, loss_weights
 from dice_jax.structs import HandParams, HeadParams
 from dice_jax.training import optimizer
@@ -107,6 +110,39 @@ def init_state(recipe: Recipe, bodies: Bodies, seed: int) -> TrainState:
     )
 
   return first_state(_init_network(recipe.network, network_rng, images, bodies.queries))
+
+
+def start_from(state: TrainState, weights: Mapping[str, Any]) -> tuple[TrainState, list[str]]:
+  """Puts trained weights in place of random ones, by name.
+
+  Args:
+    state: before the first update.
+    weights: from `export.load_weights`. What the network does not have is left out.
+
+  Returns:
+    The state, and the names that `weights` lacks: these stay random.
+
+  Raises:
+    UserError: a weight has another shape, or nothing fits.
+  """
+  own = {"params": state.generator.params, "batch_stats": state.batch_stats}
+  own = traverse_util.flatten_dict(own, sep="/")
+  given = traverse_util.flatten_dict(weights, sep="/")
+  fitting = [name for name in own if name in given]
+  if not fitting:
+    raise UserError("init_from: these weights belong to another network, nothing of them fits")
+  for name in fitting:
+    if np.shape(given[name]) != own[name].shape:
+      raise UserError(f"init_from: {name} is {np.shape(given[name])} there and {own[name].shape} in this network")
+  merged = own | {name: jnp.asarray(given[name], own[name].dtype) for name in fitting}
+  merged = traverse_util.unflatten_dict(merged, sep="/")
+  params = merged["params"]
+  state = state.replace(
+    generator=state.generator.replace(params=params),
+    batch_stats=merged.get("batch_stats", {}),
+    ema_params=params if state.ema_params else {},
+  )
+  return state, [name for name in own if name not in given]
 
 
 def _init_network(network: models.DICE, rng: Array, images: Array, queries: Array) -> dict[str, Any]:

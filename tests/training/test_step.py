@@ -149,7 +149,7 @@ def test_frozen_weights_stand_still(setting, batch):
 @pytest.mark.parametrize("config", [small, tiny, full])
 def test_recipes_fit_together(config, batch):
   """Traced, not compiled: every network of configs/ with all its losses keeps the state's structure."""
-  config = config.get_config()
+  config = config.get_config("synthetic") if config is full else config.get_config()
   config.model.backbone.pretrained = ""
   recipe, bodies = recipes.make_recipe(config)
   state = jax.eval_shape(lambda: recipes.init_state(recipe, bodies, 0))
