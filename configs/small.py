@@ -1,11 +1,10 @@
-"""DICE on the open scenes, small network: the recipe of the weights that come with the package.
+"""DICE on the open scenes, small network: the recipe of the next weights; the shipped ones have theirs beside them.
 
   python -m dice_jax.train --config=configs/small.py --workdir=runs/small
 
-EfficientNet-Lite0 backbone from ImageNet, 6000 pictures of 2000 scenes, built first where they are absent. Short
-enough for a CPU: 1.5 s a step on two cores (XLA_FLAGS=--xla_force_host_platform_device_count=2 makes them two
-devices). With a GPU, --config.total_steps=40000 --config.data.sizes.train=48000 is time better spent. To go on from
-the shipped weights: --config.init_from=default.
+EfficientNet-Lite0 backbone from ImageNet, 6000 pictures of 2000 scenes, built first where they are absent. Meant for
+a CPU (XLA_FLAGS=--xla_force_host_platform_device_count=2 makes two cores two devices); with a GPU, raise
+--config.total_steps and --config.data.sizes.train. To go on from the shipped weights: --config.init_from=default.
 """
 
 from ml_collections import ConfigDict

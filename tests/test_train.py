@@ -170,7 +170,7 @@ class TestInProcess:
     (tmp_path / "failures.md").write_text("- blinks")
     export_weights.release(unbroken, tmp_path, "one abacus", tmp_path / "failures.md", tmp_path / "release")
     card = (tmp_path / "release/README.md").read_text()
-    for words in ("12 steps of batch 8", "seen 8.0 times", "one abacus", "the truth on 2 samples", "- blinks"):
+    for words in ("12 of 12 steps of batch 8", "seen 8.0 times", "one abacus", "the truth on 2 samples", "- blinks"):
       assert words in card
     stored, config = export.load_weights(tmp_path / "release")
     trained, _ = export.load_weights(unbroken)

@@ -101,7 +101,8 @@ def card(
   data, batch_size = config.data, config.batch_size
   rows = {title: evaluation[key] for title, key in (("these weights", "model"), ("mean prediction", "mean_prediction"))}
   seen = f"{data.sizes.train} training samples seen {step * batch_size / data.sizes.train:.1f} times"
-  training = f"{step} steps of batch {batch_size}, seed {config.seed}, {hours(log, batch_size):.1f} hours"
+  steps, took = f"{step} of {config.total_steps} steps", f"{hours(log, batch_size):.1f} hours"
+  training = f"{steps} of batch {batch_size}, seed {config.seed}, {took}"
   return f"""# Weights `{name}`
 
 - Network: `{config.model.backbone.name}` backbone, fields in `config.json`; stored as float16, used as float32.
