@@ -47,7 +47,8 @@ class MicroNetwork(nn.Module):
     size = len(images)
     x = images.reshape(size, 7, 32, 7, 32, 3).mean((2, 4)).reshape(size, -1)
     x = nn.Dense(32, name="backbone")(x)
-    x = nn.BatchNorm(use_running_average=not train, axis_name=self.axis_name if train else None)(x)
+    live = train and not self.config.backbone.frozen_batch_norm
+    x = nn.BatchNorm(use_running_average=not live, axis_name=self.axis_name if live else None)(x)
     x = nn.Dropout(self.dropout, deterministic=not train)(nn.relu(x))
     outputs = {name: self._outputs(name, x, sizes) for name, sizes in SHAPES.items()}
     mesh = lambda count: jnp.zeros((size, count, 3))
@@ -113,7 +114,7 @@ def get_config(**changes) -> ConfigDict:
   made.data.name = NAME
   made.data.sizes.update(train=12, validation=3)
   made.data.threads = 1
-  made.model.backbone.pretrained = ""
+  made.model.backbone.update(pretrained="", frozen_batch_norm=False)
   made.losses.update({name: 0.0 for name in COSTLY})
   made.optimizer.update(learning_rate=1e-3, warmup_steps=0)
   made.update(changes)

@@ -10,7 +10,10 @@ from dice_jax.structs import Batch, Targets
 
 
 def masked_mean(
-  values: Float[Array, "B"], mask: Float[Array, "B"], axis_name: str | None = None
+  values: Float[Array, "B"],
+  mask: Float[Array, "B"],
+  axis_name: str | None = None,
+  count: Float[Array, ""] | None = None,
 ) -> Float[Array, ""]:
   """Mean of `values` over the samples whose mask is not zero; 0 where there is no such sample.
 
@@ -23,15 +26,23 @@ def masked_mean(
     axis_name: mapped axis (`pmap`, `shard_map`) to sum over. Leave it out under `jit` with sharded arrays, where the
       batch is already whole. The result is the same on every device; under `pmap` the matching gradient is
       `lax.pmean` of the devices' gradients.
+    count: what to divide by, where these samples are but a part of those averaged over: `mask_sum` of all of them.
+      The results of the parts then ADD UP to the mean. By default the sum of `mask`.
 
   Returns:
     A scalar.
   """
   numerator = jnp.sum(jnp.where(mask > 0, values * mask, 0.0))
-  denominator = jnp.sum(mask)
   if axis_name is not None:
-    numerator, denominator = jax.lax.psum((numerator, denominator), axis_name)
+    numerator = jax.lax.psum(numerator, axis_name)
+  denominator = mask_sum(mask, axis_name) if count is None else count
   return numerator / jnp.where(denominator > 0, denominator, 1.0)
+
+
+def mask_sum(mask: Float[Array, "B"], axis_name: str | None = None) -> Float[Array, ""]:
+  """How many samples a mask lets through, over all devices of `axis_name`."""
+  total = jnp.sum(mask)
+  return total if axis_name is None else jax.lax.psum(total, axis_name)
 
 
 def blank_unlabelled(batch: Batch, targets: Targets) -> tuple[Batch, Targets]:

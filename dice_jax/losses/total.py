@@ -15,7 +15,7 @@ from dice_jax.body_models.lbs import BodyModel
 from dice_jax.body_models.mano import hand_keypoints
 from dice_jax.geometry.camera import project_orthographic
 from dice_jax.losses import adversarial, contact, deformation, depth, keypoints, parameters, touch, vertices
-from dice_jax.losses.masking import blank_unlabelled, masked_mean
+from dice_jax.losses.masking import blank_unlabelled, mask_sum, masked_mean
 from dice_jax.losses.presets import LossWeights
 from dice_jax.structs import Batch, NetworkOutput, Prediction, RoughMeshes, Targets
 
@@ -34,6 +34,7 @@ def generator_loss(
   axis_name: str | None = None,
   fake_logits: Logits | None = None,
   burn_in: bool | Bool[Array, ""] = False,
+  counts: Mapping[str, Float[Array, ""]] | None = None,
 ) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
   """The network's loss, and its un-weighted parts.
 
@@ -51,6 +52,8 @@ def generator_loss(
     fake_logits: what the hand and the head discriminator say of the predicted parameters; None leaves L_adv out.
     burn_in: True while the meshes are too rough for touch, collision and depth to mean anything: these are then 0
       and, decided at run time, cost nothing.
+    counts: `label_counts` of the whole, where `batch` is one of several micro-batches: losses and gradients of all of
+      them then add up to those of the whole.
 
   Returns:
     The loss, and a dict by the names of `PARTS`.
@@ -68,8 +71,13 @@ def generator_loss(
       values = jax.lax.cond(active, lambda compute=compute: compute(scene), lambda mask=mask: 0.0 * mask)
     else:
       values = compute(scene)
-    losses[name] = masked_mean(values, mask, axis_name)
+    losses[name] = masked_mean(values, mask, axis_name, counts and counts[name])
   return total(losses, weights), losses
+
+
+def label_counts(batch: Batch, axis_name: str | None = None) -> dict[str, Float[Array, ""]]:
+  """How many samples each of `PARTS` is a mean over, see `masking.masked_mean`."""
+  return {name: mask_sum(mask_of(batch), axis_name) for name, (mask_of, _) in PARTS.items()}
 
 
 def total(losses: Mapping[str, Float[Array, ""] | float], weights: LossWeights) -> Float[Array, ""] | float:

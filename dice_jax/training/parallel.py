@@ -39,10 +39,14 @@ def shard(batch: PyTree) -> PyTree:
   return _put(jax.tree.map(lambda x: x.reshape(count, x.shape[0] // count, *x.shape[1:]), batch))
 
 
-def check_batch_size(batch_size: int) -> None:
-  """Raises a UserError where the global batch does not divide evenly."""
-  if batch_size % jax.device_count():
-    raise UserError(f"batch_size {batch_size} is not a multiple of the {jax.device_count()} devices: change one")
+def check_batch_size(batch_size: int, accumulate_steps: int = 1) -> None:
+  """Raises a UserError where the global batch does not divide evenly over the devices and their micro-batches."""
+  devices = jax.device_count()
+  if accumulate_steps < 1:
+    raise UserError(f"accumulate_steps is {accumulate_steps}: it is 1 (off) or more")
+  if batch_size < 1 or batch_size % (devices * accumulate_steps):
+    micro = f" times {accumulate_steps} accumulate_steps" if accumulate_steps > 1 else ""
+    raise UserError(f"batch_size {batch_size} is not a multiple of the {devices} devices{micro}: change one")
 
 
 def _put(tree: PyTree) -> PyTree:

@@ -47,6 +47,7 @@ class Recipe:
   losses: LossWeights
   ema_decay: float
   burn_in_steps: int
+  accumulate_steps: int = 1
 
 
 def make_recipe(config: ConfigDict) -> tuple[Recipe, Bodies]:
@@ -72,6 +73,7 @@ def make_recipe(config: ConfigDict) -> tuple[Recipe, Bodies]:
     losses=loss_weights(overrides=config.losses),
     ema_decay=config.ema_decay,
     burn_in_steps=config.burn_in_steps,
+    accumulate_steps=config.accumulate_steps,
   )
   return recipe, Bodies(hand_model, head_model, queries)
 

@@ -7,31 +7,38 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float, Int, PyTree
 
 from dice_jax import models
 from dice_jax.losses.adversarial import fake_loss, real_loss
 from dice_jax.losses.masking import masked_mean
-from dice_jax.losses.total import generator_loss
+from dice_jax.losses.total import generator_loss, label_counts
 from dice_jax.structs import Batch, HandParams, HeadParams
+from dice_jax.training.accumulate import over_micro_batches
 from dice_jax.training.parallel import AXIS
 from dice_jax.training.recipe import Bodies, Recipe
 from dice_jax.training.state import Learner, TrainState, select, update_average
 
 Metrics = dict[str, Float[Array, ""]]
+Samples = tuple[HandParams, HeadParams]
 
 
-def train_step(recipe: Recipe, state: TrainState, batch: Batch, bodies: Bodies) -> tuple[TrainState, Metrics]:
+def train_step(
+  recipe: Recipe, state: TrainState, batch: Batch, bodies: Bodies, real: Samples | None = None
+) -> tuple[TrainState, Metrics]:
   """One update of the network and, on the answers it gave, of both discriminators.
 
-  To be mapped over `parallel.AXIS`. The update does not depend on the number of devices, but for dropout. Where a loss
-  or a gradient is not finite, and ever after, the state stays as it is and `failed_step` names the step.
+  To be mapped over `parallel.AXIS`. The update does not depend on the number of devices, but for dropout, nor on
+  `recipe.accumulate_steps`, but for dropout and batch norm, which knows one micro-batch at a time. Where a loss or a
+  gradient is not finite, and ever after, the state stays as it is and `failed_step` names the step.
 
   Args:
     recipe: static.
     state: before the update.
     batch: this device's share.
     bodies: body models and template queries.
+    real: hands and heads that the discriminators are to call real; by default the labels of the batch, the parameters
+      of people who do touch their faces.
 
   Returns:
     The state after it, and the mean losses: "loss" (the network's, weighted), "loss/NAME" (un-weighted), "lr",
@@ -39,49 +46,59 @@ def train_step(recipe: Recipe, state: TrainState, batch: Batch, bodies: Bodies) 
   """
   mask_rng, dropout_rng = jax.random.split(jax.random.fold_in(state.rng, state.step))
   # All devices hide the same tokens, as if they held one batch; each drops activations of its own.
-  rngs = {"mask": mask_rng, "dropout": jax.random.fold_in(dropout_rng, jax.lax.axis_index(AXIS))}
-  targets = models.pose_targets(batch, bodies.hand, bodies.head)
+  dropout_rng = jax.random.fold_in(dropout_rng, jax.lax.axis_index(AXIS))
+  counts = label_counts(batch, AXIS)
 
   ################ Network ################
-  def network_loss(params: PyTree):
-    variables = {"params": params, "batch_stats": state.batch_stats}
-    images = models.preprocess(batch.images)
+  def network_loss(params: PyTree, batch_stats: PyTree, part: Batch, rngs: dict[str, Array]):
     output, updates = recipe.network.apply(
-      variables, images, bodies.queries, train=True, rngs=rngs, mutable=["batch_stats"]
-    )
+      {"params": params, "batch_stats": batch_stats}, models.preprocess(part.images), bodies.queries,
+      train=True, rngs=rngs, mutable=["batch_stats"],
+    )  # fmt: skip
     prediction = models.decode(output, bodies.hand, bodies.head, gate_by_presence=False)
+    targets = models.pose_targets(part, bodies.hand, bodies.head)
     opinions = (
       _hand_logits(recipe, state.hand_discriminator.params, output.hand_params),
       _head_logits(recipe, state.head_discriminator.params, output.head_params),
     )
     loss, losses = generator_loss(
-      output, prediction, targets, batch, bodies.hand, bodies.head, recipe.losses,
-      axis_name=AXIS, fake_logits=opinions, burn_in=state.step < recipe.burn_in_steps,
+      output, prediction, targets, part, bodies.hand, bodies.head, recipe.losses,
+      axis_name=AXIS, fake_logits=opinions, burn_in=state.step < recipe.burn_in_steps, counts=counts,
     )  # fmt: skip
-    return loss, (losses, output, updates["batch_stats"])
+    return loss, (losses, (output.hand_params, output.head_params), updates["batch_stats"])
 
-  (loss, (losses, output, batch_stats)), grads = jax.value_and_grad(network_loss, has_aux=True)(state.generator.params)
+  def gradients_of(batch_stats: PyTree, part: Batch, number: Int[Array, ""]):
+    own_rng = dropout_rng if recipe.accumulate_steps == 1 else jax.random.fold_in(dropout_rng, number)
+    rngs = {"mask": mask_rng, "dropout": own_rng}
+    (loss, (losses, fake, batch_stats)), grads = jax.value_and_grad(network_loss, has_aux=True)(
+      state.generator.params, batch_stats, part, rngs)  # fmt: skip
+    return (loss, losses, grads), fake, batch_stats
+
+  (loss, losses, grads), fake, batch_stats = over_micro_batches(
+    gradients_of, state.batch_stats, batch, recipe.accumulate_steps)  # fmt: skip
   grads, batch_stats = jax.lax.pmean((grads, batch_stats), AXIS)
   generator = state.generator.update(grads, recipe.generator_optimizer)
 
   ################ Discriminators ################
+  has_real = batch.has_params if real is None else jnp.ones_like(batch.has_params)
+  real_hand, real_head = real or (batch.hand_params, batch.head_params)
+  fake_hand, fake_head = jax.lax.stop_gradient(fake)
+
   def update_discriminator(learner: Learner, logits_of: Callable, fake: PyTree, real: PyTree, weight: float):
     def loss_of(params):
-      # Real are the labels of the batch: the parameters of people who do touch their faces.
-      loss_real = masked_mean(real_loss(logits_of(recipe, params, real)), batch.has_params, AXIS)
-      loss_fake = masked_mean(fake_loss(logits_of(recipe, params, fake)), jnp.ones_like(batch.has_params), AXIS)
+      loss_real = masked_mean(real_loss(logits_of(recipe, params, real)), has_real, AXIS)
+      loss_fake = masked_mean(fake_loss(logits_of(recipe, params, fake)), jnp.ones_like(has_real), AXIS)
       return weight * recipe.losses.adversarial * (loss_real + loss_fake), loss_real + loss_fake
 
     (_, loss), grads = jax.value_and_grad(loss_of, has_aux=True)(learner.params)
     grads = jax.lax.pmean(grads, AXIS)
     return learner.update(grads, recipe.discriminator_optimizer), loss
 
-  fake_hand, fake_head = jax.lax.stop_gradient((output.hand_params, output.head_params))
   hand_discriminator, losses["discriminator_hand"] = update_discriminator(
-    state.hand_discriminator, _hand_logits, fake_hand, batch.hand_params, recipe.losses.discriminator_hand
+    state.hand_discriminator, _hand_logits, fake_hand, real_hand, recipe.losses.discriminator_hand
   )
   head_discriminator, losses["discriminator_head"] = update_discriminator(
-    state.head_discriminator, _head_logits, fake_head, batch.head_params, recipe.losses.discriminator_head
+    state.head_discriminator, _head_logits, fake_head, real_head, recipe.losses.discriminator_head
   )
 
   ################ State ################

@@ -45,25 +45,54 @@ def compiled(recipe, count):
   return jax.pmap(functools.partial(train_step, recipe), parallel.AXIS, devices=jax.devices()[:count])
 
 
-def update(setting, batch, count=1):
+def update(setting, batch, count=1, real=None):
   """`train_step` over `count` devices; the results of the first."""
   recipe, bodies, state = setting
   copies = lambda tree: jax.tree.map(lambda x: np.stack([x] * count), tree)
-  shares = jax.tree.map(lambda x: x.reshape(count, -1, *x.shape[1:]), batch)
-  state, metrics = compiled(recipe, count)(copies(state), shares, copies(bodies))
+  shares = lambda tree: jax.tree.map(lambda x: x.reshape(count, -1, *x.shape[1:]), tree)
+  state, metrics = compiled(recipe, count)(copies(state), shares(batch), copies(bodies), shares(real))
   return jax.tree.map(lambda x: np.asarray(x[0]), (state, metrics))
 
 
-def test_eight_devices_equal_one(setting, batch):
-  (one, losses_one), (eight, losses_eight) = update(setting, batch, 1), update(setting, batch, 8)
-  for name, value in losses_one.items():
-    np.testing.assert_allclose(losses_eight[name], value, rtol=1e-4, err_msg=name)
+def assert_same_update(actual, expected):
+  """Two results of `update`: equal losses, gradients and running statistics, but for rounding."""
+  (state, losses), (expected_state, expected_losses) = actual, expected
+  assert set(losses) == set(expected_losses)
+  for name, value in expected_losses.items():
+    np.testing.assert_allclose(losses[name], value, rtol=1e-4, err_msg=name)
   # Gradients, not weights: where a gradient is rounding noise, Adam's first step may go either way.
   gradients = lambda state: [
     learner.opt_state for learner in (state.generator, state.hand_discriminator, state.head_discriminator)]  # fmt: skip
-  for a, b in zip(jax.tree.leaves(gradients(one)), jax.tree.leaves(gradients(eight))):
+  for a, b in zip(jax.tree.leaves(gradients(expected_state)), jax.tree.leaves(gradients(state))):
     np.testing.assert_allclose(b, a, atol=1e-3 * np.abs(a).max() + 1e-7)
-  jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-3, atol=1e-5), eight.batch_stats, one.batch_stats)
+  jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-3, atol=1e-5), state.batch_stats,
+               expected_state.batch_stats)  # fmt: skip
+
+
+def test_eight_devices_equal_one(setting, batch):
+  assert_same_update(update(setting, batch, 8), update(setting, batch, 1))
+
+
+def test_micro_batches_add_up_to_the_whole(setting, batch):
+  """Exactly, although labels are spread unevenly over them: every mean is divided by the count of the whole batch."""
+  recipe, bodies, state = setting
+  recipe = dataclasses.replace(recipe, network=frozen_statistics(recipe.network))
+  expected = update((recipe, bodies, state), batch)
+  parts = dataclasses.replace(recipe, accumulate_steps=2)
+  assert_same_update(update((parts, bodies, state), batch, 4), expected)
+
+
+def frozen_statistics(network):
+  """The network with the running statistics in its batch norm: those of a batch are not those of its parts."""
+  backbone = dataclasses.replace(network.config.backbone, frozen_batch_norm=True)
+  return network.clone(config=dataclasses.replace(network.config, backbone=backbone))
+
+
+def test_micro_batches_hold_the_same_samples_on_any_number_of_devices(setting, batch):
+  """So the statistics of batch norm, which sees one micro-batch at a time, do not depend on the devices either."""
+  recipe, bodies, state = setting
+  parts = dataclasses.replace(recipe, accumulate_steps=2), bodies, state
+  assert_same_update(update(parts, batch, 4), update(parts, batch, 1))
 
 
 def test_discriminators_descend_their_own_loss_alone(setting, batch):
@@ -88,6 +117,19 @@ def test_discriminators_descend_their_own_loss_alone(setting, batch):
     jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-3, atol=1e-6), adam.mu,
                  jax.tree.map(lambda g: 0.1 * g, grads))  # fmt: skip
     assert loss(now.params) < loss(before.params)
+
+
+def test_discriminators_may_be_shown_other_samples_than_the_labels(setting, batch):
+  recipe, bodies, state = setting
+  other = jax.tree.map(lambda x: x[::-1] + np.float32(0.5), (batch.hand_params, batch.head_params))
+  as_labels = batch.replace(hand_params=other[0], head_params=other[1], has_params=np.ones(BATCH, np.float32))
+  (shown, losses), (expected, expected_losses) = update(setting, batch, real=other), update(setting, as_labels)
+  for part in ("hand", "head"):
+    loss, name = f"loss/discriminator_{part}", f"{part}_discriminator"
+    np.testing.assert_allclose(losses[loss], expected_losses[loss], rtol=1e-5)
+    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-3, atol=1e-6), getattr(shown, name).params,
+                 getattr(expected, name).params)  # fmt: skip
+  assert losses["loss/params"] != expected_losses["loss/params"]  # the labels themselves stay labels
 
 
 def test_network_is_drawn_towards_what_the_discriminators_call_real(setting, batch):
