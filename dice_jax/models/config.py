@@ -72,6 +72,7 @@ class MeshNetConfig:
     template_residual: predict the offset from the template seen from the front, not the position itself.
     template_placed: turn and move hand and head of that template as a perceptron reads off the image; the tokens are
       left with what is not rigid. The IKNets see the mesh turned back, and count its orientation from there.
+    refinements: how often the placed template looks into the image where it lands, and mends its place.
     keypoint_order: of the hand's keypoints among the positions: "openpose", or "mano" (joints in MANO's order, then
       the tips). Whatever it is, `RoughMeshes` holds them in OpenPose's.
     attention: "tokens": image features in every token, which attend to each other (METRO, the paper); "cross": learned
@@ -81,6 +82,7 @@ class MeshNetConfig:
   encoders: EncodersConfig = EncodersConfig(hidden=(1024, 256, 128), outputs=(512, 128), layers=(4, 4, 4))
   template_residual: bool = False
   template_placed: bool = False
+  refinements: int = 0
   keypoint_order: str = "openpose"
   attention: str = "tokens"
 
@@ -94,12 +96,14 @@ class InteractionNetConfig:
     encoders: the transformer; the paper's 256, 64.
     shared: no encoders of its own: MeshNet's put out four more numbers a token (the paper's single branch).
     sees_meshes: each token is told where the rough mesh puts it and how far it is from the other part there.
+    sees_image: each token is told what the image shows where the rough mesh puts it.
   """
 
   projection: int = 512
   encoders: EncodersConfig = EncodersConfig(hidden=(256, 64), outputs=(128,), layers=(4, 4))
   shared: bool = False
   sees_meshes: bool = False
+  sees_image: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -174,6 +178,8 @@ class ModelConfig:
       InteractionNet (PIXIE-R).
     parametric: the answer is the body models'; False: the rough meshes themselves, without IKNets (METRO).
     masking: largest share of the tokens hidden in a training step.
+    fine_features: channels of a finer map of the image, 28 x 28, for meshes to look into; 0: none. With the two
+      fields that read it, `mesh_net.refinements` and `interaction_net.sees_image`.
     presence_hidden: widths of the MLP that looks for contact in each cell.
     channels: order in which the backbone wants them, "rgb" or "bgr"; `DICE` itself always takes RGB.
     query_tip_ids: vertices that stand for the finger tips in the queries; empty: those of the hand model.
@@ -190,6 +196,7 @@ class ModelConfig:
   camera: CameraConfig = CameraConfig()
   regressor: str = "mesh"
   parametric: bool = True
+  fine_features: int = 0
   presence_hidden: tuple[int, ...] = (512, 64)
   masking: float = 0.3
   dtype: str = "float32"
@@ -259,6 +266,11 @@ def _validate(config: ModelConfig) -> None:
       raise ValueError(f"model.{name}.level is {ik.level}, choose one of 0 to {levels - 1}")
     if placed and not (ik.center_inputs and ik.orientation == "6d"):
       raise ValueError(f'model.mesh_net.template_placed wants model.{name}.center_inputs and .orientation "6d"')
+  looks = config.mesh_net.refinements > 0 or config.interaction_net.sees_image
+  if looks != (config.fine_features > 0):
+    raise ValueError("model.fine_features is for mesh_net.refinements and interaction_net.sees_image: set it with them")
+  if config.mesh_net.refinements and not (placed and config.camera.source == "image"):
+    raise ValueError('model.mesh_net.refinements wants model.mesh_net.template_placed and model.camera.source "image"')
   if config.regressor == "image":
     if config.camera.source != "image" or config.hand_ik.center_inputs or config.head_ik.center_inputs:
       raise ValueError('model.regressor "image" sees no mesh: camera.source must be "image", center_inputs False')

@@ -14,6 +14,7 @@ from dice_jax.body_models.hierarchy import downsample
 from dice_jax.body_models.lbs import BodyModel
 from dice_jax.body_models.mano import hand_keypoints
 from dice_jax.models import baselines
+from dice_jax.models.aligned import FineMap, View
 from dice_jax.models.config import BackboneConfig, ModelConfig
 from dice_jax.models.efficientnet import EfficientNetLite0
 from dice_jax.models.heads import CameraHead, PresenceHead
@@ -57,16 +58,28 @@ class DICE(nn.Module):
     meshes = (c.upsampling, self.hand_levels, self.head_levels, dtype)
 
     images = rgb_to_bgr(images) if c.channels == "bgr" else images
-    features = make_backbone(c.backbone, dtype, self.axis_name)(images, train=train)
+    backbone = make_backbone(c.backbone, dtype, self.axis_name)
+    camera_head, view = CameraHead(c.camera, name="camera"), None
+    if c.fine_features:
+      features, levels = backbone(images, train=train, with_levels=True)
+      fine_map = FineMap(c.fine_features, dtype, name="fine_map")(levels)
+    else:
+      features = backbone(images, train=train)
     grid = features.reshape(len(features), -1, features.shape[-1])
+    if c.camera.source == "image":
+      camera = camera_head(None, grid)
+    if c.fine_features:
+      view = View(fine_map, camera)
     if c.regressor == "mesh":
       tokens = grid
       if c.mesh_net.attention == "tokens":
         tokens = TokenUpsampling(c.masking, name="token_upsampling")(grid, queries, train=train)
       extra = 4 if c.interaction_net.shared else 0
-      positions, rough, shared, turns = MeshNet(c.mesh_net, *meshes, extra, name="mesh_net")(tokens, train=train)
+      positions, rough, shared, turns = MeshNet(c.mesh_net, *meshes, extra, name="mesh_net")(tokens, view, train=train)
       interaction_net = InteractionNet(c.interaction_net, *meshes, name="interaction_net")
-      deformations, contact_logits = interaction_net(shared if extra else tokens, positions, train=train)
+      deformations, contact_logits = interaction_net(
+        shared if extra else tokens, positions - head_center(rough.head_vertices)[:, None], view, train=train
+      )
       hand, head = _hand_levels(rough)[c.hand_ik.level], _head_levels(rough)[c.head_ik.level]
     else:
       positions, rough, deformations, contact_logits = baselines.no_meshes(len(grid))
@@ -89,7 +102,7 @@ class DICE(nn.Module):
       # Only t_hand - t_head can be seen in head-centred meshes: it becomes the hand's translation.
       hand_params=hand_params.replace(transl=hand_params.transl - head_params.transl),
       head_params=head_params.replace(transl=jnp.zeros_like(head_params.transl)),
-      camera=CameraHead(c.camera, name="camera")(positions, grid),
+      camera=camera if c.camera.source == "image" else camera_head(positions, grid),
       deformations=deformations,
       contact_logits=contact_logits,
       presence_logit=PresenceHead(c.presence_hidden, name="presence")(grid),

@@ -46,9 +46,10 @@ class EfficientNetLite0(nn.Module):
 
   @nn.compact
   def __call__(
-    self, images: Float[Array, "B 224 224 3"], *, train: bool
-  ) -> Float[Array, "B 7 7 {self.config.features}"]:
-    config = self.config
+    self, images: Float[Array, "B 224 224 3"], *, train: bool, with_levels: bool = False
+  ) -> Float[Array, "B 7 7 {self.config.features}"] | tuple[Array, tuple[Array, ...]]:
+    """The features; `with_levels` also the maps of 28, 14 and 7 cells a side before the head."""
+    config, levels = self.config, {}
     scaled = lambda channels: round(channels * config.width)
     x = to_lite_range(images).astype(self.dtype)
     live = train and not config.frozen_stages
@@ -62,7 +63,9 @@ class EfficientNetLite0(nn.Module):
         index += 1
       if stage == config.frozen_stages:
         x = jax.lax.stop_gradient(x)
-    return jax.nn.relu6(self._conv_norm(x, config.features, "head", train))
+      levels[x.shape[1]] = x
+    features = jax.nn.relu6(self._conv_norm(x, config.features, "head", train))
+    return (features, tuple(levels[cells] for cells in (28, 14, 7))) if with_levels else features
 
   def _block(self, x, name, live, size, stride, expansion, channels):
     """An inverted residual: widen, filter each channel, narrow without a rectifier; skip where the shape stays."""

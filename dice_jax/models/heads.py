@@ -25,7 +25,8 @@ class CameraHead(nn.Module):
   config: CameraConfig
 
   @nn.compact
-  def __call__(self, positions: Float[Array, "B 843 3"], grid: Float[Array, "B 49 C"]) -> Camera:
+  def __call__(self, positions: Float[Array, "B 843 3"] | None, grid: Float[Array, "B 49 C"]) -> Camera:
+    """Of `positions` and `grid`, the one that is not the source may be anything."""
     if self.config.source == "mesh":
       x = _linear(1, "per_token")(positions)[..., 0]
       x = _linear(self.config.hidden, "hidden")(x)

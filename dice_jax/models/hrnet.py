@@ -97,8 +97,9 @@ class HRNet(nn.Module):
 
   @nn.compact
   def __call__(
-    self, images: Float[Array, "B 224 224 3"], *, train: bool
-  ) -> Float[Array, "B 7 7 {self.config.features}"]:
+    self, images: Float[Array, "B 224 224 3"], *, train: bool, with_levels: bool = False
+  ) -> Float[Array, "B 7 7 {self.config.features}"] | tuple[Array, tuple[Array, ...]]:
+    """The features; `with_levels` also the branches of 28, 14 and 7 cells a side."""
     width, norm = int(self.config.width), self._norm(train, stage=1)
     x = images.astype(self.dtype)
     for i in (1, 2):
@@ -122,7 +123,8 @@ class HRNet(nn.Module):
       y = x + y
       if i < 3:
         y = ConvNorm(INCREASED[i + 1], 3, norm, stride=2, bias=True, name=f"downsamp{i}")(y)
-    return ConvNorm(self.config.features, 1, norm, bias=True, name="final")(y)
+    features = ConvNorm(self.config.features, 1, norm, bias=True, name="final")(y)
+    return (features, tuple(branches[1:])) if with_levels else features
 
   def _widen(self, branches, channels, norm, name):
     """Adds a branch of half the resolution, made from the coarsest one there is."""

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 
 from dice_jax.geometry.nearest import nearest_neighbours
 from dice_jax.models import tokens as layout
+from dice_jax.models.aligned import View
 from dice_jax.models.config import InteractionNetConfig, UpsamplingConfig
 from dice_jax.models.tokens import TokenDense, Tokens
 from dice_jax.models.transformer import encode
@@ -32,13 +33,19 @@ class InteractionNet(nn.Module):
 
   @nn.compact
   def __call__(
-    self, tokens: Tokens | Float[Array, "B 843 4"], positions: Float[Array, "B 843 3"], *, train: bool
+    self,
+    tokens: Tokens | Float[Array, "B 843 4"],
+    positions: Float[Array, "B 843 3"],
+    view: View | None = None,
+    *,
+    train: bool,
   ) -> tuple[Float[Array, "B 5023 3"], ContactLogits]:
     """Returns deformations (metres, camera axes, to be subtracted from the head) and contact logits.
 
     Args:
       tokens: of the image, or the four numbers a token.
-      positions: where MeshNet puts the tokens; not used unless `config.sees_meshes`.
+      positions: where MeshNet puts the tokens, head-centred; for `config.sees_meshes` and `sees_image`.
+      view: of the image; for `config.sees_image`.
       train: see `DICE`.
     """
     x = tokens
@@ -48,6 +55,8 @@ class InteractionNet(nn.Module):
         # Contact does not move the meshes: that is what the touch loss is for.
         near = proximity(jax.lax.stop_gradient(positions)).astype(self.dtype)
         x += nn.Dense(self.config.projection, dtype=self.dtype, name="proximity")(near)
+      if self.config.sees_image:
+        x += nn.Dense(self.config.projection, dtype=self.dtype, name="evidence")(view.at(positions))
       x = encode(self.config.encoders, 4, x, train=train, dtype=self.dtype)
     upsample = lambda levels, name: Upsampling(levels, self.upsampling, name=name)
 

@@ -47,16 +47,19 @@ def small() -> ConfigDict:
   """The default: EfficientNet-Lite0 and narrow transformers, for a CPU; 7 M parameters.
 
   It departs from the paper where that helps a small network trained from scratch: fixed up-sampling, offsets from
-  a template that is placed as the image says, IKNets that see centred meshes and put out continuous rotations, and a
-  camera read off the image.
+  a template that is placed as the image says, meshes that look into a finer map of the image where they land (PyMAF),
+  IKNets that see centred meshes and put out continuous rotations, and a camera read off the image.
   """
   return as_config_dict(ModelConfig(
     backbone=BackboneConfig(
       name="efficientnet_lite0", width=1.0, features=1280, frozen_stages=3, frozen_batch_norm=True,
       pretrained="imagenet"),
     mesh_net=MeshNetConfig(
-      _encoders((128, 64, 32), (64, 32), layers=(1, 1, 1)), template_residual=True, template_placed=True),
-    interaction_net=InteractionNetConfig(64, _encoders((64, 32), (32,), layers=(1, 1)), sees_meshes=True),
+      _encoders((128, 64, 32), (64, 32), layers=(1, 1, 1)), template_residual=True, template_placed=True,
+      refinements=2),
+    interaction_net=InteractionNetConfig(
+      64, _encoders((64, 32), (32,), layers=(1, 1)), sees_meshes=True, sees_image=True),
+    fine_features=64,
     upsampling=UpsamplingConfig(learned=False),
     hand_ik=_ik(hidden=384, level=1, base_orient=PALM_TO_FACE),
     head_ik=_ik(hidden=384, level=2, base_orient=FRONTAL_HEAD),
@@ -72,8 +75,11 @@ def tiny() -> ConfigDict:
   return as_config_dict(ModelConfig(
     backbone=BackboneConfig(name="efficientnet_lite0", width=0.25, depth=1, features=64),
     mesh_net=MeshNetConfig(
-      encoders(hidden=(32, 16, 16), outputs=(16, 16), layers=(1, 1, 1)), template_residual=True, template_placed=True),
-    interaction_net=InteractionNetConfig(16, encoders(hidden=(16, 16), outputs=(16,), layers=(1, 1)), sees_meshes=True),
+      encoders(hidden=(32, 16, 16), outputs=(16, 16), layers=(1, 1, 1)), template_residual=True, template_placed=True,
+      refinements=1),
+    interaction_net=InteractionNetConfig(
+      16, encoders(hidden=(16, 16), outputs=(16,), layers=(1, 1)), sees_meshes=True, sees_image=True),
+    fine_features=8,
     upsampling=UpsamplingConfig(learned=False),
     hand_ik=_ik(hidden=32, level=1, base_orient=PALM_TO_FACE),
     head_ik=_ik(hidden=32, level=2, base_orient=FRONTAL_HEAD),
@@ -86,6 +92,7 @@ def single_branch(model: ConfigDict) -> ConfigDict:
   """The paper's ablation: deformation and contact come from MeshNet's encoders. Like the next three, takes a network
   above and makes a baseline of the same size of it."""
   model.interaction_net.shared = True
+  model.interaction_net.sees_meshes = model.interaction_net.sees_image = False
   return model
 
 
@@ -99,6 +106,7 @@ def fastmetro(model: ConfigDict) -> ConfigDict:
   """FastMETRO*: as METRO*, with learned tokens that look at the image by cross-attention."""
   model.mesh_net.attention = "cross"
   model.mesh_net.template_residual = model.mesh_net.template_placed = False
+  model.mesh_net.refinements = model.fine_features = 0
   return metro(model)
 
 
@@ -106,7 +114,8 @@ def pixie_r(model: ConfigDict) -> ConfigDict:
   """PIXIE-R: the parameters straight from the image features; no rough meshes, no deformation, no contact."""
   model.regressor = "image"
   model.camera.source = "image"
-  model.mesh_net.template_placed = False
+  model.mesh_net.template_placed = model.interaction_net.sees_image = False
+  model.mesh_net.refinements = model.fine_features = 0
   model.hand_ik.center_inputs = model.head_ik.center_inputs = False
   return model
 

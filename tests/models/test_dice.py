@@ -145,6 +145,8 @@ def test_modules_of_the_same_configuration_are_one_static_argument(bodies):
   ({"hand_ik": {"level": 2}}, r"model\.hand_ik\.level is 2, choose one of 0 to 1"),
   ({"mesh_net": {"encoders": {"hidden": (30, 16), "outputs": (4,), "layers": (1, 1)}}}, "multiples of its 4 heads"),
   ({"mesh_net": {"encoders": {"hidden": (32, 16), "outputs": (), "layers": (1, 1)}}}, "2 hidden widths want 1 outputs"),
+  ({"fine_features": 8}, r"model\.fine_features is for mesh_net\.refinements and interaction_net\.sees_image"),
+  ({"fine_features": 8, "mesh_net": {"refinements": 1}}, r"refinements wants model\.mesh_net\.template_placed"),
 ])  # fmt: skip
 def test_mistakes_in_a_configuration_are_named(change, message):
   with pytest.raises(ValueError, match=message):

@@ -1,0 +1,71 @@
+"""Mesh-aligned evidence: what the image shows where a point of the mesh lands (as in PyMAF, Zhang et al. 2021).
+
+A transformer's token sees the whole image through 49 coarse cells. Which part of the face lies under a fingertip is a
+matter of a few pixels: finer maps of the backbone, read where the mesh projects to, tell it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from flax import struct
+from jaxtyping import Array, Float
+
+from dice_jax.geometry.camera import project_orthographic
+from dice_jax.models.initializers import torch_linear
+from dice_jax.structs import Camera
+
+CROP_SIZE = 224.0
+FINE_CELLS = 28
+
+
+@struct.dataclass
+class View:
+  """The image as meshes can look into it: a fine map of features, and the camera that says where a point lands."""
+
+  features: Float[Array, "B H W C"]
+  camera: Camera
+
+  def at(self, positions: Float[Array, "B N 3"]) -> Float[Array, "B N C"]:
+    """The features where `positions` (metres, camera axes) land; neither they nor the camera get a gradient."""
+    positions, camera = jax.lax.stop_gradient((positions, self.camera))
+    return sample_bilinear(self.features, project_orthographic(positions, camera.scale, camera.transl))
+
+
+class FineMap(nn.Module):
+  """One map of 28 x 28 cells from several of the backbone's, each through a linear layer of its own."""
+
+  features: int
+  dtype: jnp.dtype = jnp.float32
+
+  @nn.compact
+  def __call__(self, levels: Sequence[Float[Array, "B _ _ _"]]) -> Float[Array, "B 28 28 {self.features}"]:
+    total = 0.0
+    for i, level in enumerate(levels):
+      x = nn.Dense(self.features, kernel_init=torch_linear, dtype=self.dtype, name=f"level_{i}")(level)
+      total += jax.image.resize(x, (len(x), FINE_CELLS, FINE_CELLS, self.features), "linear")
+    return nn.relu(total)
+
+
+def sample_bilinear(features: Float[Array, "B H W C"], pixels: Float[Array, "B N 2"]) -> Float[Array, "B N C"]:
+  """Values of a map that covers the crop, between the centres of its cells; beyond the outer ones theirs.
+
+  Args:
+    features: of square cells.
+    pixels: x, y in the 224 crop.
+  """
+  # Products with hat functions, not gathers: their gradient is a product too, where a scatter would crawl.
+  height, width = features.shape[1:3]
+  columns = _hats(pixels[..., 0] * (width / CROP_SIZE) - 0.5, width).astype(features.dtype)
+  rows = _hats(pixels[..., 1] * (height / CROP_SIZE) - 0.5, height).astype(features.dtype)
+  of_rows = jnp.einsum("bnh,bhwc->bnwc", rows, features)
+  return jnp.einsum("bnw,bnwc->bnc", columns, of_rows)
+
+
+def _hats(x: Float[Array, "B N"], count: int) -> Float[Array, "B N {count}"]:
+  """Weights of the two cells around each x; those of the nearest one outside [0, count - 1]."""
+  x = jnp.clip(x, 0.0, count - 1.0)
+  return jax.nn.relu(1.0 - jnp.abs(x[..., None] - jnp.arange(count)))
