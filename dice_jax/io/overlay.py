@@ -34,7 +34,7 @@ def overlay_picture(
 ) -> UInt8[np.ndarray, "672 1344 3"]:
   """The crop, and beside it the crop with the meshes over it."""
   background = crop.cut(photo, box, PANEL)
-  return np.concatenate([background, _blend(background, drawn)], axis=1)
+  return np.concatenate([background, blend(background, drawn)], axis=1)
 
 
 def photo_picture(
@@ -50,7 +50,7 @@ def photo_picture(
   premultiplied = np.concatenate([drawn[..., :3] * drawn[..., 3:], drawn[..., 3:]], axis=-1).astype(np.float32)
   placed = cv2.warpAffine(premultiplied, matrix, (width, height), flags=cv2.INTER_AREA, borderValue=0)
   placed[..., :3] /= np.maximum(placed[..., 3:], 1e-6)
-  return _blend(background, placed)
+  return blend(background, placed)
 
 
 def view_sheet(meshes: Sequence[NamedMesh], title: str) -> UInt8[np.ndarray, "H W 3"]:
@@ -64,27 +64,27 @@ def view_sheet(meshes: Sequence[NamedMesh], title: str) -> UInt8[np.ndarray, "H 
     title: written above.
   """
   hand, head = meshes
-  turn = lambda yaw, pitch: _direction(np.radians(yaw), np.radians(pitch))
+  turn = lambda yaw, pitch: seen_from(np.radians(yaw), np.radians(pitch))
   dent = float(np.nan_to_num(head.attributes["deformation"]).max()) * 1e3
   full_scale = figure.round_up(max(dent, 1.0))
-  contact = [_painted(mesh, mesh.attributes["contact"], palette.CONTACT) for mesh in meshes]
-  dented = [hand, _painted(head, head.attributes["deformation"] * 1e3 / full_scale, palette.DENT)]
-  touched = _facing(head, head.attributes["contact"], _AHEAD)
-  most_dented = _facing(head, head.attributes["deformation"], touched)
+  contact = [painted(mesh, mesh.attributes["contact"], palette.CONTACT) for mesh in meshes]
+  dented = [hand, painted(head, head.attributes["deformation"] * 1e3 / full_scale, palette.DENT)]
+  touched = facing(head, head.attributes["contact"], _AHEAD)
+  most_dented = facing(head, head.attributes["deformation"], touched)
 
   panels = [
-    _view(meshes, turn(-65, 0), "from the person's right"),
-    _view(meshes, turn(65, 0), "from the person's left"),
-    _view(meshes, turn(0, -50), "from above"),
-    _view(contact, touched, "contact on the face", hidden=("hand",), bar=(palette.CONTACT, "0", "1", "probability")),
-    _view(
+    view(meshes, turn(-65, 0), "from the person's right"),
+    view(meshes, turn(65, 0), "from the person's left"),
+    view(meshes, turn(0, -50), "from above"),
+    view(contact, touched, "contact on the face", hidden=("hand",), bar=(palette.CONTACT, "0", "1", "probability")),
+    view(
       contact,
-      _facing(hand, hand.attributes["contact"], -touched),
+      facing(hand, hand.attributes["contact"], -touched),
       "contact on the hand",
       hidden=("head",),
       bar=(palette.CONTACT, "0", "1", "probability"),
     ),
-    _view(
+    view(
       dented,
       most_dented,
       f"dent in the skin, at most {dent:.1f} mm",
@@ -95,27 +95,37 @@ def view_sheet(meshes: Sequence[NamedMesh], title: str) -> UInt8[np.ndarray, "H 
   return figure.sheet(panels, columns=3, title=title)
 
 
-def _view(
+def view(
   meshes: Sequence[NamedMesh],
   direction: Float[np.ndarray, "3"],
   caption: str,
   hidden: Sequence[str] = (),
   bar: tuple | None = None,
-) -> UInt8[np.ndarray, "448 448 3"]:
-  """One panel: the meshes seen along `direction`, filling the panel, a caption and perhaps a colour bar."""
+  size: int = _SHEET_PANEL,
+) -> UInt8[np.ndarray, "S S 3"]:
+  """One panel: the meshes seen along `direction`, filling the panel, a caption and perhaps a colour bar.
+
+  Args:
+    meshes: hand and head.
+    direction: in which the camera looks.
+    caption: a few words.
+    hidden: names of meshes to leave out.
+    bar: see `figure.annotate`; with one, nothing throws shadows.
+    size: side of the panel, pixels.
+  """
   rotation = look_at(direction).astype(np.float32)
   turned = [dataclasses.replace(mesh, vertices=mesh.vertices @ rotation.T) for mesh in meshes]
   points = np.concatenate([mesh.vertices for mesh in turned if mesh.name not in hidden])[:, :2]
   low, high = points.min(axis=0), points.max(axis=0)
-  room = np.array([0.90, 0.78]) * _SHEET_PANEL  # captions take the rest of the height
+  room = np.array([0.90, 0.78]) * size  # captions take the rest of the height
   scale = float((room / np.maximum(high - low, 1e-3)).min())
-  center = np.array([0.5, 0.52]) * _SHEET_PANEL
-  drawn = render(turned, scale, center - scale * (low + high) / 2, _SHEET_PANEL, hidden, shadow=bar is None)
-  paper = np.broadcast_to(palette.PAPER * 255, (_SHEET_PANEL, _SHEET_PANEL, 3))
-  return figure.annotate(_blend(paper, drawn, 1.0), caption, bar)
+  center = np.array([0.5, 0.52]) * size
+  drawn = render(turned, scale, center - scale * (low + high) / 2, size, hidden, shadow=bar is None)
+  paper = np.broadcast_to(palette.PAPER * 255, (size, size, 3))
+  return figure.annotate(blend(paper, drawn, 1.0), caption, bar)
 
 
-def _facing(
+def facing(
   mesh: NamedMesh, weights: Float[np.ndarray, "V"], otherwise: Float[np.ndarray, "3"]
 ) -> Float[np.ndarray, "3"]:
   """The viewing direction that sees the surface where `weights` lie head on, at most 75 degrees up or down."""
@@ -132,15 +142,17 @@ def _facing(
   return direction / np.linalg.norm(direction)
 
 
-def _direction(yaw: float, pitch: float) -> Float[np.ndarray, "3"]:
+def seen_from(yaw: float, pitch: float) -> Float[np.ndarray, "3"]:
   """Viewing direction from a camera moved `yaw` to its right around the scene and `pitch` downwards, radians."""
   return np.array([-np.sin(yaw) * np.cos(pitch), -np.sin(pitch), np.cos(yaw) * np.cos(pitch)])
 
 
-def _painted(mesh: NamedMesh, values: Float[np.ndarray, "V"], stops: Float[np.ndarray, "K 3"]) -> NamedMesh:
+def painted(mesh: NamedMesh, values: Float[np.ndarray, "V"], stops: Float[np.ndarray, "K 3"]) -> NamedMesh:
+  """The mesh in the colours of `values` in [0, 1], see `palette.heat`."""
   return dataclasses.replace(mesh, colors=palette.heat(values, palette.NEUTRAL, stops))
 
 
-def _blend(background: np.ndarray, drawn: np.ndarray, opacity: float = _OPACITY) -> UInt8[np.ndarray, "H W 3"]:
+def blend(background: np.ndarray, drawn: np.ndarray, opacity: float = _OPACITY) -> UInt8[np.ndarray, "H W 3"]:
+  """A picture with an RGBA one over it."""
   alpha = drawn[..., 3:] * opacity
   return np.rint((drawn[..., :3] * alpha + background / 255.0 * (1.0 - alpha)) * 255.0).astype(np.uint8)
