@@ -73,6 +73,8 @@ class MeshNetConfig:
     template_placed: turn and move hand and head of that template as a perceptron reads off the image; the tokens are
       left with what is not rigid. The IKNets see the mesh turned back, and count its orientation from there.
     refinements: how often the placed template looks into the image where it lands, and mends its place.
+    position_unit: metres that a 1 at the output stands for. A step of the optimizer moves an output by so many of its
+      units: at 1 by centimetres.
     keypoint_order: of the hand's keypoints among the positions: "openpose", or "mano" (joints in MANO's order, then
       the tips). Whatever it is, `RoughMeshes` holds them in OpenPose's.
     attention: "tokens": image features in every token, which attend to each other (METRO, the paper); "cross": learned
@@ -83,6 +85,7 @@ class MeshNetConfig:
   template_residual: bool = False
   template_placed: bool = False
   refinements: int = 0
+  position_unit: float = 1.0
   keypoint_order: str = "openpose"
   attention: str = "tokens"
 
@@ -97,6 +100,7 @@ class InteractionNetConfig:
     shared: no encoders of its own: MeshNet's put out four more numbers a token (the paper's single branch).
     sees_meshes: each token is told where the rough mesh puts it and how far it is from the other part there.
     sees_image: each token is told what the image shows where the rough mesh puts it.
+    deformation_unit: metres that a 1 at the output stands for, as `MeshNetConfig.position_unit`.
   """
 
   projection: int = 512
@@ -104,6 +108,7 @@ class InteractionNetConfig:
   shared: bool = False
   sees_meshes: bool = False
   sees_image: bool = False
+  deformation_unit: float = 1.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,6 +139,7 @@ class IKNetConfig:
     base_orient: axis-angle of the orientation that counts as zero. Not used by "axis_angle".
     turns_root: head, "axis_angle" only: of its two rotations the first turns FLAME's root joint and not its neck, and
       the hand's translation counts from FLAME's origin (the authors' weights).
+    transl_unit: metres that a 1 at the output of the translation stands for, as `MeshNetConfig.position_unit`.
   """
 
   variant: str = "paper"
@@ -143,6 +149,7 @@ class IKNetConfig:
   orientation: str = "axis_angle"
   base_orient: tuple[float, float, float] = (0.0, 0.0, 0.0)
   turns_root: bool = False
+  transl_unit: float = 1.0
 
 
 # An upright face that looks into the camera.
@@ -161,12 +168,14 @@ class CameraConfig:
       scratch; "release": the authors' `10 |a|` pixels a metre and plain pixels.
     hidden: width of the layer before the last.
     initial_scale: pixels a metre at the start: a head of 0.25 m spans 60 % of the crop at 550.
+    output_unit: "centered": factor on the outputs: a step of the optimizer moves the camera by so much less.
   """
 
   source: str = "mesh"
   variant: str = "centered"
   hidden: int = 250
   initial_scale: float = 550.0
+  output_unit: float = 1.0
 
 
 @dataclasses.dataclass(frozen=True)

@@ -75,7 +75,7 @@ class HandIKNet(nn.Module):
       betas=betas,
       global_orient=to_axis_angle(orientation, turn, self.config),
       hand_pose=hand_pose,
-      transl=origin + transl,
+      transl=origin + self.config.transl_unit * transl,
     )
 
 
@@ -108,7 +108,7 @@ class HeadIKNet(nn.Module):
       global_orient=to_axis_angle(orientation, turn, self.config),
       neck_pose=first,
       jaw_pose=jaw_pose,
-      transl=transl,
+      transl=self.config.transl_unit * transl,
     )
     if not self.config.turns_root:
       return params, None

@@ -60,7 +60,8 @@ class InteractionNet(nn.Module):
       x = encode(self.config.encoders, 4, x, train=train, dtype=self.dtype)
     upsample = lambda levels, name: Upsampling(levels, self.upsampling, name=name)
 
-    deformations = upsample(self.head_levels, "deformation_upsampling")(x[:, layout.HEAD_VERTICES, :3])
+    deformations = upsample(self.head_levels, "deformation_upsampling")(
+      self.config.deformation_unit * x[:, layout.HEAD_VERTICES, :3])  # fmt: skip
     hand = upsample(self.hand_levels, "hand_contact_upsampling")(x[:, layout.HAND_VERTICES, 3:])
     head = upsample(self.head_levels, "head_contact_upsampling")(x[:, layout.HEAD_VERTICES, 3:])
     logits = [level[..., 0] for level in (hand[1], hand[0], head[2], head[1], head[0])]

@@ -53,11 +53,11 @@ class MeshNet(nn.Module):
     """
     run = encode_cross if self.config.attention == "cross" else encode
     outputs = run(self.config.encoders, 3 + self.extra, tokens, train=train, dtype=self.dtype)
-    positions, extra, turns = outputs[..., :3], outputs[..., 3:], None
+    positions, extra, turns = self.config.position_unit * outputs[..., :3], outputs[..., 3:], None
     if self.config.template_residual:
       template = template_in_view(tokens.queries)
       if self.config.template_placed:
-        placement = Placement(self.config.refinements, self.head_levels, name="placement")
+        placement = Placement(self.config, self.head_levels, name="placement")
         template, turns = placement(tokens.grid, template, view)
       positions += template
     hand = Upsampling(self.hand_levels, self.upsampling, name="hand_upsampling")(positions[:, layout.HAND_VERTICES])
@@ -84,7 +84,7 @@ class Placement(nn.Module):
   of hand and head land, and corrects the guess; the last also bends them.
   """
 
-  refinements: int
+  config: MeshNetConfig
   head_levels: MeshLevels
 
   @nn.compact
@@ -93,14 +93,14 @@ class Placement(nn.Module):
   ) -> tuple[Float[Array, "B 843 3"], Float[Array, "B 2 3 3"]]:
     x = nn.relu(nn.Dense(32, kernel_init=torch_linear, name="per_cell")(grid.astype(jnp.float32)))
     hidden = nn.relu(nn.Dense(256, kernel_init=torch_linear, name="hidden")(x.reshape(len(x), -1)))
-    rotations, offsets = _rigid(hidden, "output")
-    for i in range(self.refinements):
+    rotations, offsets = self._rigid(hidden, "output")
+    for i in range(self.config.refinements):
       hidden = self._look(_place(template, rotations, offsets), rotations, hidden, view, f"refinement_{i}")
-      turn, shift = _rigid(hidden, f"refinement_{i}_output")
+      turn, shift = self._rigid(hidden, f"refinement_{i}_output")
       rotations, offsets = rotations @ turn, offsets + shift
-    if self.refinements:
+    if self.config.refinements:
       bend = nn.Dense(3 * layout.NUM_TOKENS, kernel_init=nn.initializers.normal(1e-3), name="bend")(hidden)
-      template += bend.reshape(-1, layout.NUM_TOKENS, 3)
+      template += self.config.position_unit * bend.reshape(-1, layout.NUM_TOKENS, 3)
     return _place(template, rotations, offsets), rotations
 
   def _look(self, positions, rotations, hidden, view, name):
@@ -112,16 +112,15 @@ class Placement(nn.Module):
     known = jnp.concatenate([x.reshape(len(x), -1) for x in known], axis=-1)
     return nn.relu(nn.Dense(256, kernel_init=torch_linear, name=f"{name}_hidden")(known))
 
+  def _rigid(self, hidden, name):
+    """A rotation and a translation (metres) for each part; nothing to begin with."""
+    x = nn.Dense(2 * 9, kernel_init=nn.initializers.normal(1e-3), name=name)(hidden).reshape(-1, 2, 9)
+    return rotation_from_6d(x[..., :6]), self.config.position_unit * x[..., 6:]
+
 
 def _place(points, rotations, offsets):
   part = layout.part_of_token()
   return (rotations[:, part] * points[..., None, :]).sum(-1) + offsets[:, part]
-
-
-def _rigid(hidden, name) -> tuple[Float[Array, "B 2 3 3"], Float[Array, "B 2 3"]]:
-  """A rotation and a translation (metres) for each part; nothing to begin with."""
-  x = nn.Dense(2 * 9, kernel_init=nn.initializers.normal(1e-3), name=name)(hidden).reshape(-1, 2, 9)
-  return rotation_from_6d(x[..., :6]), x[..., 6:]
 
 
 def template_in_view(queries: Float[Array, "843 3"]) -> Float[Array, "843 3"]:

@@ -56,14 +56,14 @@ def small() -> ConfigDict:
       pretrained="imagenet"),
     mesh_net=MeshNetConfig(
       _encoders((128, 64, 32), (64, 32), layers=(1, 1, 1)), template_residual=True, template_placed=True,
-      refinements=2),
+      refinements=2, position_unit=0.1),
     interaction_net=InteractionNetConfig(
-      64, _encoders((64, 32), (32,), layers=(1, 1)), sees_meshes=True, sees_image=True),
+      64, _encoders((64, 32), (32,), layers=(1, 1)), sees_meshes=True, sees_image=True, deformation_unit=0.01),
     fine_features=64,
     upsampling=UpsamplingConfig(learned=False),
     hand_ik=_ik(hidden=384, level=1, base_orient=PALM_TO_FACE),
     head_ik=_ik(hidden=384, level=2, base_orient=FRONTAL_HEAD),
-    camera=CameraConfig(source="image"),
+    camera=CameraConfig(source="image", output_unit=0.1),
     presence_hidden=(128, 64),
     masking=0.1,
   ))  # fmt: skip
@@ -76,14 +76,15 @@ def tiny() -> ConfigDict:
     backbone=BackboneConfig(name="efficientnet_lite0", width=0.25, depth=1, features=64),
     mesh_net=MeshNetConfig(
       encoders(hidden=(32, 16, 16), outputs=(16, 16), layers=(1, 1, 1)), template_residual=True, template_placed=True,
-      refinements=1),
+      refinements=1, position_unit=0.1),
     interaction_net=InteractionNetConfig(
-      16, encoders(hidden=(16, 16), outputs=(16,), layers=(1, 1)), sees_meshes=True, sees_image=True),
+      16, encoders(hidden=(16, 16), outputs=(16,), layers=(1, 1)), sees_meshes=True, sees_image=True,
+      deformation_unit=0.01),
     fine_features=8,
     upsampling=UpsamplingConfig(learned=False),
     hand_ik=_ik(hidden=32, level=1, base_orient=PALM_TO_FACE),
     head_ik=_ik(hidden=32, level=2, base_orient=FRONTAL_HEAD),
-    camera=CameraConfig(source="image", hidden=32),
+    camera=CameraConfig(source="image", hidden=32, output_unit=0.1),
     presence_hidden=(32, 16),
   ))  # fmt: skip
 
@@ -127,7 +128,7 @@ def _encoders(hidden, outputs, layers):
 
 
 def _ik(**fields):
-  return IKNetConfig(center_inputs=True, orientation="6d", **fields)
+  return IKNetConfig(center_inputs=True, orientation="6d", transl_unit=0.1, **fields)
 
 
 def as_config_dict(config: ModelConfig) -> ConfigDict:

@@ -1,5 +1,7 @@
 """The template that MeshNet's offsets count from."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -20,7 +22,7 @@ def test_placement_moves_each_part_as_a_rigid_body_and_apart_from_the_other(rng,
   module, queries, _ = network
   template = template_in_view(queries)
   grid, view = jnp.asarray(rng.normal(size=(2, 49, 16)), jnp.float32), random_view(rng)
-  placement = Placement(refinements, module.head_levels)
+  placement = Placement(refined(module, refinements), module.head_levels)
   variables = init(placement, rng, grid, template, view)
   params = variables["params"]
   for name in params:
@@ -50,7 +52,7 @@ def test_placement_begins_at_the_template(rng, network, refinements):
   module, queries, _ = network
   template = template_in_view(queries)
   grid, view = jnp.ones((2, 49, 16)), random_view(rng)
-  placement = Placement(refinements, module.head_levels)
+  placement = Placement(refined(module, refinements), module.head_levels)
   variables = placement.init(jax.random.key(0), grid, template, view)
   placed, _ = placement.apply(variables, grid, template, view)
   assert np.abs(placed - template).max() < 0.02 * (1 + refinements)
@@ -59,13 +61,17 @@ def test_placement_begins_at_the_template(rng, network, refinements):
 def test_refinements_depend_on_what_the_image_shows_where_the_template_lands(rng, network):
   module, queries, _ = network
   template, grid, view = template_in_view(queries), jnp.ones((2, 49, 16)), random_view(rng)
-  placement = Placement(1, module.head_levels)
+  placement = Placement(refined(module, 1), module.head_levels)
   variables = init(placement, rng, grid, template, view)
   place = lambda features: np.asarray(placement.apply(variables, grid, template, view.replace(features=features))[0])
   # Head and hand, half a metre wide at most, stay in the middle of the crop: 200 pixels a metre.
   inside, outside = view.features.at[:, 13:15, 13:15].add(1.0), view.features.at[:, 0].add(1.0)
   assert np.abs(place(inside) - place(view.features)).max() > 1e-5
   np.testing.assert_array_equal(place(outside), place(view.features))
+
+
+def refined(module, refinements):
+  return dataclasses.replace(module.config.mesh_net, refinements=refinements)
 
 
 def random_view(rng):
