@@ -23,10 +23,11 @@ ALLOWED = {
   "data": set(),
   "synthetic": {"geometry", "body_models", "data"},
   "preparation": {"geometry", "body_models", "data", "io"},
+  "report": {"geometry", "body_models", "data", "io", "metrics"},
   "training": {"geometry", "body_models", "models", "losses"},
 }
 # Stories read top to bottom: they may use every part.
-STORIES = {"__init__", "train", "evaluate", "evaluation", "inference", "demo", "datasets"}
+STORIES = {"__init__", "train", "evaluate", "evaluation", "inference", "demo", "datasets", "watch"}
 
 
 def imported_parts(path: pathlib.Path) -> set[str]:

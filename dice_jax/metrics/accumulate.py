@@ -18,7 +18,7 @@ from dice_jax.body_models.lbs import BodyModel
 from dice_jax.metrics import contact
 from dice_jax.metrics.interpenetration import f_score, hand_signed_distance, interpenetration
 from dice_jax.metrics.keypoints import keypoints_2d_error, mpjpe, pa_mpjpe
-from dice_jax.metrics.pve import deformation_error, distances, pve
+from dice_jax.metrics.pve import deformation_error, distances, pa_pve, pve
 from dice_jax.structs import Batch, Prediction, Targets
 
 
@@ -33,6 +33,9 @@ class MetricSums:
   pve: Float[Array, "*B"]
   pve_hand: Float[Array, "*B"]
   pve_head: Float[Array, "*B"]
+  pa_pve: Float[Array, "*B"]
+  pa_pve_hand: Float[Array, "*B"]
+  pa_pve_head: Float[Array, "*B"]
   mpjpe: Float[Array, "*B"]
   pa_mpjpe: Float[Array, "*B"]
   collision_distance: Float[Array, "*B"]
@@ -43,8 +46,10 @@ class MetricSums:
   deformation_error: Float[Array, "*B"]
   moved_error: Float[Array, "*B"]
   moved_vertices: Float[Array, "*B"]
-  keypoints_2d_error: Float[Array, "*B"]
-  keypoints_2d_weight: Float[Array, "*B"]
+  hand_keypoints_2d_error: Float[Array, "*B"]
+  hand_keypoints_2d_weight: Float[Array, "*B"]
+  head_keypoints_2d_error: Float[Array, "*B"]
+  head_keypoints_2d_weight: Float[Array, "*B"]
   contact_frames: Float[Array, "*B"]
   presence_correct: Float[Array, "*B"]
   hand_contact: contact.Confusion
@@ -87,9 +92,9 @@ def measure(
   keypoints_3d = jnp.concatenate([p.hand_keypoints_3d, p.head_keypoints_3d], axis=-2)
   target_keypoints = jnp.concatenate([t.hand_keypoints, t.head_keypoints], axis=-2)
   deformation, moved_error, moved_vertices = deformation_error(p.deformations, batch.deformations)
-  error_2d, weight_2d = keypoints_2d_error(
-    jnp.concatenate([p.hand_keypoints_2d, p.head_keypoints_2d], axis=-2),
-    jnp.concatenate([batch.hand_keypoints_2d, batch.head_keypoints_2d], axis=-2))  # fmt: skip
+  hand_error_2d, hand_weight_2d = keypoints_2d_error(p.hand_keypoints_2d, batch.hand_keypoints_2d)
+  head_error_2d, head_weight_2d = keypoints_2d_error(p.head_keypoints_2d, batch.head_keypoints_2d)
+  pair = lambda x: jnp.concatenate([x.deformed_head_vertices, x.hand_vertices], axis=-2)
   hand_truth, head_truth = batch.hand_contact > 0.5, batch.head_contact > 0.5
   present = hand_truth.any(-1) | head_truth.any(-1)
 
@@ -103,6 +108,9 @@ def measure(
     pve=keep(has_3d, pve(p.hand_vertices, p.deformed_head_vertices, t.hand_vertices, t.deformed_head_vertices)),
     pve_hand=keep(has_3d, distances(p.hand_vertices, t.hand_vertices).mean(-1)),
     pve_head=keep(has_3d, distances(p.deformed_head_vertices, t.deformed_head_vertices).mean(-1)),
+    pa_pve=keep(has_3d, pa_pve(pair(p), pair(t))),
+    pa_pve_hand=keep(has_3d, pa_pve(p.hand_vertices, t.hand_vertices)),
+    pa_pve_head=keep(has_3d, pa_pve(p.deformed_head_vertices, t.deformed_head_vertices)),
     mpjpe=keep(has_3d, mpjpe(keypoints_3d, target_keypoints)),
     pa_mpjpe=keep(has_3d, pa_mpjpe(keypoints_3d, target_keypoints)),
     collision_distance=keep(has_3d, predicted.collision_distance),
@@ -113,8 +121,10 @@ def measure(
     deformation_error=keep(has_deformations, deformation),
     moved_error=keep(has_deformations, moved_error),
     moved_vertices=keep(has_deformations, moved_vertices),
-    keypoints_2d_error=keep(has_2d, error_2d),
-    keypoints_2d_weight=keep(has_2d, weight_2d),
+    hand_keypoints_2d_error=keep(has_2d, hand_error_2d),
+    hand_keypoints_2d_weight=keep(has_2d, hand_weight_2d),
+    head_keypoints_2d_error=keep(has_2d, head_error_2d),
+    head_keypoints_2d_weight=keep(has_2d, head_weight_2d),
     contact_frames=has_contact,
     presence_correct=keep(has_contact, (p.contact_presence >= contact.THRESHOLD) == present),
     hand_contact=keep(has_contact, contact.confusion(p.hand_contact_probs >= contact.THRESHOLD, hand_truth)),
@@ -124,44 +134,59 @@ def measure(
   )
 
 
-def accumulate(sums: MetricSums | None, samples: MetricSums) -> MetricSums:
-  """Adds a measured batch (leading dimension B) to the sums so far (None at the start).
+def total(samples: MetricSums) -> MetricSums:
+  """The sums over samples (leading dimension N).
 
   On the host in float64: single precision stops counting vertices at 2^24, 3,340 heads.
   """
-  batch = jax.tree.map(lambda values: np.asarray(values, np.float64).sum(axis=0), samples)
-  return batch if sums is None else jax.tree.map(np.add, sums, batch)
+  return jax.tree.map(lambda values: np.asarray(values, np.float64).sum(axis=0), samples)
+
+
+def figures(sums: MetricSums) -> dict[str, Any]:
+  """The metrics of one data set, or of many at once (leading `*R`): lengths in mm, pixels, ratios in [0, 1].
+
+  Returns:
+    float64 arrays `*R` by name, NaN where no sample has the label; "contact" holds those of each part and of both.
+  """
+
+  def ratio(part, whole):
+    return np.where(whole > 0, part / np.where(whole > 0, whole, 1.0), np.nan)
+
+  mm = lambda part, whole: 1000.0 * ratio(part, whole)
+  s = sums
+  non_collision, touchness = ratio(s.non_colliding, s.frames), ratio(s.touching_both, s.touching_truth)
+  error_2d, weight_2d = (
+    getattr(s, f"hand_keypoints_2d_{kind}") + getattr(s, f"head_keypoints_2d_{kind}") for kind in ("error", "weight")
+  )
+  parts = {"hand": (s.hand_contact, s.hand_contact_scores), "head": (s.head_contact, s.head_contact_scores)}
+  parts["both"] = jax.tree.map(np.add, *parts.values())
+  return {
+    "pve_mm": mm(s.pve, s.frames),
+    "mpjpe_mm": mm(s.mpjpe, s.frames),
+    "pa_mpjpe_mm": mm(s.pa_mpjpe, s.frames),
+    "collision_distance_mm": mm(s.collision_distance, s.frames),
+    "non_collision_ratio": non_collision,
+    "touchness_ratio": touchness,
+    "f_score": f_score(touchness, non_collision),
+    "contact": {
+      part: {**contact.scores(counts), "average_precision": contact.average_precision(histogram)}
+      for part, (counts, histogram) in parts.items()
+    },
+    "pve_hand_mm": mm(s.pve_hand, s.frames),
+    "pve_head_mm": mm(s.pve_head, s.frames),
+    "pa_pve_mm": mm(s.pa_pve, s.frames),
+    "pa_pve_hand_mm": mm(s.pa_pve_hand, s.frames),
+    "pa_pve_head_mm": mm(s.pa_pve_head, s.frames),
+    "deformation_error_mm": mm(s.deformation_error, s.deformation_frames),
+    "deformation_error_moved_mm": mm(s.moved_error, s.moved_vertices),
+    "keypoints_2d_error_px": ratio(error_2d, weight_2d),
+    "keypoints_2d_error_hand_px": ratio(s.hand_keypoints_2d_error, s.hand_keypoints_2d_weight),
+    "keypoints_2d_error_head_px": ratio(s.head_keypoints_2d_error, s.head_keypoints_2d_weight),
+    "presence_accuracy": ratio(s.presence_correct, s.contact_frames),
+  }
 
 
 def summarise(sums: MetricSums) -> dict[str, Any]:
-  """The metrics of a data set, ready for JSON: lengths in mm, image distances in pixels, ratios in [0, 1].
-
-  A metric no sample has labels for is None.
-  """
-  ratio = lambda part, whole: float(part / whole) if whole > 0 else None
-  mm = lambda part, whole: 1000.0 * float(part / whole) if whole > 0 else None
-  non_collision, touchness = ratio(sums.non_colliding, sums.frames), ratio(sums.touching_both, sums.touching_truth)
-
-  def contact_summary(counts, histogram):
-    return {**contact.scores(counts), "average_precision": contact.average_precision(histogram)}
-
-  return {
-    "frames": int(sums.frames),
-    "pve_mm": mm(sums.pve, sums.frames),
-    "mpjpe_mm": mm(sums.mpjpe, sums.frames),
-    "pa_mpjpe_mm": mm(sums.pa_mpjpe, sums.frames),
-    "collision_distance_mm": mm(sums.collision_distance, sums.frames),
-    "non_collision_ratio": non_collision,
-    "touchness_ratio": touchness,
-    "f_score": None if None in (non_collision, touchness) else f_score(touchness, non_collision),
-    "contact": {
-      "hand": contact_summary(sums.hand_contact, sums.hand_contact_scores),
-      "head": contact_summary(sums.head_contact, sums.head_contact_scores),
-    },
-    "pve_hand_mm": mm(sums.pve_hand, sums.frames),
-    "pve_head_mm": mm(sums.pve_head, sums.frames),
-    "deformation_error_mm": mm(sums.deformation_error, sums.deformation_frames),
-    "deformation_error_moved_mm": mm(sums.moved_error, sums.moved_vertices),
-    "keypoints_2d_error_px": ratio(sums.keypoints_2d_error, sums.keypoints_2d_weight),
-    "presence_accuracy": ratio(sums.presence_correct, sums.contact_frames),
-  }
+  """`figures` of one data set ready for JSON, with the number of "frames"; None where no sample has the label."""
+  number = lambda value: None if np.isnan(value) else float(value)
+  return {"frames": int(sums.frames), **jax.tree.map(number, figures(sums))}

@@ -32,22 +32,22 @@ def confusion(predicted: Bool[Array, "*B N"], truth: Bool[Array, "*B N"]) -> Con
   )
 
 
-def scores(counts: Confusion) -> dict[str, float | None]:
-  """F1, precision, recall and accuracy in [0, 1] of pooled counts.
+def scores(counts: Confusion) -> dict[str, Float[np.ndarray, "*R"]]:
+  """F1, precision, recall and accuracy in [0, 1] of pooled counts, NumPy in float64.
 
-  As usual a ratio without a single case is 0 (no vertex predicted: precision 0); without any vertex all are None.
+  As usual a ratio without a single case is 0 (no vertex predicted: precision 0); without any vertex all are NaN.
   """
-  tp, fp = float(counts.true_positive), float(counts.false_positive)
-  fn, tn = float(counts.false_negative), float(counts.true_negative)
+  tp, fp, fn, tn = (
+    np.asarray(x, np.float64)
+    for x in (counts.true_positive, counts.false_positive, counts.false_negative, counts.true_negative)
+  )
   everything = tp + fp + fn + tn
-  if not everything:
-    return dict.fromkeys(("f1", "precision", "recall", "accuracy"))
-  ratio = lambda part, whole: part / whole if whole else 0.0
+  ratio = lambda part, whole: np.where(everything > 0, part / np.maximum(whole, 1.0), np.nan)
   return {
     "f1": ratio(2 * tp, 2 * tp + fp + fn),
     "precision": ratio(tp, tp + fp),
     "recall": ratio(tp, tp + fn),
-    "accuracy": (tp + tn) / everything,
+    "accuracy": ratio(tp + tn, everything),
   }
 
 
@@ -58,10 +58,20 @@ def score_histogram(probs: Float[Array, "*B N"], truth: Bool[Array, "*B N"]) -> 
   return count(bins).reshape(*probs.shape[:-1], 2, BINS).astype(jnp.float32)
 
 
-def average_precision(histogram: Float[Array, "2 200"]) -> float | None:
-  """Area under the precision-recall curve, threshold-free, from pooled histograms (so to 1/200 in probability)."""
-  negatives, positives = np.asarray(histogram, np.float64)[:, ::-1].cumsum(axis=-1)
-  if not positives[-1]:
-    return None
+def precision_recall(
+  histogram: Float[Array, "*R 2 200"],
+) -> tuple[Float[np.ndarray, "*R 200"], Float[np.ndarray, "*R 200"]]:
+  """Precision and recall at the thresholds 0.995, 0.990, ..., 0 from pooled histograms.
+
+  Precision is 0 where nothing is predicted; recall is NaN where nothing touches.
+  """
+  negatives, positives = np.moveaxis(np.asarray(histogram, np.float64)[..., ::-1].cumsum(axis=-1), -2, 0)
+  total = positives[..., -1:]
   precision = positives / np.maximum(positives + negatives, 1.0)
-  return float(np.sum(precision * np.diff(positives, prepend=0.0)) / positives[-1])
+  return precision, np.where(total > 0, positives / np.maximum(total, 1.0), np.nan)
+
+
+def average_precision(histogram: Float[Array, "*R 2 200"]) -> Float[np.ndarray, "*R"]:
+  """Area under the precision-recall curve, threshold-free (to 1/200 in probability); NaN where nothing touches."""
+  precision, recall = precision_recall(histogram)
+  return np.sum(precision * np.diff(recall, axis=-1, prepend=0.0), axis=-1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from dice_jax.geometry.sdf import signed_distance
@@ -65,7 +66,9 @@ def interpenetration(sdf: Float[Array, "*B H"], tolerance: float = TOLERANCE) ->
   )
 
 
-def f_score(touchness_ratio: float, non_collision_ratio: float) -> float:
+def f_score(
+  touchness_ratio: Float[np.ndarray, "*R"], non_collision_ratio: Float[np.ndarray, "*R"]
+) -> Float[np.ndarray, "*R"]:
   """Harmonic mean of the two ratios: either is easy to have alone, by a hand far away or deep inside."""
-  both = touchness_ratio + non_collision_ratio
-  return 2.0 * touchness_ratio * non_collision_ratio / both if both > 0 else 0.0
+  both = np.add(touchness_ratio, non_collision_ratio)
+  return 2.0 * np.multiply(touchness_ratio, non_collision_ratio) / np.where(both == 0.0, 1.0, both)

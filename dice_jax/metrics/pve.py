@@ -5,6 +5,8 @@ from __future__ import annotations
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from dice_jax.geometry.procrustes import align
+
 MOVED = 0.005
 
 
@@ -26,6 +28,14 @@ def pve(
   prediction = jnp.concatenate([deformed_head, hand], axis=-2)
   target = jnp.concatenate([target_deformed_head, target_hand], axis=-2)
   return jnp.mean(distances(prediction, target), axis=-1)
+
+
+def pa_pve(prediction: Float[Array, "*B N 3"], target: Float[Array, "*B N 3"]) -> Float[Array, "*B"]:
+  """PA-PVE: mean distance of corresponding vertices after ONE similarity (rotation, translation, scale) of all of them.
+
+  Of one part it tells its pose and shape apart from where it is; of hand and head together also how they meet.
+  """
+  return jnp.mean(distances(align(prediction, target), target), axis=-1)
 
 
 def deformation_error(

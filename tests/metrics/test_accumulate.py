@@ -11,6 +11,9 @@ import trimesh
 from dice_jax.metrics import accumulate, tables
 from dice_jax.structs import Batch, Prediction, Targets
 
+from . import oracles
+from .oracles import flat
+
 RADIUS, HAND_RADIUS = 0.1, 0.03
 SIZE = 6
 REQUIRED = {
@@ -63,16 +66,17 @@ def scene(rng, head_model):
 
 
 def summary(measure, scene, **options):
-  return accumulate.summarise(accumulate.accumulate(None, measure(*scene, **options)))
+  return accumulate.summarise(accumulate.total(measure(*scene, **options)))
 
 
 def test_the_ground_truth_scores_perfectly(measure, scene):
   result = summary(measure, scene)
   assert set(result) >= REQUIRED and result["frames"] == SIZE
   for name in ("pve_mm", "mpjpe_mm", "pa_mpjpe_mm", "pve_hand_mm", "pve_head_mm", "keypoints_2d_error_px",
-               "deformation_error_mm"):  # fmt: skip
+               "deformation_error_mm", "pa_pve_mm", "pa_pve_hand_mm", "pa_pve_head_mm", "keypoints_2d_error_hand_px",
+               "keypoints_2d_error_head_px"):  # fmt: skip
     assert result[name] == pytest.approx(0, abs=1e-3), name
-  for part in ("hand", "head"):
+  for part in ("hand", "head", "both"):
     assert result["contact"][part] == {"f1": 1, "precision": 1, "recall": 1, "accuracy": 1, "average_precision": 1}
   assert result["touchness_ratio"] == result["presence_accuracy"] == 1
   assert result["deformation_error_moved_mm"] is None  # nothing moves in this scene
@@ -142,14 +146,24 @@ def random_scene(scene, rng):
   return prediction, targets, batch
 
 
+def test_every_figure_equals_the_independent_computation(measure, scene, rng, head_model):
+  scene = random_scene(scene, rng)
+  result, expected = summary(measure, scene), oracles.figures(*scene, head_model)
+  assert set(flat(result)) == set(flat(expected))
+  assert flat(result) == pytest.approx(flat(expected), rel=2e-4, abs=1e-6)
+  assert None not in flat(result).values() and 0 < result["f_score"] < 1  # nothing here is trivial
+
+
 def test_batching_padding_and_devices_do_not_change_the_figures(measure, scene, rng):
   scene = random_scene(scene, rng)
   expected = summary(measure, scene)
   take = lambda ids: jax.tree.map(lambda x: x[np.array(ids)], scene)
-  sums = None
-  for ids, valid in (([0, 1, 2, 3, 3, 3], [1, 1, 1, 1, 0, 0]), ([0, 4, 1, 5, 2, 2], [0, 1, 0, 1, 0, 0])):
-    sums = accumulate.accumulate(sums, measure(*take(ids), valid=valid))
-  assert flat(accumulate.summarise(sums)) == pytest.approx(flat(expected), rel=1e-5)
+  batches = [
+    measure(*take(ids), valid=valid)
+    for ids, valid in (([0, 1, 2, 3, 3, 3], [1, 1, 1, 1, 0, 0]), ([0, 4, 1, 5, 2, 2], [0, 1, 0, 1, 0, 0]))
+  ]
+  together = jax.tree.map(lambda *x: np.concatenate(x), *batches)
+  assert flat(accumulate.summarise(accumulate.total(together))) == pytest.approx(flat(expected), rel=1e-5)
 
 
 def test_samples_without_a_label_have_no_influence_even_if_nan(measure, scene, rng):
@@ -161,30 +175,44 @@ def test_samples_without_a_label_have_no_influence_even_if_nan(measure, scene, r
 
 def test_no_labels_give_none_and_not_nan(measure, scene):
   result = summary(measure, scene, valid=np.zeros(SIZE))
-  assert {value for name, value in flat(result).items() if name != "frames"} == {None}
-  assert "nan" not in tables.mesh_table({"empty": result}) + tables.contact_table({"empty": result})
+  assert set(flat(result).values()) == {None}
+  assert "nan" not in str(tables.mesh_table({"empty": result})) + str(tables.contact_table({"empty": result}))
 
 
 def test_counts_stay_exact_beyond_single_precision(measure, scene):
-  samples = measure(*scene)
-  many = jax.tree.map(lambda x: np.asarray(x, np.float64).sum(0) * 1e7, samples)
-  more = accumulate.accumulate(many, samples)
-  assert more.frames == SIZE * 10_000_001
+  large = jax.tree.map(lambda x: np.full((3, *x.shape[1:]), np.float32(2**24)), measure(*scene))
+  large = large.replace(frames=np.float32([2**24, 1, 1]))
+  assert accumulate.total(large).frames == 2**24 + 2
 
 
-def flat(result):
-  contact = {f"{part} {name}": value for part, scores in result["contact"].items() for name, value in scores.items()}
-  return {**{name: value for name, value in result.items() if name != "contact"}, **contact}
+def test_many_data_sets_at_once_have_the_figures_of_each(measure, scene, rng):
+  rows = measure(*random_scene(scene, rng))
+  sums = [accumulate.total(jax.tree.map(lambda x, ids=ids: x[np.array(ids)], rows)) for ids in ([0, 1, 3], [2], [5, 4])]
+  together = accumulate.figures(jax.tree.map(lambda *x: np.stack(x), *sums))
+  for i, one in enumerate(sums):
+    values = jax.tree.map(lambda x, i=i: None if np.isnan(x[i]) else x[i], together)
+    assert flat(values) == pytest.approx(flat(accumulate.summarise(one)))
 
 
 def test_tables_have_the_paper_s_columns_and_percent(measure, scene):
   result = summary(measure, scene)
   rows = {"model": result, "mean prediction": {**result, "pve_mm": 12.348}}
-  mesh, contact, detail = tables.mesh_table(rows), tables.contact_table(rows), tables.detail_table(rows)
+  made = (tables.mesh_table, tables.contact_table, tables.ablation_table, tables.parts_table, tables.detail_table)
+  mesh, contact, ablation, *_ = markdown = [str(table(rows)) for table in made]
   lines = mesh.splitlines()
   assert lines[0].split(" | ")[1:4] == ["PVE* (mm)", "MPJPE (mm)", "PA-MPJPE (mm)"]
   assert lines[2].split(" | ")[5:8] == ["66.7", "100.0", "80.0 |"]
   assert lines[3].startswith("| mean prediction | 12.35 |")
   assert "Face F-Score" in contact and contact.splitlines()[2].count("100.0") == 8
-  for table in (mesh, contact, detail):
+  assert [cell.strip() for cell in ablation.splitlines()[0].split("|")[2:-1]] == [
+    "PVE* (mm)", "MPJPE (mm)", "PA-MPJPE (mm)", "F-Score (%)"]  # fmt: skip
+  for table in markdown:
     assert len({line.count("|") for line in table.splitlines()}) == 1
+
+
+def test_intervals_stand_in_brackets(measure, scene):
+  result = summary(measure, scene) | {"pve_mm": 12.0, "intervals": {"pve_mm": [11.25, 13.5], "f_score": [0.5, 0.75]}}
+  row = tables.ablation_table({"model": result}).rows[0]
+  assert row[1] == "12.00 [11.25, 13.50]" and row[4] == "80.0 [50.0, 75.0]" and "[" not in row[2]
+  difference = tables.difference_table("first", {"second": {"pve_mm": -0.5, "intervals": {"pve_mm": [-1.0, 0.25]}}})
+  assert difference.rows[0][:3] == ("second", "-0.50 [-1.00, +0.25]", "–")

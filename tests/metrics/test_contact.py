@@ -35,9 +35,9 @@ def test_predicting_nothing_scores_zero_but_is_mostly_accurate(vertices):
   assert result == {"f1": 0.0, "precision": 0.0, "recall": 0.0, "accuracy": pytest.approx(1 - truth.mean())}
 
 
-def test_no_vertex_at_all_is_none():
+def test_no_vertex_at_all_is_undefined():
   nothing = pooled(contact.confusion(np.zeros((0, 3), bool), np.zeros((0, 3), bool)))
-  assert set(contact.scores(nothing).values()) == {None}
+  assert np.isnan(list(contact.scores(nothing).values())).all()
 
 
 def test_average_precision_equals_the_sum_over_ranks(vertices):
@@ -58,4 +58,13 @@ def test_average_precision_is_one_for_a_perfect_ranking_and_the_base_rate_for_no
   precision = lambda probs: contact.average_precision(contact.score_histogram(np.float32(probs), truth).sum(0))
   assert precision(truth * 0.01) == 1
   assert precision(np.full(truth.shape, 0.7)) == pytest.approx(truth.mean())
-  assert contact.average_precision(np.zeros((2, contact.BINS))) is None
+  assert np.isnan(contact.average_precision(np.zeros((2, contact.BINS))))
+
+
+def test_the_curve_passes_through_the_scores_at_the_threshold(vertices):
+  probs, truth = vertices
+  precision, recall = contact.precision_recall(contact.score_histogram(probs, truth).sum(0))
+  at = contact.BINS - 1 - round(contact.THRESHOLD * contact.BINS)
+  expected = contact.scores(pooled(contact.confusion(probs >= contact.THRESHOLD, truth)))
+  np.testing.assert_allclose([precision[at], recall[at]], [expected["precision"], expected["recall"]])
+  assert (np.diff(recall) >= 0).all() and recall[-1] == 1 and precision[-1] == pytest.approx(truth.mean())

@@ -1,6 +1,9 @@
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from dice_jax.metrics import pve
+
+from . import oracles
 
 
 def test_pve_is_the_mean_distance_over_all_vertices_of_both_parts(rng):
@@ -24,3 +27,18 @@ def test_deformation_error_over_all_and_over_moved_vertices():
   np.testing.assert_allclose(error, [0.03 / 4], rtol=1e-5)
   np.testing.assert_allclose(moved_error, [0.026], rtol=1e-5)
   np.testing.assert_array_equal(moved, [2])
+
+
+def test_pa_pve_equals_the_similarity_found_by_scipy(rng):
+  source, target = rng.normal(scale=0.1, size=(2, 778, 3))
+  expected = np.linalg.norm(oracles.align(source, target) - target, axis=-1).mean()
+  np.testing.assert_allclose(pve.pa_pve(np.float32(source), np.float32(target)), expected, rtol=1e-4)
+
+
+def test_pa_pve_forgives_a_similarity_of_the_whole_and_not_of_a_part(rng):
+  target = rng.normal(scale=0.1, size=(500, 3))
+  similar = 0.8 * target @ Rotation.random(random_state=0).as_matrix().T + [0.2, 0, -1]
+  np.testing.assert_allclose(pve.pa_pve(np.float32(similar), np.float32(target)), 0, atol=1e-6)
+  target[:100] += [0.05, 0, 0]
+  assert pve.pa_pve(np.float32(similar), np.float32(target)) > 0.005
+  np.testing.assert_allclose(pve.pa_pve(np.float32(similar[:100]), np.float32(target[:100])), 0, atol=1e-6)

@@ -1,0 +1,1 @@
+"""What an evaluation leaves behind: its record on disk, and pages to read."""

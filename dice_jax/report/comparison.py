@@ -1,0 +1,26 @@
+"""How much one evaluation differs from another on the same samples."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import numpy as np
+
+from dice_jax.metrics import accumulate, bootstrap
+from dice_jax.report.record import Record
+
+
+def difference(first: Record, second: Record) -> dict[str, Any]:
+  """`accumulate.figures` of `second` minus those of `first`, with the "intervals" of the paired difference.
+
+  Args:
+    first, second: of the same samples, see `record.check_comparable`.
+
+  Returns:
+    Numbers for JSON; None where either has no such figure.
+  """
+  one, other = (accumulate.figures(accumulate.total(record.samples)) for record in (first, second))
+  number = lambda a, b: None if np.isnan(a) or np.isnan(b) else float(b - a)
+  intervals = bootstrap.paired_intervals(first.samples, second.samples, first.labels.subject)
+  return {**jax.tree.map(number, one, other), "intervals": intervals}
