@@ -38,6 +38,7 @@ setup(
     "optax>=0.2.7",
     "orbax-checkpoint>=0.12.0",
     "scipy>=1.16",
+    "tensorboardX>=2.6.4",  # writes event files without TensorFlow
     "tensorflow-datasets>=4.9.10",
     "tqdm>=4.67",
     "trimesh>=4.10",

@@ -1,10 +1,17 @@
 """The recipes that a baseline can be a variant of; not one itself."""
 
+import functools
+
 from ml_collections import ConfigDict
 
 from configs import full, small, tiny
 
-_BASES = {"full": full, "small": small, "tiny": tiny}
+_BASES = {
+  "full": full.get_config,
+  "synthetic": functools.partial(full.get_config, "synthetic"),
+  "small": small.get_config,
+  "tiny": tiny.get_config,
+}
 
 
 def get_config(name: str) -> ConfigDict:
@@ -15,4 +22,4 @@ def get_config(name: str) -> ConfigDict:
   """
   if name not in _BASES:
     raise ValueError(f"no recipe {name!r} to vary: choose one of {', '.join(_BASES)}")
-  return _BASES[name].get_config()
+  return _BASES[name]()

@@ -25,6 +25,8 @@ def get_config() -> ConfigDict:
   config.log_every = 50  # steps between lines of metrics.jsonl
   config.validate_every = 1000  # steps between lines of validation.jsonl
   config.checkpoint_every = 500
+  config.sheet_every = 1000  # steps between picture sheets of validation samples; 0: none
+  config.sheet_samples = 4
   config.keep_checkpoints = 2  # the newest so many, and the best
 
   config.data = ConfigDict()
@@ -32,6 +34,8 @@ def get_config() -> ConfigDict:
   config.data.dir = ""  # "": $DICE_DATA, or ~/.cache/dice_jax
   config.data.sizes = ConfigDict({"train": 12_000, "validation": 256})  # pictures; built where they are absent
   config.data.threads = 4  # that decode images
+  config.data.priors = ""  # what the discriminators call real: a file of tools.prepare_priors; "": the batch's labels
+  config.data.prior_shares = ""  # of its sources, as in "decaf:6+freihand:4"; "": all alike
   config.data.augmentation = ConfigDict()  # see data.augment.Ranges
   config.data.augmentation.rotation = 0.35  # radians
   config.data.augmentation.scale = 0.12

@@ -3,15 +3,15 @@
   python -m dice_jax.train --config=configs/small.py --workdir=runs/small --config.batch_size=8
 
 Any field of the configuration can be set as above. The same command goes on where it was interrupted. The workdir gets
-config.json, metrics.jsonl, validation.jsonl and checkpoints/; `dice_jax.load` and evaluation take it as it is.
+config.json, metrics.jsonl, validation.jsonl, tensorboard/, sheets/ and checkpoints/; `dice_jax.load` and evaluation
+take it as it is. Several processes train together with --distributed, or with --coordinator_address, --num_processes
+and --process_id.
 """
 
 from __future__ import annotations
 
 import collections
-import contextlib
 import functools
-import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,25 +19,30 @@ from typing import Any
 import jax
 import numpy as np
 from absl import flags
-from flax import traverse_util
 from ml_collections import ConfigDict, config_flags
 
-from dice_jax import datasets, errors, evaluation, inference, xla_flags
-from dice_jax.data import loader
+from dice_jax import datasets, errors, inference, watch, xla_flags
+from dice_jax.data import loader, priors, schema
 from dice_jax.io import atomic
-from dice_jax.training import checkpoint, config_file, export, logging, parallel
+from dice_jax.training import checkpoint, config_file, export, logging, machines, parallel, provenance
 from dice_jax.training import recipe as recipes
+from dice_jax.training.journal import Journal
 from dice_jax.training.state import TrainState
 from dice_jax.training.step import train_step
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Configuration, such as configs/small.py.", lock_config=True)
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; one that holds a run goes on with it.")
+_DISTRIBUTED = flags.DEFINE_bool("distributed", False, "One of several processes that the cluster has started.")
+_COORDINATOR = flags.DEFINE_string("coordinator_address", None, "HOST:PORT of process 0, where no cluster tells it.")
+_NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "How many processes train together.", lower_bound=1)
+_PROCESS_ID = flags.DEFINE_integer("process_id", None, "Which of them this is, from 0.", lower_bound=0)
 
 
 def main(argv: Sequence[str]) -> None:
   del argv
   xla_flags.set_cpu_preset()
   xla_flags.keep_compiled()
+  machines.join(_DISTRIBUTED.value, _COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
   train(_CONFIG.value, _WORKDIR.value)
 
 
@@ -45,9 +50,9 @@ def train(config: ConfigDict, workdir: str | Path) -> TrainState:
   """Runs `config` to its end, or to a SIGTERM, and returns the last state."""
   ################ Setup ################
   workdir = atomic.writable_folder(workdir)
-  parallel.check_batch_size(config.batch_size)
+  parallel.check_batch_size(config.batch_size, config.accumulate_steps)
   datasets.require(config)
-  interrupted = _listen_for_sigterm()
+  stop_signal, writes = machines.StopSignal(), machines.is_writer()
 
   ################ Data ################
   recipe, bodies = recipes.make_recipe(config)
@@ -64,61 +69,105 @@ def train(config: ConfigDict, workdir: str | Path) -> TrainState:
     process_index=jax.process_index(),
     process_count=jax.process_count(),
   )
+  draw_real = real_samples(config)
+  require_depth(config, train_split)
 
   ################ State ################
   state = recipes.init_state(recipe, bodies, config.seed)
-  checkpointer = checkpoint.Checkpointer(workdir, keep=config.keep_checkpoints, best_metric="pve_mm")
+  about = provenance.about(config, len(train_split))
+  checkpointer = checkpoint.Checkpointer(workdir, keep=config.keep_checkpoints, best_metric="pve_mm", about=about)
   if checkpointer.has_any():
     config_file.check_same_network(workdir, config)
-  config_file.save_config(workdir, config)
   restored = checkpointer.restore(state)
+  changes = provenance.changes(checkpointer.about(), about)
+  if writes:
+    config_file.save_config(workdir, config)
   state = restored or start(state, config.init_from)
   first, last = int(state.step), config.total_steps
-  metrics_file = logging.MetricsFile(workdir / "metrics.jsonl", first)
-  validation_file = logging.MetricsFile(workdir / "validation.jsonl", first)
-  print(logging.summary(config, state.generator.params, first, len(train_split)))
+  journal = Journal(workdir, first, writes=writes)
+  if writes:
+    print(logging.summary(config, state.generator.params, first, len(train_split)))
+    if changes:
+      print(f"changed since the checkpoint, so not the unbroken run from here on: {', '.join(changes)}")
 
   ################ Loop ################
   update = parallel.parallelize(functools.partial(train_step, recipe), donate_state=True)
   state, on_devices = parallel.replicate(state), parallel.replicate(bodies)
   in_flight = collections.deque()
-  with logging.Progress(first, last, config.batch_size) as progress, jax.transfer_guard("disallow"):
+  with (
+    logging.Progress(first, last, config.batch_size, shown=writes) as progress,
+    jax.transfer_guard("disallow"),
+  ):  # fmt: skip
     for step, batch in enumerate(train_loader.batches(first, last), start=first + 1):
-      state, metrics = update(state, parallel.shard(batch), on_devices)
+      state, metrics = update(state, parallel.shard(batch), on_devices, parallel.shard(draw_real(step - 1)))
       # Two updates at a time: the device never waits, and the live line tells the truth.
       in_flight.append(metrics["loss"])
       if len(in_flight) > 2:
         in_flight.popleft().block_until_ready()
       progress.advance()
 
-      due = lambda every, step=step: step % every == 0 or step == last
-      reporting, validating = due(config.log_every), due(config.validate_every)
-      saving = due(config.checkpoint_every) or validating or bool(interrupted)
+      due = lambda every, step=step: every > 0 and (step % every == 0 or step == last)
+      reporting, validating, drawing = due(config.log_every), due(config.validate_every), due(config.sheet_every)
+      interrupted = stop_signal.after(step)
+      saving = due(config.checkpoint_every) or validating or interrupted or step == last
       if (reporting or saving) and parallel.unreplicate(state.failed_step) >= 0:
         break
       if reporting:
         values = parallel.unreplicate(metrics)
-        metrics_file.write(step, {**values, "images_per_second": progress.images_per_second(step)})
+        journal.training(step, {**values, "images_per_second": progress.images_per_second(step)})
         progress.show(loss=values["loss"])
+        checkpointer.check()
       validation = None
-      if validating:
-        validation = validate(recipe, bodies, parallel.unreplicate(state), validation_split, config)
-        validation_file.write(step, validation)
+      if validating:  # by every process, so that all agree on the best checkpoint
+        validation = watch.validate(recipe, bodies, parallel.unreplicate(state), validation_split, config)
+        journal.validation(step, validation)
         progress.say(f"step {step}: validation PVE* {validation['pve_mm']:.1f} mm")
+      if drawing and writes:
+        journal.sheet(step, watch.draw_sheet(recipe, bodies, parallel.unreplicate(state), validation_split, config))
       if saving:
         checkpointer.save(parallel.unreplicate(state), validation)
       if interrupted:
         break
 
   ################ End ################
+  journal.close()
   state = parallel.unreplicate(state)
   if state.failed_step >= 0:
-    report = replay_failure(state, train_loader, update, on_devices, checkpointer, workdir)
-    raise errors.UserError(report)
+    replay = lambda state, batch, step: update(
+      parallel.replicate(state), parallel.shard(batch), on_devices, parallel.shard(draw_real(step)))  # fmt: skip
+    raise errors.UserError(replay_failure(state, train_loader, replay, checkpointer, workdir))
   checkpointer.close()
-  if state.step < last:
+  if state.step < last and writes:
     print(f"stopped by a signal and saved at step {state.step} of {last}: the same command goes on from there")
   return state
+
+
+def require_depth(config: ConfigDict, split: loader.Source) -> None:
+  """Raises a UserError where the depth loss is on and no sample, out of 32 spread over the split, has depth."""
+  if not config.losses.depth:
+    return
+  places = np.unique(np.linspace(0, len(split) - 1, 32).astype(int))
+  if not any("hand_keypoints_depth" in schema.decode(split[int(place)]) for place in places):
+    raise errors.UserError(
+      f"losses.depth is {config.losses.depth:g} but the samples of {config.data.name} have no depth: prepare them with "
+      "depth, or give --config.losses.depth=0"
+    )
+
+
+def real_samples(config: ConfigDict) -> Callable[[int], Any]:
+  """From an update, counted from 0, to this process's share of what its discriminators call real; None: the labels."""
+  if not config.data.priors:
+    return lambda step: None
+  known = priors.load(datasets.data_folder(config.data.dir) / config.data.priors)
+  shares = priors.parse_shares(config.data.prior_shares)
+  size = config.batch_size // jax.process_count()
+  mine = slice(jax.process_index() * size, (jax.process_index() + 1) * size)
+
+  def draw(step: int):
+    return jax.tree.map(lambda x: x[mine], known.draw(config.seed, step, config.batch_size, shares))
+
+  draw(0)  # what is wrong with the shares should show now
+  return draw
 
 
 def start(state: TrainState, weights: str) -> TrainState:
@@ -131,23 +180,10 @@ def start(state: TrainState, weights: str) -> TrainState:
   return state
 
 
-def validate(
-  recipe: recipes.Recipe, bodies: recipes.Bodies, state: TrainState, split: loader.Source, config: ConfigDict
-) -> dict[str, float]:
-  """The flat figures of `metrics.accumulate.summarise` on `split`, as `infer` sees them."""
-  model = inference.Model(state.weights(), bodies.hand, bodies.head, bodies.queries, recipe.network)
-  batches = loader.sequential_batches(split, config.batch_size, num_threads=config.data.threads)
-  with jax.transfer_guard("allow"):
-    summary = evaluation.evaluate(lambda batch: inference.infer(model, batch.images), batches, bodies.hand, bodies.head)
-  figures = traverse_util.flatten_dict(summary, sep="/")
-  return {name: value for name, value in figures.items() if value is not None}
-
-
 def replay_failure(
   state: TrainState,
   train_loader: loader.Loader,
-  update: Callable[..., Any],
-  on_devices: recipes.Bodies,
+  replay: Callable[..., Any],
   checkpointer: checkpoint.Checkpointer,
   workdir: Path,
 ) -> str:
@@ -157,23 +193,16 @@ def replay_failure(
   checkpointer.save(state)
   checkpointer.close()
   batch = train_loader.batch(step)
-  path = workdir / f"failed_batch_{step}.npz"
+  share = f"_process_{jax.process_index()}" if jax.process_count() > 1 else ""
+  path = workdir / f"failed_batch_{step}{share}.npz"
   names = [jax.tree_util.keystr(key, simple=True, separator=".") for key, _ in jax.tree.leaves_with_path(batch)]
   np.savez_compressed(path, **dict(zip(names, jax.tree.leaves(batch))))
-  _, metrics = update(parallel.replicate(state), parallel.shard(batch), on_devices)
+  _, metrics = replay(state, batch, step)
   culprits = [name for name, value in parallel.unreplicate(metrics).items() if not np.isfinite(value)]
   return (
     f"not finite in update {step + 1}: {', '.join(culprits)}; the state before it is saved as checkpoint {step}, its "
     f"batch as {path}; try a lower optimizer.learning_rate or another seed"
   )
-
-
-def _listen_for_sigterm() -> list[int]:
-  """A list that stays empty until the process is asked to end."""
-  received = []
-  with contextlib.suppress(ValueError):  # only the main thread may listen
-    signal.signal(signal.SIGTERM, lambda number, frame: received.append(number))
-  return received
 
 
 if __name__ == "__main__":

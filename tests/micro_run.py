@@ -39,7 +39,7 @@ class MicroNetwork(nn.Module):
 
   config: models.ModelConfig
   axis_name: str | None = None
-  dropout: float = 0.1
+  dropout: float = 0.0
 
   @nn.compact
   def __call__(self, images, queries, *, train):
@@ -70,7 +70,8 @@ class MicroNetwork(nn.Module):
 def make_network(config, hand_model, head_model, *, axis_name=None):
   """In place of `models.create_model`."""
   del hand_model, head_model
-  return MicroNetwork(models.ModelConfig.from_dict(config), axis_name), jnp.zeros((843, 3))
+  config = models.ModelConfig.from_dict(config)
+  return MicroNetwork(config, axis_name, config.mesh_net.encoders.dropout), jnp.zeros((843, 3))
 
 
 def sample(seed: int) -> dict:
@@ -109,11 +110,12 @@ def get_config(**changes) -> ConfigDict:
   """The configuration of the run; `changes` are fields of its top level."""
   made = default.get_config()
   made.update(
-    total_steps=12, batch_size=8, log_every=2, checkpoint_every=4, validate_every=1000,
+    total_steps=24, batch_size=8, log_every=2, checkpoint_every=4, validate_every=1000, sheet_every=0,
     burn_in_steps=0, keep_checkpoints=1)  # fmt: skip
   made.data.name = NAME
   made.data.sizes.update(train=12, validation=3)
   made.data.threads = 1
+  made.model.mesh_net.encoders.dropout = 0.1
   made.model.backbone.update(pretrained="", frozen_batch_norm=False)
   made.losses.update({name: 0.0 for name in COSTLY})
   made.optimizer.update(learning_rate=1e-3, warmup_steps=0)
@@ -122,19 +124,20 @@ def get_config(**changes) -> ConfigDict:
 
 
 def install(setattr=setattr, pause: float = 0.0) -> None:
-  """Puts the random samples and the micro network in place of the real ones; validation is skipped.
+  """Puts the random samples and the micro network in place of the real ones; validation and sheets are skipped.
 
   Args:
     setattr: how; a monkeypatch's to undo it later.
     pause: seconds that reading a sample takes.
   """
-  from dice_jax import train
+  from dice_jax import watch
   from dice_jax.training import recipe
 
   split = lambda folder, name, size: RandomSource(size, 1000 * len(name), pause)
   setattr(datasets, "DATASETS", {**datasets.DATASETS, NAME: split})
   setattr(recipe.models, "create_model", make_network)
-  setattr(train, "validate", lambda recipe, bodies, state, split, config: {"pve_mm": 100.0 - float(state.step)})
+  setattr(watch, "draw_sheet", lambda recipe, bodies, state, split, config: np.full((8, 8, 3), 200, np.uint8))
+  setattr(watch, "validate", lambda recipe, bodies, state, split, config: {"pve_mm": 100.0 - float(state.step)})
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -21,15 +22,15 @@ from dice_jax.training import export
 from tools import export_weights
 
 SCRIPT = str(Path(micro_run.__file__))
-STEPS = 12
+STEPS = 24
 
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory):
   """One device, and one compilation for all runs of this file."""
+  compiled = os.environ.get("JAX_COMPILATION_CACHE_DIR") or str(tmp_path_factory.mktemp("compiled"))
   return {
-    **os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": "",
-    "JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.mktemp("compiled")),
+    **os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": "", "JAX_COMPILATION_CACHE_DIR": compiled,
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
   }  # fmt: skip
 
@@ -44,7 +45,7 @@ def start(environment, workdir, pause, *flags):
 
 
 def finish(environment, workdir, *flags):
-  done = subprocess.run(command(workdir, *flags), env=environment, capture_output=True, text=True, timeout=240)
+  done = subprocess.run(command(workdir, *flags), env=environment, capture_output=True, text=True, timeout=600)
   assert done.returncode == 0, done.stderr[-2000:]
   return done
 
@@ -59,7 +60,7 @@ def lines(workdir):
 
 
 def wait_for_step(process, workdir, step):
-  limit = time.monotonic() + 200
+  limit = time.monotonic() + 500
   while not (seen := lines(workdir)) or seen[-1]["step"] < step:
     assert process.poll() is None and time.monotonic() < limit, process.communicate(timeout=5)
     time.sleep(0.02)
@@ -74,7 +75,7 @@ def unbroken(environment, tmp_path_factory):
 
 def test_metrics_file(unbroken):
   read = [json.loads(line) for line in (unbroken / "metrics.jsonl").read_text().splitlines()]
-  assert [line["step"] for line in read] == [2, 4, 6, 8, 10, 12]
+  assert [line["step"] for line in read] == list(range(2, STEPS + 1, 2))
   for line in read:
     assert {"loss", "loss/params", "loss/contact", "loss/discriminator_hand", "lr", "images_per_second"} <= set(line)
     assert all(np.isfinite(value) for value in line.values())
@@ -87,14 +88,21 @@ def test_run_is_a_pure_function_of_its_seed(environment, unbroken, tmp_path):
   assert lines(tmp_path / "other")[0]["loss"] != lines(unbroken)[0]["loss"]
 
 
-def test_killed_run_resumes_to_the_same_losses(environment, unbroken, tmp_path):
-  process = start(environment, tmp_path, 0.03)
-  wait_for_step(process, tmp_path, 6)
-  process.send_signal(signal.SIGKILL)
-  assert process.wait(10) == -signal.SIGKILL and lines(tmp_path)[-1]["step"] < STEPS
+def test_run_killed_five_times_has_the_losses_of_the_unbroken_one(environment, unbroken, tmp_path):
+  """At random steps and random moments of them, in the middle of writing a checkpoint for instance."""
+  random = np.random.default_rng()
+  steps = np.sort(random.choice(range(2, STEPS - 2), 5, replace=False))
+  for step in steps:
+    process = start(environment, tmp_path, 0.03)
+    wait_for_step(process, tmp_path, step)
+    time.sleep(random.uniform(0.0, 0.3))
+    process.send_signal(signal.SIGKILL)
+    assert process.wait(10) == -signal.SIGKILL
+  before = lines(tmp_path)[-1]["step"]
   done = finish(environment, tmp_path)
-  assert "steps 4 to 12" in done.stdout or "steps 8 to 12" in done.stdout
-  assert lines(tmp_path) == lines(unbroken)
+  restored = int(re.search(rf"steps (\d+) to {STEPS}", done.stdout).group(1))
+  assert before - 4 - 4 <= restored <= before < STEPS, "no more is lost than what came after the last checkpoint"
+  assert lines(tmp_path) == lines(unbroken), steps
 
 
 def test_terminated_run_saves_first(environment, unbroken, tmp_path):
@@ -109,13 +117,30 @@ def test_terminated_run_saves_first(environment, unbroken, tmp_path):
   assert lines(tmp_path) == lines(unbroken)
 
 
+def test_full_disk_at_a_checkpoint_is_one_clear_line(environment, unbroken, tmp_path):
+  """No file may grow beyond 64 KiB (128 blocks): logs stay below that, checkpoints do not."""
+  process = start(environment, tmp_path, 0.03)
+  wait_for_step(process, tmp_path, 10)
+  process.terminate()
+  process.communicate(timeout=60)
+  saved = lines(tmp_path)[-1]["step"]
+  limited = ["sh", "-c", 'ulimit -f 128; exec "$@"', "sh", *command(tmp_path)]
+  done = subprocess.run(limited, env=environment, capture_output=True, text=True, timeout=600)
+  last = done.stderr.strip().splitlines()[-1]
+  assert done.returncode == 2 and "Traceback" not in done.stderr
+  assert re.match(r"error: checkpoint \d+ could not be written .*\(File too large\); the newest whole one is", last)
+  done = finish(environment, tmp_path)
+  assert int(re.search(rf"steps (\d+) to {STEPS}", done.stdout).group(1)) in (saved, saved + 1)
+  assert lines(tmp_path) == lines(unbroken)
+
+
 def test_truncated_checkpoint_is_one_clear_line(environment, unbroken, tmp_path):
   workdir = tmp_path / "run"
   finish(environment, workdir, "--config.total_steps=4")
   files = [path for path in (workdir / "checkpoints/4").rglob("*") if path.is_file()]
   largest = max(files, key=lambda path: path.stat().st_size)
   os.truncate(largest, largest.stat().st_size // 2)
-  done = subprocess.run(command(workdir), env=environment, capture_output=True, text=True, timeout=240)
+  done = subprocess.run(command(workdir), env=environment, capture_output=True, text=True, timeout=600)
   assert done.returncode == 2 and "Traceback" not in done.stderr
   assert "checkpoints/4 is damaged" in done.stderr.strip().splitlines()[-1]
 
@@ -132,7 +157,7 @@ def test_truncated_checkpoint_is_one_clear_line(environment, unbroken, tmp_path)
 ])  # fmt: skip
 def test_mistakes_are_one_clear_line(environment, tmp_path, flags, words):
   two_devices = {**environment, "XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
-  done = subprocess.run(command(tmp_path, *flags), env=two_devices, capture_output=True, text=True, timeout=120)
+  done = subprocess.run(command(tmp_path, *flags), env=two_devices, capture_output=True, text=True, timeout=600)
   last = done.stderr.strip().splitlines()[-1]
   assert done.returncode == 2 and "Traceback" not in done.stderr
   assert last.startswith("error: ") and words in last
@@ -170,7 +195,7 @@ class TestInProcess:
     (tmp_path / "failures.md").write_text("- blinks")
     export_weights.release(unbroken, tmp_path, "one abacus", tmp_path / "failures.md", tmp_path / "release")
     card = (tmp_path / "release/README.md").read_text()
-    for words in ("12 of 12 steps of batch 8", "seen 8.0 times", "one abacus", "the truth on 2 samples", "- blinks"):
+    for words in ("24 of 24 steps of batch 8", "seen 16.0 times", "one abacus", "the truth on 2 samples", "- blinks"):
       assert words in card
     stored, config = export.load_weights(tmp_path / "release")
     trained, _ = export.load_weights(unbroken)

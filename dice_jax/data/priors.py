@@ -125,6 +125,26 @@ def _draw(sources, size, shares, rng, kind):
   return rows
 
 
+def parse_shares(text: str) -> dict[str, float] | None:
+  """Shares for `Priors.draw` from "decaf:6+freihand:4"; None, all alike, from "".
+
+  Raises:
+    UserError: not such a text.
+  """
+  if not text:
+    return None
+  shares = {}
+  for part in text.split("+"):
+    name, _, share = part.strip().partition(":")
+    try:
+      shares[name] = float(share or 1)
+    except ValueError:
+      shares[name] = -1.0
+    if not name or not 0 < shares[name] < float("inf"):
+      raise UserError(f"data.prior_shares '{text}': each source with a positive share after a colon")
+  return shares
+
+
 def as_text(counts: Mapping[str, Mapping[str, int]]) -> str:
   """The counts of `Priors.counts` as a table."""
   names = sorted({name for part in counts.values() for name in part})

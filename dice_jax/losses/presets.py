@@ -24,7 +24,8 @@ class LossWeights:
   Attributes:
     mesh, interaction, adversarial, depth: weights of the four sums.
     reprojection, vertices, keypoints, params: inside L_mesh.
-    rough: weight of the rough meshes and keypoints against the parametric ones (eq. 7: 4).
+    rough: weight of the rough meshes and keypoints against the parametric ones (eq. 7: 4); 0 takes them out of
+      L_reproj as well.
     hand, head: l_h and l_f of eq. 7.
     reprojection_hand: the hand's weight in L_reproj; the face's is 1.
     touch, contact, collision, deformation, presence, deformation_prior: inside L_interaction.

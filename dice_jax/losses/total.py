@@ -129,16 +129,10 @@ class _Scene(NamedTuple):
 def _reprojection(s: _Scene):
   camera = s.output.camera
   project = lambda points: project_orthographic(points, camera.scale, camera.transl)
-  hand_sets = (
-    project(s.rough.hand_keypoints),
-    project(hand_keypoints(s.hand_model, s.rough.hand_vertices)),
-    s.prediction.hand_keypoints_2d,
-  )
-  head_sets = (
-    project(s.rough.head_keypoints),
-    project(head_landmarks(s.head_model, s.rough.head_vertices)),
-    s.prediction.head_keypoints_2d,
-  )
+  hand_sets, head_sets = [s.prediction.hand_keypoints_2d], [s.prediction.head_keypoints_2d]
+  if s.weights.rough:
+    hand_sets += map(project, (s.rough.hand_keypoints, hand_keypoints(s.hand_model, s.rough.hand_vertices)))
+    head_sets += map(project, (s.rough.head_keypoints, head_landmarks(s.head_model, s.rough.head_vertices)))
   hand = sum(keypoints.reprojection_loss(points, s.batch.hand_keypoints_2d) for points in hand_sets)
   head = sum(keypoints.reprojection_loss(points, s.batch.head_keypoints_2d) for points in head_sets)
   return s.weights.reprojection_hand * hand + head

@@ -42,9 +42,10 @@ class MetricsFile:
 class Progress:
   """The live line: steps done, time left, the newest loss; and the speed since the last log step."""
 
-  def __init__(self, step: int, total_steps: int, batch_size: int):
-    self._bar = tqdm(
-      total=total_steps, initial=step, desc="compiling", unit="step", dynamic_ncols=True, smoothing=0.05)  # fmt: skip
+  def __init__(self, step: int, total_steps: int, batch_size: int, *, shown: bool = True):
+    self._bar = tqdm(total=total_steps, initial=step, desc="compiling", unit="step", dynamic_ncols=True, smoothing=0.05,
+                     disable=not shown)  # fmt: skip
+    self._shown = shown
     self._batch_size = batch_size
     self._last = (time.perf_counter(), step)
 
@@ -63,7 +64,8 @@ class Progress:
 
   def say(self, line: str) -> None:
     """Prints above the live line."""
-    self._bar.write(line)
+    if self._shown:
+      self._bar.write(line)
 
   def __enter__(self) -> Progress:
     return self
@@ -82,6 +84,8 @@ def summary(config: ConfigDict, params: PyTree, first: int, samples: int) -> str
     samples: size of the training split.
   """
   devices = f"{jax.device_count()} x {jax.devices()[0].device_kind}"
+  if jax.process_count() > 1:
+    devices += f" in {jax.process_count()} processes"
   weights = sum(x.size for x in jax.tree.leaves(params)) / 1e6
   steps = f"{config.total_steps} steps" if first == 0 else f"steps {first} to {config.total_steps}"
   epochs = config.total_steps * config.batch_size / samples

@@ -29,6 +29,13 @@ def test_the_non_saturating_form_teaches_where_the_paper_s_does_not():
   assert abs(gradient(False)) < 1e-6 and abs(gradient(True)) > 0.99
 
 
+def test_discriminator_pays_minus_log_of_what_it_should_have_said(rng):
+  x = logits(rng)
+  probability = 1 / (1 + np.exp(-x.astype(np.float64)))
+  np.testing.assert_allclose(adversarial.real_loss(x), -np.log(probability), rtol=1e-4, atol=1e-6)
+  np.testing.assert_allclose(adversarial.fake_loss(x), -np.log(1 - probability), rtol=1e-4, atol=1e-6)
+
+
 def test_discriminator_equals_torch_s_cross_entropy(rng):
   torch = pytest.importorskip("torch")
   real, fake = logits(rng), logits(rng)

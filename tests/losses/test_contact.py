@@ -7,6 +7,15 @@ from dice_jax.losses import contact
 
 
 @pytest.mark.parametrize("positive_weight", [1.0, 3.5])
+def test_cross_entropy_is_its_definition(rng, positive_weight):
+  logits, labels = rng.normal(scale=5, size=(3, 40)), rng.uniform(size=(3, 40)) < 0.3
+  probability = 1 / (1 + np.exp(-logits))
+  expected = -np.where(labels, positive_weight * np.log(probability), np.log(1 - probability)).mean(-1)
+  result = contact.binary_cross_entropy(logits, labels.astype(float), positive_weight=positive_weight)
+  np.testing.assert_allclose(result, expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("positive_weight", [1.0, 3.5])
 def test_cross_entropy_equals_torch(rng, positive_weight):
   torch = pytest.importorskip("torch")
   logits = rng.normal(scale=5, size=(3, 40)).astype(np.float32)

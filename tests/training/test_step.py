@@ -120,7 +120,6 @@ def test_discriminators_descend_their_own_loss_alone(setting, batch):
 
 
 def test_discriminators_may_be_shown_other_samples_than_the_labels(setting, batch):
-  recipe, bodies, state = setting
   other = jax.tree.map(lambda x: x[::-1] + np.float32(0.5), (batch.hand_params, batch.head_params))
   as_labels = batch.replace(hand_params=other[0], head_params=other[1], has_params=np.ones(BATCH, np.float32))
   (shown, losses), (expected, expected_losses) = update(setting, batch, real=other), update(setting, as_labels)

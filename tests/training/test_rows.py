@@ -1,0 +1,81 @@
+"""The rows of the paper's tables 1 and 3: what each configuration changes, and two steps of those that are not run for
+the documentation, with narrow networks."""
+
+import dataclasses
+import functools
+import importlib
+
+import jax
+import micro_run
+import numpy as np
+import pytest
+
+from configs import bases
+from dice_jax.data import loader
+from dice_jax.losses.total import active_parts
+from dice_jax.models import presets
+from dice_jax.training import parallel
+from dice_jax.training import recipe as recipes
+from dice_jax.training.step import train_step
+
+# Row: the parts of the loss that the base has and it has not.
+ROWS = {
+  "single_branch": set(),
+  "no_rough": {"rough_vertices"},
+  "no_depth": {"depth"},
+  "no_params": {"params"},
+  "no_adversarial": {"adversarial"},
+  "metro": {"params", "adversarial"},
+  "fastmetro": {"params", "adversarial"},
+  "pixie_r": {"rough_vertices", "touch", "contact", "deformation", "deformation_prior"},
+}
+
+
+def config_of(row, base):
+  return importlib.import_module(f"configs.{row}").get_config(base)
+
+
+def parts(config):
+  return set(active_parts(recipes.loss_weights(overrides=config.losses)))
+
+
+@pytest.mark.parametrize("base", ["small", "tiny", "synthetic"])
+@pytest.mark.parametrize("row", ROWS)
+def test_a_row_differs_from_its_base_in_what_its_name_says(row, base):
+  config, original = config_of(row, base), bases.get_config(base)
+  assert parts(original) - parts(config) == ROWS[row] & parts(original) and parts(config) <= parts(original)
+  for name in ("total_steps", "batch_size", "data", "optimizer"):
+    assert config[name] == original[name]
+  assert (config.model == original.model) == row.startswith("no_")
+
+
+def test_without_photographs_the_studio_is_left():
+  config, original = config_of("no_in_the_wild", "full"), bases.get_config("full")
+  assert config.data.name == "decaf:11" and parts(original) - parts(config) == {"depth"}
+  with pytest.raises(ValueError, match="no photographs to leave out"):
+    config_of("no_in_the_wild", "small")
+
+
+@pytest.mark.parametrize("row", ["no_in_the_wild", "no_rough", "no_depth", "fastmetro", "pixie_r"])
+def test_two_steps(row):
+  config = config_of(row, "full" if row == "no_in_the_wild" else "tiny")
+  if row == "no_in_the_wild":  # the data are the row: any network will do
+    config.model = presets.tiny()
+    config.body_models.update(hand="", head="")
+  # What is slow to compile, and the same in all of these rows.
+  config.losses.update(touch=0.0, collision=0.0, depth=0.0)
+  recipe, bodies = recipes.make_recipe(config)
+  recipe = dataclasses.replace(recipe, burn_in_steps=0)
+  batch = loader.Loader([micro_run.sample(i) for i in range(2)], 2, seed=0).batch(0)
+  alone = lambda tree: jax.tree.map(lambda x: np.asarray(x)[None], tree)
+  state, batch, bodies = alone(recipes.init_state(recipe, bodies, 0)), alone(batch), alone(bodies)
+  step = jax.jit(jax.vmap(functools.partial(train_step, recipe), axis_name=parallel.AXIS))
+  step = step.lower(state, batch, bodies).compile(compiler_options={"xla_cpu_opt_preset": "FAST_COMPILE"})
+  before = state.generator.params
+  for _ in range(2):
+    state, metrics = step(state, batch, bodies)
+  assert int(state.step[0]) == 2 and int(state.failed_step[0]) == -1
+  assert all(np.isfinite(value) for value in metrics.values())
+  assert {f"loss/{name}" for name in parts(config)} <= set(metrics)
+  moved = jax.tree.map(lambda old, new: float(np.abs(new - old).max()), before, state.generator.params)
+  assert max(jax.tree.leaves(moved)) > 1e-5
