@@ -1,27 +1,29 @@
-"""DecafDataset in miniature: the documented files, real videos among them, from random labels that are known."""
+"""DecafDataset in miniature: the documented files, real videos among them, made of scenes of the synthetic sampler."""
 
 import dataclasses
+import functools
 import pickle
 
 import cv2
-import jax
-import jax.numpy as jnp
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from dice_jax import body_models
-from dice_jax.body_models import load_hand, load_head
+from dice_jax.body_models import load_hand, load_head, pose_head
 from dice_jax.body_models.mano import OPENPOSE_FROM_MANO
-from dice_jax.structs import HandParams, HeadParams
+from dice_jax.structs import HeadParams
+from dice_jax.synthetic import sample, scenes, solve
+from dice_jax.synthetic.sample import PinholeCamera
 
-pose_hand, pose_head = jax.jit(body_models.pose_hand), jax.jit(body_models.pose_head)
-WIDTH, HEIGHT, FOCAL = 320, 180, 230.0
-NECK = np.arange(40, 80)  # vertices that the tree's neck_idx files name
+SIZE = 224  # of the sampler's pictures; they stand in the middle of wider frames
+WIDTH, HEIGHT, FOCAL, MARGIN = 400, SIZE, 500.0, 88
+# FLAME's own root rotation, which Decaf's parameters carry besides that of the head.
+OWN_ROOT = np.array([-0.129, 0.066, 0.008])
+CUT = 2  # frame that follows a cut
 
 
 @dataclasses.dataclass
 class Truth:
-  """World axes, one row for each frame; `cameras` as in the tree."""
+  """World axes, one row for each frame; `cameras` as in the tree; of each camera the pictures and who is in them."""
 
   hand_vertices: np.ndarray
   head_vertices: np.ndarray
@@ -31,34 +33,42 @@ class Truth:
   hand_contact: np.ndarray
   head_contact: np.ndarray
   cameras: dict
+  pictures: dict
+  masks: dict
 
 
-def grey(frame):
-  """The brightness that tells a frame's number through the compression."""
-  return 40 + 25 * frame
+@functools.cache
+def sampler():
+  return scenes.SceneSampler(seed=11, views_per_scene=1)
 
 
-def write_take(root, mode, subject, cameras, *, frames=5, seed=0, native_order=False, with_transforms=True):
-  """Writes one subject; returns what its labels mean."""
-  rng = np.random.default_rng(seed)
-  params = [_frame(rng) for _ in range(frames)]
-  truth, deforms = _truth(params, rng, {name: _camera(i) for i, name in enumerate(cameras)})
+@functools.cache
+def neck():
+  """Vertices that the tree's neck_idx files name."""
+  return np.flatnonzero(np.asarray(load_head().region("neck")))
+
+
+def write_take(root, mode, subject, cameras, patch, *, frames=5, first=0, native_order=False, with_transforms=True):
+  """Writes one subject, its frames the scenes from number `first` on; returns what its labels mean."""
+  takes = [_frame(first + number, [_camera(i) for i in range(len(cameras))], patch) for number in range(frames)]
+  params, deforms, labels = zip(*takes)
+  truth = _truth(labels, {name: (_camera(i), _intrinsic()) for i, name in enumerate(cameras)})
   base = root / mode
   save = lambda path, array: (path.parent.mkdir(parents=True, exist_ok=True), np.save(path, array))
   dump = lambda path, content: (path.parent.mkdir(parents=True, exist_ok=True), path.write_bytes(pickle.dumps(content)))
   dump(base / f"params/{subject}/params_smoothed.pkl", dict(enumerate(params)))
-  save(base / f"deformations/{subject}/deforms.npy", deforms)
-  for name, labels in (("head", truth.head_contact), ("rh", truth.hand_contact)):
-    save(base / f"contacts/{subject}/contacts_{name}.npy", labels.astype(float))
+  save(base / f"deformations/{subject}/deforms.npy", np.float32(deforms))
+  for name, touching in (("head", truth.head_contact), ("rh", truth.hand_contact)):
+    save(base / f"contacts/{subject}/contacts_{name}.npy", touching.astype(float))
   cameras_file = {name: dict(zip(("extrinsic", "intrinsic"), matrices)) for name, matrices in truth.cameras.items()}
   dump(base / f"cameras/{subject}/cameras.pkl", cameras_file)
-  dump(base / f"cutIDs/{subject}.pkl", [(1, 2)])
+  dump(base / f"cutIDs/{subject}.pkl", [(CUT - 1, CUT)])
   if with_transforms:
     transforms = np.tile(np.eye(4), (frames, 1, 1))
     transforms[:, :3, :3] = Rotation.from_rotvec([p["head"]["global_orient"] for p in params]).as_matrix()
     save(root / f"assets/transformation/{mode}/{subject}_RT_FromCanToRef_wo_poseparams.npy", transforms)
   for name in ("FLAME_neck_idx", "neck_idx"):
-    save(root / f"assets/{name}.npy", NECK)
+    save(root / f"assets/{name}.npy", neck())
   for name in cameras:
     hand, head = (_detections(points, truth.cameras[name]) for points in (truth.hand_keypoints, truth.head_keypoints))
     if native_order:
@@ -66,70 +76,93 @@ def write_take(root, mode, subject, cameras, *, frames=5, seed=0, native_order=F
     save(base / f"right_hand_keys/{subject}/{name}.npy", hand)
     save(base / f"head_keys/{subject}/{name}.npy", head)
     for part, keys in (("right_hand", hand), ("head", head)):
-      save(base / f"{part}_bbs/{subject}/{name}.npy", np.concatenate([keys[..., :2].min(1), keys[..., :2].max(1)], -1))
-    write_videos(base, subject, name, frames, head)
+      low, high = keys[..., :2].min(1).clip(0), keys[..., :2].max(1).clip(1)
+      save(base / f"{part}_bbs/{subject}/{name}.npy", np.concatenate([low, high], -1))
+    write_video(base / "videos" / subject / f"{name}.mp4", truth.pictures[name])
+    write_video(base / "segmentations" / subject / f"{name}.mp4", [255 * mask for mask in truth.masks[name]])
   return truth
 
 
-def write_videos(base, subject, name, frames, head_keypoints):
-  for kind in ("videos", "segmentations"):
-    path = base / kind / subject / f"{name}.mp4"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), 30, (WIDTH, HEIGHT))
-    for frame in range(frames):
-      picture = np.full((HEIGHT, WIDTH, 3), grey(frame) if kind == "videos" else 0, np.uint8)
-      center = head_keypoints[frame, :, :2].mean(0).astype(int)
-      cv2.circle(picture, [int(x) for x in center], 30, (30, 30, 220) if kind == "videos" else (255, 255, 255), -1)
-      writer.write(picture)
-    writer.release()
-
-
-def _frame(rng):
-  normal = lambda size, scale: rng.normal(0, scale, size)
-  return {
-    "head": dict(
-      transl=normal(3, 0.02), global_orient=np.array([np.pi, 0, 0]) + normal(3, 0.2), shape_params=normal(100, 0.8),
-      pose_params=np.concatenate([[-0.129, 0.066, 0.008], np.abs(normal(3, 0.1))]), expression_params=normal(50, 0.5)),
-    "right_hand": dict(
-      transl=np.array([0.0, 0.02, -0.15]) + normal(3, 0.02), global_orient=normal(3, 0.8), betas=normal(10, 0.8),
-      hand_pose=normal(45, 0.2)),
-  }  # fmt: skip
+def write_video(path, pictures):
+  """Wide frames whose middle are the pictures, their edges drawn out."""
+  path.parent.mkdir(parents=True, exist_ok=True)
+  writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), 30, (WIDTH, HEIGHT))
+  for picture in pictures:
+    picture = np.broadcast_to(np.uint8(picture).reshape(SIZE, SIZE, -1), (SIZE, SIZE, 3))
+    frame = np.pad(picture, ((0, 0), (MARGIN, WIDTH - SIZE - MARGIN), (0, 0)), mode="edge")
+    writer.write(np.ascontiguousarray(frame[..., ::-1]))
+  writer.release()
 
 
 def _camera(number):
-  rotation = Rotation.from_rotvec([0.05, 0.3 * number, -0.1]).as_matrix()
+  """World to camera: in front of a head that looks along z, y up, from 0.94 m."""
   extrinsic = np.eye(4)
-  extrinsic[:3, :3], extrinsic[:3, 3] = rotation, [0.01, -0.02, 0.94]
-  return extrinsic, np.array([[FOCAL, 0, 161.1], [0, FOCAL, 90.1], [0, 0, 1]])
+  extrinsic[:3, :3] = np.diag([1.0, -1.0, -1.0]) @ Rotation.from_rotvec([0.05, 0.3 * number, -0.1]).as_matrix()
+  extrinsic[:3, 3] = [0.01, -0.02, 0.94]
+  return extrinsic
 
 
-def _truth(params, rng, cameras):
-  """Poses the open models the way Decaf's own script poses MANO and FLAME: a call, then a rigid transform."""
-  hand, head = load_hand(), load_head()
-  stack = lambda part, name: np.stack([p[part][name] for p in params])
-  posed_hand = pose_hand(hand, HandParams(*(
-    jnp.asarray(stack("right_hand", name), jnp.float32) for name in ("betas", "global_orient", "hand_pose", "transl"))))
-  pose, zeros = stack("head", "pose_params"), np.zeros((len(params), 3))
-  posed = pose_head(head, HeadParams(*(jnp.asarray(value, jnp.float32) for value in (
-    stack("head", "shape_params"), stack("head", "expression_params"), pose[:, :3], zeros, pose[:, 3:], zeros))))
-  turn = Rotation.from_rotvec(stack("head", "global_orient")).as_matrix()
-  vertices, landmarks = np.asarray(posed.vertices, np.float64), np.asarray(posed.keypoints, np.float64)
-  center, shift = vertices.mean(1, keepdims=True), stack("head", "transl")[:, None]
-  move = lambda points: np.einsum("nij,nvj->nvi", turn, points - center) + center + shift
-  deforms = np.zeros((len(params), 5023, 3))
-  head_contact, hand_contact = np.zeros((len(params), 5023), bool), np.zeros((len(params), 778), bool)
-  for row in range(len(params)):
-    ids = rng.choice(5023, 60, replace=False)
-    deforms[row, ids] = rng.normal(0, 0.004, (60, 3))
-    deforms[row, NECK[:5]] = 0.01  # must be taken away
-    head_contact[row, ids[:20]] = head_contact[row, NECK[:3]] = hand_contact[row, rng.choice(778, 15)] = True
-  kept = deforms.copy()
-  kept[:, NECK] = 0
-  head_vertices = move(vertices)
-  return Truth(
-    np.asarray(posed_hand.vertices, np.float64), head_vertices,
-    head_vertices - np.einsum("nij,nvj->nvi", turn, kept), np.asarray(posed_hand.keypoints, np.float64),
-    move(landmarks), hand_contact, head_contact, cameras), deforms.astype(np.float32)  # fmt: skip
+def _intrinsic():
+  return np.array([[FOCAL, 0, SIZE / 2 + MARGIN], [0, FOCAL, SIZE / 2], [0, 0, 1]])
+
+
+def _frame(number, extrinsics, patch):
+  """A scene as Decaf writes it down, its deformations in Decaf's axes, and what they mean in the world's."""
+  rng, still = np.random.default_rng(number), np.zeros(3)
+  turn, shift = Rotation.from_rotvec(rng.normal(0, 0.15, 3)).as_matrix(), rng.normal(0, 0.02, 3)
+  views = iter([(extrinsic[:3, :3] @ turn, extrinsic[:3, :3] @ shift + extrinsic[:3, 3]) for extrinsic in extrinsics])
+  with patch.context() as patched:
+    # Decaf poses no neck, and its cameras stand still.
+    face = lambda rng: dataclasses.replace(sample.sample_face(rng), neck_pose=still)
+    patched.setattr(solve, "sample_face", face)
+    patched.setattr(scenes, "sample_camera", lambda *_: PinholeCamera(*next(views), FOCAL, np.full(2, SIZE / 2)))
+    patched.setattr(scenes, "_MIN_VISIBLE", -1.0)  # a camera a view
+    patched.setattr(sampler(), "views_per_scene", len(extrinsics))
+    scene, seen = sampler().solver.solve(number), sampler().scene_with_renderings(number)
+
+  world = lambda points: points @ turn.T + shift
+  hand_root = _root(load_hand(), scene.person.hand_betas)
+  hand = scene.hand_params
+  orient = turn @ Rotation.from_rotvec(np.asarray(hand.global_orient, np.float64)).as_matrix()
+  head_betas = scene.person.head_betas
+  own = pose_head(load_head(), HeadParams(*(np.float32(x) for x in (
+    head_betas, scene.face.expression, OWN_ROOT, still, scene.face.jaw_pose, still))))  # fmt: skip
+  root, centroid = np.asarray(own.joints[0], np.float64), np.asarray(own.vertices, np.float64).mean(0)
+  outer = turn @ Rotation.from_rotvec(OWN_ROOT).as_matrix().T
+  params = {
+    "head": dict(
+      transl=world(root) - outer @ (root - centroid) - centroid, expression_params=scene.face.expression,
+      global_orient=Rotation.from_matrix(outer).as_rotvec(), shape_params=head_betas,
+      pose_params=np.concatenate([OWN_ROOT, scene.face.jaw_pose])),
+    "right_hand": dict(
+      transl=world(hand_root + np.asarray(hand.transl)) - hand_root, global_orient=Rotation.from_matrix(orient).as_rotvec(),
+      betas=scene.person.hand_betas, hand_pose=hand.hand_pose),
+  }  # fmt: skip
+  deformations, head_contact = scene.deformations @ turn.T, scene.head_contact.copy()
+  deforms = deformations @ outer
+  deforms[neck()[:5]], head_contact[neck()[:3]] = 0.01, True  # must be taken away
+  deformations[neck()] = 0
+  labels = dict(
+    hand_vertices=world(scene.hand_vertices), head_vertices=world(scene.head_vertices),
+    deformed_head_vertices=world(scene.head_vertices) - deformations, hand_keypoints=world(scene.hand_keypoints),
+    head_keypoints=world(scene.head_keypoints), hand_contact=scene.hand_contact, head_contact=head_contact,
+    pictures=[example["image"] for example, _ in seen],
+    masks=[rendering.hand_mask | rendering.head_mask for _, rendering in seen])  # fmt: skip
+  as_arrays = lambda fields: {name: np.asarray(value, np.float64) for name, value in fields.items()}
+  return {part: as_arrays(fields) for part, fields in params.items()}, deforms, labels
+
+
+def _root(model, betas):
+  """Where the root joint rests."""
+  template = np.asarray(model.v_template, np.float64) + np.asarray(model.shapedirs, np.float64) @ betas
+  return np.asarray(model.J_regressor, np.float64)[0] @ template
+
+
+def _truth(labels, cameras):
+  stacked = {name: np.stack([frame[name] for frame in labels]) for name in labels[0]}
+  for name in ("pictures", "masks"):
+    stacked[name] = dict(zip(cameras, stacked[name].swapaxes(0, 1)))
+  return Truth(**stacked, cameras=cameras)
 
 
 def _detections(points, camera):

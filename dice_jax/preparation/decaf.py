@@ -116,20 +116,32 @@ class _Video:
   """Frames of a video in ascending order; what lies between is skipped without being converted."""
 
   def __init__(self, path: Path):
-    self._capture, self._next = cv2.VideoCapture(str(path)), 0
+    self._capture, self._at, self._time = cv2.VideoCapture(str(path)), -1, 0.0
     if not self._capture.isOpened():
       raise UserError(f"{path} is missing or cannot be decoded")
-    self.width = int(self._capture.get(cv2.CAP_PROP_FRAME_WIDTH))
-    self.height = int(self._capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
+    get = lambda name: self._capture.get(getattr(cv2, f"CAP_PROP_{name}"))
+    self.width, self.height = int(get("FRAME_WIDTH")), int(get("FRAME_HEIGHT"))
+    self._length, self._rate = int(get("FRAME_COUNT")), get("FPS")
 
   def read(self, frame: int) -> np.ndarray | str:
     """The frame, RGB, or why it cannot be had."""
-    while self._next <= frame:
-      if not self._capture.grab():
-        return "beyond the end of the video"
-      self._next += 1
-    done, image = self._capture.retrieve()
+    while self._at < frame and self._advance():
+      pass
+    if self._at < frame >= self._length:
+      return "beyond the end of the video"
+    done, image = self._capture.retrieve() if self._at == frame else (False, None)
     return image[..., ::-1] if done and image is not None else "frame cannot be decoded"
+
+  def _advance(self) -> bool:
+    """Goes to the next frame that can be decoded; False at the end."""
+    for tried in range(max(1, self._length - 1 - self._at)):
+      if self._capture.grab():
+        before, self._time = self._time, self._capture.get(cv2.CAP_PROP_POS_MSEC)
+        # After damaged frames the decoder's own count is too low: the clock tells how many there were.
+        apart = round((self._time - before) * self._rate / 1000)
+        self._at += max(1, apart) if tried else 1
+        return True
+    return False
 
 
 class _Files:
