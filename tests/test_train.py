@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import cv2
 import jax
 import micro_run
 import numpy as np
@@ -16,13 +17,14 @@ import pytest
 
 from dice_jax import evaluation, train
 from dice_jax.body_models import assets
-from dice_jax.data import loader
+from dice_jax.data import loader, priors
 from dice_jax.errors import UserError
 from dice_jax.training import export
 from tools import export_weights
 
 SCRIPT = str(Path(micro_run.__file__))
 STEPS = 24
+DRAW_SHEET = train.watch.draw_sheet  # before anything takes its place
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +78,7 @@ def unbroken(environment, tmp_path_factory):
 def test_metrics_file(unbroken):
   read = [json.loads(line) for line in (unbroken / "metrics.jsonl").read_text().splitlines()]
   assert [line["step"] for line in read] == list(range(2, STEPS + 1, 2))
+  assert list((unbroken / "tensorboard").glob("events.out.tfevents.*"))
   for line in read:
     assert {"loss", "loss/params", "loss/contact", "loss/discriminator_hand", "lr", "images_per_second"} <= set(line)
     assert all(np.isfinite(value) for value in line.values())
@@ -153,6 +156,8 @@ def test_truncated_checkpoint_is_one_clear_line(environment, unbroken, tmp_path)
   (["--config.data.name=nothing"], "unknown data set 'nothing': there is hand_face_synth"),
   (["--config.optimizer.schedule=linear"], "optimizer.schedule is 'linear'"),
   (["--config.batch_size=7"], "batch_size 7 is not a multiple of the 2 devices"),
+  (["--config.accumulate_steps=3"], "batch_size 8 is not a multiple of the 2 devices times 3 accumulate_steps"),
+  (["--config.data.priors=nowhere.npz"], "make them with python -m tools.prepare_priors"),
   ([f"--workdir={SCRIPT}/run"], "cannot write to the folder"),
 ])  # fmt: skip
 def test_mistakes_are_one_clear_line(environment, tmp_path, flags, words):
@@ -164,6 +169,14 @@ def test_mistakes_are_one_clear_line(environment, tmp_path, flags, words):
 
 
 class TestInProcess:
+  @pytest.fixture
+  def pose_priors(self, tmp_path, rng):
+    sizes = {**priors.HAND, **priors.HEAD}
+    source = lambda names: {name: rng.normal(size=(5, sizes[name])).astype(np.float32) for name in names}
+    parts = ({name: source(names) for name in "ab"} for names in (priors.HAND, priors.HEAD))
+    priors.save(tmp_path / "pose_priors.npz", priors.Priors(*parts))
+    return tmp_path / "pose_priors.npz"
+
   @pytest.fixture(autouse=True)
   def micro(self, monkeypatch):
     micro_run.install(monkeypatch.setattr)
@@ -221,6 +234,56 @@ class TestInProcess:
     export.save_weights(tmp_path / "other", {"params": {"x": np.ones(3)}}, micro_run.get_config())
     with pytest.raises(UserError, match="nothing of them fits"):
       train.train(micro_run.get_config(init_from=str(tmp_path / "other")), tmp_path / "run")
+
+  @pytest.mark.parametrize("split", ["train", "validation"])
+  def test_an_empty_split_is_one_clear_line(self, monkeypatch, tmp_path, split):
+    read = lambda folder, name, size: [] if name == split else [micro_run.sample(0)]
+    monkeypatch.setitem(train.datasets.DATASETS, micro_run.NAME, read)
+    with pytest.raises(UserError, match=rf"the split '{split}' of random_samples in .* is empty"):
+      train.train(micro_run.get_config(), tmp_path)
+
+  def test_data_without_depth_are_refused_where_depth_is_to_teach(self, monkeypatch, tmp_path):
+    flat = {name: value for name, value in micro_run.sample(0).items() if "depth" not in name}
+    samples = {"train": [flat] * 40, "validation": [flat]}
+    monkeypatch.setitem(train.datasets.DATASETS, micro_run.NAME, lambda folder, name, size: samples[name])
+    config = micro_run.get_config()
+    config.losses.depth = 2.5
+    with pytest.raises(UserError, match=r"losses.depth is 2.5 but the samples of random_samples have no depth"):
+      train.train(config, tmp_path)
+    samples["train"] = [flat] * 39 + [micro_run.sample(0)]  # a mixture has photographs at its end
+    train.require_depth(config, samples["train"])
+    config.losses.depth = 0.0
+    train.require_depth(config, [flat])
+
+  def test_discriminators_are_shown_poses_of_a_file_and_sheets_are_drawn(self, monkeypatch, tmp_path, pose_priors):
+    monkeypatch.setattr(train.watch, "draw_sheet", DRAW_SHEET)
+    config = micro_run.get_config(total_steps=1, log_every=1, sheet_every=1, sheet_samples=1)
+    config.data.update(priors=str(pose_priors), prior_shares="a:3+b")
+    train.train(config, tmp_path / "run")
+    (line,) = lines(tmp_path / "run")
+    assert np.isfinite(line["loss/discriminator_hand"]) and "loss/adversarial" in line
+    sheet = cv2.imread(str(tmp_path / "run/sheets/0000001.png"))
+    assert sheet.shape[0] > 2 * 224 and sheet.shape[1] > 6 * 224
+
+  def test_real_poses_are_a_function_of_the_step_shared_among_processes(self, monkeypatch, pose_priors):
+    config = micro_run.get_config()
+    config.data.update(priors=str(pose_priors), prior_shares="a:3+b")
+    whole = train.real_samples(config)
+    parts = []
+    for process in range(2):
+      monkeypatch.setattr(jax, "process_index", lambda process=process: process)
+      monkeypatch.setattr(jax, "process_count", lambda: 2)
+      parts.append(train.real_samples(config)(5))
+    jax.tree.map(np.testing.assert_array_equal, whole(5), jax.tree.map(lambda *x: np.concatenate(x), *parts))
+    hand, head = whole(5)
+    assert hand.hand_pose.shape == (8, 45) and head.expression.shape == (8, 50)
+    assert (hand.hand_pose != whole(6)[0].hand_pose).any()
+    config.data.prior_shares = "nobody"
+    with pytest.raises(UserError, match="no hand of nobody"):
+      train.real_samples(config)
+    config.data.prior_shares = "a:none"
+    with pytest.raises(UserError, match="a positive share after a colon"):
+      train.real_samples(config)
 
   def test_not_finite_loss_stops_and_leaves_what_it_takes_to_replay(self, monkeypatch, tmp_path):
     poisoned = micro_run.sample(3)
