@@ -20,6 +20,7 @@ from dice_jax.structs import Camera, Prediction
 
 PANEL = 288  # pixels
 _QUALITY = 84
+_MIN_SCALE = 10.0  # pixels a metre
 _RIGHT_SIDE = np.radians(-65)
 
 
@@ -105,6 +106,7 @@ def fit_camera(points: Float[np.ndarray, "K 3"], detected: Float[np.ndarray, "K 
   mean = lambda x: (weight * x).sum(0) / max(weight.sum(), 1e-9)
   centred, target = points - mean(points), pixels - mean(pixels)
   scale = (weight * centred * target).sum() / max((weight * centred**2).sum(), 1e-12)
+  scale = max(scale, _MIN_SCALE)  # what was detected may be far from the truth; a mirror image cannot be drawn
   return Camera(np.float32(scale), np.float32(mean(pixels) - scale * mean(points)))
 
 

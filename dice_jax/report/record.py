@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +104,7 @@ def load(folder: str | Path) -> Record:
     return Record(setting, content, groups, MetricSums(**arrays, **contact), labels)
   except FileNotFoundError as error:
     raise UserError(f"{folder} holds no evaluation that can be compared: {error.filename} is not there") from None
-  except (ValueError, KeyError, TypeError, OSError) as error:
+  except (ValueError, KeyError, TypeError, OSError, zipfile.BadZipFile) as error:
     raise UserError(f"the evaluation in {folder} is damaged or of another version, evaluate again ({error})") from None
 
 
