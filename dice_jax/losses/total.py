@@ -133,6 +133,9 @@ def _reprojection(s: _Scene):
   if s.weights.rough:
     hand_sets += map(project, (s.rough.hand_keypoints, hand_keypoints(s.hand_model, s.rough.hand_vertices)))
     head_sets += map(project, (s.rough.head_keypoints, head_landmarks(s.head_model, s.rough.head_vertices)))
+  if s.output.keypoints_2d is not None:
+    hand_sets += (s.output.keypoints_2d[:, :21],)
+    head_sets += (s.output.keypoints_2d[:, 21:],)
   hand = sum(keypoints.reprojection_loss(points, s.batch.hand_keypoints_2d) for points in hand_sets)
   head = sum(keypoints.reprojection_loss(points, s.batch.head_keypoints_2d) for points in head_sets)
   return s.weights.reprojection_hand * hand + head

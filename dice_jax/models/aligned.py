@@ -15,24 +15,46 @@ from flax import struct
 from jaxtyping import Array, Float
 
 from dice_jax.geometry.camera import project_orthographic
+from dice_jax.models import tokens as layout
 from dice_jax.models.initializers import torch_linear
 from dice_jax.structs import Camera
 
 CROP_SIZE = 224.0
 FINE_CELLS = 28
+_NEAR = (8.0, 24.0)  # pixels over which nearness to a keypoint of the hand fades: a fingertip, a finger
 
 
 @struct.dataclass
 class View:
-  """The image as meshes can look into it: a fine map of features, and the camera that says where a point lands."""
+  """The image as meshes can look into it.
+
+  Attributes:
+    features: a fine map.
+    keypoints: of hand and head as they are found in it, pixels of the 224 crop.
+    camera: says where a point lands.
+  """
 
   features: Float[Array, "B H W C"]
+  keypoints: Float[Array, "B 89 2"]
   camera: Camera
 
   def at(self, positions: Float[Array, "B N 3"]) -> Float[Array, "B N C"]:
-    """The features where `positions` (metres, camera axes) land; neither they nor the camera get a gradient."""
+    """The features where `positions` (metres, head-centred) land; only the features get a gradient."""
+    return sample_bilinear(self.features, self._project(positions))
+
+  def missed(self, positions: Float[Array, "B 89 3"]) -> Float[Array, "B 89 2"]:
+    """How far each keypoint in the image is from where its token lands, pixels; no gradient."""
+    return jax.lax.stop_gradient(self.keypoints) - self._project(positions)
+
+  def near_hand(self, positions: Float[Array, "B N 3"]) -> Float[Array, "B N 42"]:
+    """exp(-distance / range) in the image to each keypoint of the hand, for two ranges; no gradient."""
+    hand = jax.lax.stop_gradient(self.keypoints[:, layout.HAND_KEYPOINTS])
+    distance = jnp.linalg.norm(self._project(positions)[:, :, None] - hand[:, None], axis=-1)
+    return jnp.concatenate([jnp.exp(-distance / r) for r in _NEAR], axis=-1)
+
+  def _project(self, positions):
     positions, camera = jax.lax.stop_gradient((positions, self.camera))
-    return sample_bilinear(self.features, project_orthographic(positions, camera.scale, camera.transl))
+    return project_orthographic(positions, camera.scale, camera.transl)
 
 
 class FineMap(nn.Module):
@@ -48,6 +70,21 @@ class FineMap(nn.Module):
       x = nn.Dense(self.features, kernel_init=torch_linear, dtype=self.dtype, name=f"level_{i}")(level)
       total += jax.image.resize(x, (len(x), FINE_CELLS, FINE_CELLS, self.features), "linear")
     return nn.relu(total)
+
+
+class Heatmaps(nn.Module):
+  """Keypoints of hand and head found in a map: for each the mean place under a softmax over the cells (integral
+  regression, Sun et al. 2018)."""
+
+  @nn.compact
+  def __call__(self, features: Float[Array, "B H W C"]) -> Float[Array, "B 89 2"]:
+    """Returns pixels of the 224 crop."""
+    height, width = features.shape[1:3]
+    scores = nn.Dense(layout.HEAD_KEYPOINTS.stop, kernel_init=torch_linear, name="scores")(features.astype(jnp.float32))
+    shares = jax.nn.softmax(scores.reshape(len(scores), height * width, -1), axis=1)
+    rows, columns = jnp.divmod(jnp.arange(height * width), width)
+    places = jnp.stack([(columns + 0.5) * (CROP_SIZE / width), (rows + 0.5) * (CROP_SIZE / height)], -1)
+    return jnp.einsum("bnk,nc->bkc", shares, places)
 
 
 def sample_bilinear(features: Float[Array, "B H W C"], pixels: Float[Array, "B N 2"]) -> Float[Array, "B N C"]:

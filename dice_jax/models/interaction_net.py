@@ -56,7 +56,8 @@ class InteractionNet(nn.Module):
         near = proximity(jax.lax.stop_gradient(positions)).astype(self.dtype)
         x += nn.Dense(self.config.projection, dtype=self.dtype, name="proximity")(near)
       if self.config.sees_image:
-        x += nn.Dense(self.config.projection, dtype=self.dtype, name="evidence")(view.at(positions))
+        seen = jnp.concatenate([view.at(positions), view.near_hand(positions).astype(self.dtype)], axis=-1)
+        x += nn.Dense(self.config.projection, dtype=self.dtype, name="evidence")(seen)
       x = encode(self.config.encoders, 4, x, train=train, dtype=self.dtype)
     upsample = lambda levels, name: Upsampling(levels, self.upsampling, name=name)
 

@@ -108,7 +108,8 @@ class Placement(nn.Module):
     head = upsample(self.head_levels.hierarchy, positions[:, layout.HEAD_VERTICES], self.head_levels.coarsest, 0)
     positions = (positions - head_center(head)[:, None])[:, _LOOKOUTS]
     seen = nn.Dense(_EVIDENCE, kernel_init=torch_linear, name=f"{name}_evidence")(view.at(positions))
-    known = (hidden, rotations, 10.0 * positions, seen.astype(jnp.float32))
+    missed = view.missed(positions[:, : layout.HEAD_KEYPOINTS.stop]) / 32.0
+    known = (hidden, rotations, 10.0 * positions, seen.astype(jnp.float32), missed)
     known = jnp.concatenate([x.reshape(len(x), -1) for x in known], axis=-1)
     return nn.relu(nn.Dense(256, kernel_init=torch_linear, name=f"{name}_hidden")(known))
 

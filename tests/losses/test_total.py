@@ -153,6 +153,18 @@ def test_a_dent_in_the_ground_truth_does_not_move_it(parts_of, right):
   assert parts_of(output, prediction, dented, *rest) == parts_of(*right)
 
 
+def test_keypoints_found_in_the_image_are_one_more_set_to_reproject(wrong):
+  weights = presets.LossWeights(**{name: 0.0 for name in ("vertices", "keypoints", "params", "interaction", "depth")})
+  output, prediction, targets, batch, *bodies = wrong
+  found = np.concatenate([batch.hand_keypoints_2d, batch.head_keypoints_2d], axis=1)
+  confidence, found = found[..., 2], np.float32(found[..., :2] + [3.0, -1.0])
+  measure = jax.jit(lambda output: generator_loss(output, prediction, targets, batch, *bodies, weights)[1])
+  added = measure(output.replace(keypoints_2d=found))["reprojection"] - measure(output)["reprojection"]
+  # 2 pixels on average, the hand four times; what nobody detected does not count.
+  seen = lambda part: (confidence[:, part].sum(1) / np.maximum(confidence[:, part].sum(1), 1)).mean()
+  assert added == pytest.approx((4 * seen(slice(21)) + seen(slice(21, 89))) * 2 / 224, rel=1e-3)
+
+
 @pytest.mark.parametrize("part", ["hand", "head"])
 def test_depth_compares_each_keypoint_with_its_own_label(parts_of, right, part):
   batch, name = right[3], f"{part}_keypoints_depth"

@@ -39,7 +39,7 @@ def test_contact_depends_on_what_the_image_shows_where_the_mesh_lands(rng, netwo
   tokens = Tokens(grid, *(jnp.asarray(rng.normal(size=s), jnp.float32) for s in ((49, 843), (843,))), queries)
   positions = jnp.asarray(rng.uniform(-0.1, 0.1, size=(1, 843, 3)), jnp.float32)
   features = jnp.asarray(rng.normal(size=(1, 28, 28, 8)), jnp.float32)
-  view = View(features, Camera(jnp.full(1, 400.0), jnp.full((1, 2), 112.0)))
+  view = View(features, jnp.full((1, 89, 2), 112.0), Camera(jnp.full(1, 400.0), jnp.full((1, 2), 112.0)))
   variables = init(net, rng, tokens, positions, view, train=False)
   apply = lambda features: net.apply(variables, tokens, positions, view.replace(features=features), train=False)
   contact = lambda features: np.asarray(apply(features)[1].head)

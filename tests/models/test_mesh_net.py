@@ -76,4 +76,5 @@ def refined(module, refinements):
 
 def random_view(rng):
   features = jnp.asarray(rng.normal(size=(2, 28, 28, 4)), jnp.float32)
-  return View(features, Camera(jnp.full(2, 200.0), jnp.full((2, 2), 112.0)))
+  keypoints = jnp.asarray(rng.uniform(50.0, 170.0, size=(2, 89, 2)), jnp.float32)
+  return View(features, keypoints, Camera(jnp.full(2, 200.0), jnp.full((2, 2), 112.0)))
