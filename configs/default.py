@@ -17,7 +17,7 @@ def get_config() -> ConfigDict:
   config.seed = 0  # of the weights, the order of the data, augmentation, masks and dropout
   config.total_steps = 20_000
   config.batch_size = 16  # over all devices
-  config.accumulate_steps = 1  # micro-batches that each device takes its share in: less memory, the same update
+  config.accumulate_steps = 1  # parts that a device takes its share in: less memory, the same update but for batch norm
   config.burn_in_steps = 1000  # before touch, collision and depth count
   config.init_from = ""  # trained weights to start from: "default", an exported folder or a workdir; "": none
   config.ema_decay = 0.999  # moving average of the weights, which validation and export use; 0: none

@@ -52,14 +52,15 @@ def train(config: ConfigDict, workdir: str | Path) -> TrainState:
   workdir = atomic.writable_folder(workdir)
   parallel.check_batch_size(config.batch_size, config.accumulate_steps)
   datasets.require(config)
-  stop_signal, writes = machines.StopSignal(), machines.is_writer()
+  writes = machines.is_writer()
 
   ################ Data ################
   recipe, bodies = recipes.make_recipe(config)
-  train_split, validation_split = (
-    datasets.open_split(config.data.name, split, config.data.dir, config.data.sizes[split])
-    for split in ("train", "validation")
-  )
+  with machines.writer_first(workdir / ".data_is_there"):
+    train_split, validation_split = (
+      datasets.open_split(config.data.name, split, config.data.dir, config.data.sizes[split])
+      for split in ("train", "validation")
+    )
   train_loader = loader.Loader(
     train_split,
     config.batch_size,
@@ -93,7 +94,7 @@ def train(config: ConfigDict, workdir: str | Path) -> TrainState:
   ################ Loop ################
   update = parallel.parallelize(functools.partial(train_step, recipe), donate_state=True)
   state, on_devices = parallel.replicate(state), parallel.replicate(bodies)
-  in_flight = collections.deque()
+  in_flight, stop_signal = collections.deque(), machines.StopSignal()
   with (
     logging.Progress(first, last, config.batch_size, shown=writes) as progress,
     jax.transfer_guard("disallow"),
@@ -113,9 +114,9 @@ def train(config: ConfigDict, workdir: str | Path) -> TrainState:
       if (reporting or saving) and parallel.unreplicate(state.failed_step) >= 0:
         break
       if reporting:
-        values = parallel.unreplicate(metrics)
-        journal.training(step, {**values, "images_per_second": progress.images_per_second(step)})
-        progress.show(loss=values["loss"])
+        values = parallel.unreplicate(metrics) | {"images_per_second": progress.images_per_second(step)}
+        journal.training(step, values)
+        progress.show(values)
         checkpointer.check()
       validation = None
       if validating:  # by every process, so that all agree on the best checkpoint

@@ -157,7 +157,7 @@ def test_truncated_checkpoint_is_one_clear_line(environment, unbroken, tmp_path)
   (["--config.optimizer.schedule=linear"], "optimizer.schedule is 'linear'"),
   (["--config.batch_size=7"], "batch_size 7 is not a multiple of the 2 devices"),
   (["--config.accumulate_steps=3"], "batch_size 8 is not a multiple of the 2 devices times 3 accumulate_steps"),
-  (["--config.data.priors=nowhere.npz"], "make them with python -m tools.prepare_priors"),
+  (["--config.data.priors=nowhere.npz"], "make it with python -m tools.prepare_priors"),
   ([f"--workdir={SCRIPT}/run"], "cannot write to the folder"),
 ])  # fmt: skip
 def test_mistakes_are_one_clear_line(environment, tmp_path, flags, words):

@@ -80,7 +80,8 @@ def _row(image, row: Prediction, whose: str, hand_faces, head_faces) -> list[UIn
   hand, head = contact = [
     overlay.painted(mesh, mesh.attributes["contact"], palette.CONTACT) for mesh in meshes]  # fmt: skip
   touched = overlay.facing(head, head.attributes["contact"], _AHEAD)
-  drawn = render(meshes, float(row.camera.scale), np.asarray(row.camera.transl), CROP_SIZE)
+  # A network that knows nothing yet may turn the picture inside out.
+  drawn = render(meshes, max(float(row.camera.scale), 1.0), np.asarray(row.camera.transl), CROP_SIZE)
   view = functools.partial(overlay.view, size=CROP_SIZE)
   bar = (palette.CONTACT, "0", "1", "")
   return [

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+from absl import logging as absl_logging
 from orbax.checkpoint import checkpoint_managers
 
 from dice_jax.errors import UserError
@@ -47,10 +47,12 @@ class Checkpointer:
     policy = checkpoint_managers.AnyPreservationPolicy([checkpoint_managers.LatestN(keep), best])
     options = ocp.CheckpointManagerOptions(preservation_policy=policy, cleanup_tmp_directories=True)
     self._folder = Path(workdir).resolve() / FOLDER
-    self._manager = ocp.CheckpointManager(self._folder, options=options)
+    self._manager = ocp.CheckpointManager(
+      self._folder, options=options, item_handlers=ocp.StandardCheckpointHandler())  # fmt: skip
     self._about = dict(about) if about else None
     self._writing: int | None = None  # the newest that was begun
-    threading.excepthook = _excepthook
+    # What fails while writing Orbax both logs, with tracebacks, and raises at the next call: once is enough.
+    absl_logging.get_absl_logger().addFilter(_is_not_orbax)
 
   def save(self, state: TrainState, metrics: Mapping[str, float] | None = None) -> None:
     """Writes `state` (one copy, not replicated) in the background, under its own step.
@@ -166,10 +168,8 @@ def restore_weights(workdir: str | Path) -> dict[str, Any]:
   return {"params": state["ema_params"] or state["generator"]["params"], "batch_stats": state["batch_stats"]}
 
 
-def _excepthook(args, otherwise=threading.excepthook) -> None:
-  """Leaves out the traceback of a thread of Orbax: the manager keeps the error and raises it at the next call."""
-  if not type(args.thread).__module__.startswith("orbax."):
-    otherwise(args)
+def _is_not_orbax(record) -> bool:
+  return "/orbax/" not in record.pathname
 
 
 def _whole_steps(folder: Path) -> list[int]:

@@ -13,6 +13,10 @@ from jaxtyping import PyTree
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
+_SHOWN = {
+  "img/s": "images_per_second", "loss": "loss", "vertices": "loss/vertices", "contact": "loss/contact",
+  "adversarial": "loss/adversarial"}  # fmt: skip
+
 
 class MetricsFile:
   """A file of one JSON object a line, each with its `step`.
@@ -40,7 +44,7 @@ class MetricsFile:
 
 
 class Progress:
-  """The live line: steps done, time left, the newest loss; and the speed since the last log step."""
+  """The live line: steps done, time left, the newest losses, and the speed since the last log step."""
 
   def __init__(self, step: int, total_steps: int, batch_size: int, *, shown: bool = True):
     self._bar = tqdm(total=total_steps, initial=step, desc="compiling", unit="step", dynamic_ncols=True, smoothing=0.05,
@@ -59,8 +63,10 @@ class Progress:
     self._last = (now, step)
     return (step - first) * self._batch_size / max(now - then, 1e-9)
 
-  def show(self, **values: float) -> None:
-    self._bar.set_postfix({name: f"{value:.4g}" for name, value in values.items()}, refresh=False)
+  def show(self, values: Mapping[str, float]) -> None:
+    """Puts the most telling of `values`, as they go to the journal, on the live line."""
+    shown = {label: f"{values[name]:.4g}" for label, name in _SHOWN.items() if name in values}
+    self._bar.set_postfix(shown, refresh=False)
 
   def say(self, line: str) -> None:
     """Prints above the live line."""

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
 
 import jax
 from jax.experimental import multihost_utils
@@ -49,6 +52,20 @@ def join(
 def is_writer() -> bool:
   """Whether this is the process that writes logs, sheets and the configuration (checkpoints are Orbax's business)."""
   return jax.process_index() == 0
+
+
+@contextlib.contextmanager
+def writer_first(marker: Path) -> Iterator[None]:
+  """Lets the writer through the block before the others, which find done what it did, such as to build a data set.
+
+  Args:
+    marker: a file that tells the others to go on, and stays. No barrier: that would not wait for hours.
+  """
+  while not is_writer() and not marker.exists():
+    time.sleep(0.5)
+  yield
+  if jax.process_count() > 1 and is_writer():
+    marker.touch()
 
 
 class StopSignal:

@@ -15,7 +15,6 @@ import pytest
 
 from configs import default, full, small, tiny
 from dice_jax import models, train
-from dice_jax.body_models import assets
 from dice_jax.data import loader, mixture, schema
 from dice_jax.training import recipe as recipes
 
@@ -46,6 +45,8 @@ ELSEWHERE = {
   13: ("masks of a data set that is not used are read; one background at a time would do",
        ["data/test_photometric.py::test_the_person_stays_and_the_rest_is_of_the_folder"]),
   14: ("body models run twice a sample on the CPU while loading", ["test_imports.py::test_arrows"]),
+  17: ("a camera that starts in the corner",
+       ["models/test_heads.py::test_camera_starts_at_the_middle_of_the_crop_and_sees_its_source"]),
 }  # fmt: skip
 
 
@@ -77,19 +78,10 @@ def test_11_the_first_photograph_is_seen():
 
 
 @pytest.mark.parametrize("config", [tiny, small, full])
-def test_17_training_starts_with_the_scene_in_the_picture(config):
+def test_17_every_recipe_starts_with_the_scene_in_the_picture(config):
   """Trap 17: a translation that starts at 0 pixels has to travel to the middle of the crop first."""
   camera = config.get_config().model.camera
-  assert camera.variant == "centered"
-  hand, head = assets.load_hand(), assets.load_head()
-  model = tiny.get_config().model
-  model.camera.update(camera.to_dict() | {"hidden": 32})
-  network, queries = models.create_model(model, hand, head)
-  images = jnp.zeros((1, 224, 224, 3))
-  rngs = dict(zip(("params", "mask", "dropout"), [jnp.zeros(2, jnp.uint32)] * 3))
-  output = network.init_with_output(rngs, images, queries, train=False)[0]
-  np.testing.assert_allclose(output.camera.transl, 112.0, atol=15.0)
-  np.testing.assert_allclose(output.camera.scale, camera.initial_scale, rtol=0.1)
+  assert camera.variant == "centered" and 300 < camera.initial_scale < 800
 
 
 def test_19_waiting_for_a_transfer_in_the_loop_is_an_error(monkeypatch, tmp_path):
