@@ -1,7 +1,9 @@
 """The command line: evaluations, comparisons, and what is said when something is wrong."""
 
 import json
+from pathlib import Path
 
+import jax
 import micro_run
 import numpy as np
 import pytest
@@ -90,11 +92,12 @@ def test_a_comparison_tells_the_paired_difference(evaluations, tmp_path, capsys)
   assert "data:image/jpeg" in (tmp_path / "report.html").read_text()  # three samples: they differ somewhere
 
 
-def test_weights_among_the_compared_are_evaluated_first(evaluations, weights, tmp_path):
+def test_weights_among_the_compared_are_evaluated_first_and_again_agree_to_the_bit(evaluations, weights, tmp_path):
   run(tmp_path, weights[0], compare=str(evaluations[0]))
   differences = json.loads((tmp_path / "comparison.json").read_text())["differences"][weights[0]]
   assert differences["pve_mm"] == 0 and differences["intervals"]["pve_mm"] == [0, 0]
-  assert (tmp_path / f"1_{weights[0].rsplit('/', 1)[1]}" / "metrics.json").is_file()
+  again = record.load(tmp_path / f"1_{Path(weights[0]).name}")
+  jax.tree.map(np.testing.assert_array_equal, again.samples, record.load(evaluations[0]).samples)
 
 
 def test_a_comparison_without_its_weights_has_no_pictures_and_says_so(evaluations, tmp_path, capsys):
