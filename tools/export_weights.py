@@ -116,6 +116,7 @@ def card(
 
 {tables.mesh_table(rows)}
 {tables.contact_table(rows)}
+{tables.parts_table(rows)}
 {tables.detail_table(rows)}
 The test split comes from the generator of the training data, with other people in it. It says nothing of photographs.
 
