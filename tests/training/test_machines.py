@@ -100,3 +100,27 @@ def test_half_an_address_is_one_clear_line():
 def test_alone_nothing_is_joined_and_this_process_writes():
   machines.join()
   assert machines.is_writer()
+
+
+def test_no_cluster_to_ask_is_one_clear_line():
+  with pytest.raises(UserError, match=r"cannot join the other processes .*--coordinator_address") as error:
+    machines.join(distributed=True)
+  assert "\n" not in str(error.value)
+
+
+def test_the_writer_goes_first(monkeypatch, tmp_path):
+  """The others wait for its marker, and it does not wait for them."""
+  marker, order = tmp_path / "marker", []
+  monkeypatch.setattr(machines.jax, "process_count", lambda: 2)
+  monkeypatch.setattr(machines.time, "sleep", lambda seconds: writer())
+
+  def writer():
+    monkeypatch.setattr(machines, "is_writer", lambda: True)
+    with machines.writer_first(marker):
+      order.append("writer")
+    monkeypatch.setattr(machines, "is_writer", lambda: False)
+
+  monkeypatch.setattr(machines, "is_writer", lambda: False)
+  with machines.writer_first(marker):
+    order.append("other")
+  assert order == ["writer", "other"]
