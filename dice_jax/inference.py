@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 from flax import struct
-from jaxtyping import Array, Float, UInt8
+from jaxtyping import Array, Bool, Float, UInt8
 
 from dice_jax import models
 from dice_jax.body_models import assets, lbs
@@ -33,13 +33,17 @@ _MIRRORED_LANDMARKS = np.array(
 
 @struct.dataclass
 class Model:
-  """Everything `infer` needs, as one pytree: weights, body models, template queries; the network is static."""
+  """Everything `infer` needs, as one pytree: weights, body models, template queries; the network is static.
+
+  `still` are the head's vertices that give way to nothing, as the authors have it for the neck; None: there are none.
+  """
 
   variables: Mapping[str, Any]
   hand_model: lbs.BodyModel
   head_model: lbs.BodyModel
   queries: Float[Array, "843 3"]
   module: nn.Module = struct.field(pytree_node=False)
+  still: Bool[Array, "5023"] | None = None
 
 
 def load(name_or_dir: str | Path = "default") -> Model:
@@ -70,7 +74,8 @@ def load(name_or_dir: str | Path = "default") -> Model:
   expected = jax.eval_shape(functools.partial(module.init, train=False), jax.random.key(0), images, queries)
   export.check_weights(variables, expected, folder)
   module, variables = models.fold(module, variables)
-  return Model(jax.device_put(variables), hand_model, head_model, jnp.asarray(queries), module)
+  still = jax.tree.map(jnp.asarray, models.load_still_vertices(folder))
+  return Model(jax.device_put(variables), hand_model, head_model, jnp.asarray(queries), module, still)
 
 
 @functools.partial(jax.jit, static_argnames=("hand", "gate_by_presence"))
@@ -111,6 +116,10 @@ def infer(
   prediction = models.decode(
     output, model.hand_model, model.head_model,
     gate_by_presence=gate_by_presence, gate_contact=model.module.config.gate_contact)  # fmt: skip
+  if model.still is not None:
+    deformations = jnp.where(model.still[:, None], 0.0, prediction.deformations)
+    prediction = prediction.replace(
+      deformations=deformations, deformed_head_vertices=prediction.head_vertices - deformations)  # fmt: skip
   if hand == "left":
     prediction = mirror(prediction)
 

@@ -3,8 +3,9 @@
   python -m tools.convert_official model.bin --out weights/official
 
 FILE is their `model.bin` (a whole pickled module) or a `state_dict.bin` of their training code. Beside it belong their
-`hand_mesh_transforms.pt` and `head_mesh_transforms.pt`. Neither torch nor their code is needed, and nothing in the
-files is executed. The result is weights.npz and config.json, which any tool reads, as of every training here.
+`hand_mesh_transforms.pt` and `head_mesh_transforms.pt`, and `neck_idx.npy` of Decaf's assets, where they let no skin
+give way. Neither torch nor their code is needed, and nothing in the files is executed. The result is weights.npz and
+config.json, which any tool reads, as of every training here.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 from ml_collections import ConfigDict
 
 from dice_jax import errors
-from dice_jax.models import downsampling, official, presets, torch_module
+from dice_jax.models import downsampling, official, presets, still_vertices, torch_module
 from dice_jax.training import export
 
 
@@ -28,10 +30,14 @@ def main(argv: Sequence[str] | None = None) -> int:
   parser.add_argument("file", type=Path, help="model.bin or state_dict.bin")
   parser.add_argument("--out", type=Path, required=True, help="folder to write")
   parser.add_argument("--transforms", type=Path, help="folder of the *_mesh_transforms.pt (default: that of FILE)")
+  parser.add_argument("--neck", type=Path, help="neck_idx.npy (default: that beside FILE, if there is one)")
   parser.add_argument("--heads", type=int, help="attention heads, which a state dict does not tell (default: 4)")
   args = parser.parse_args(argv)
   try:
-    convert(args.file, args.out, args.transforms or args.file.parent, args.heads)
+    neck = args.neck or args.file.parent / still_vertices.SOURCE
+    if args.neck and not neck.is_file():
+      raise errors.UserError(f"no file at {neck}")
+    convert(args.file, args.out, args.transforms or args.file.parent, neck, args.heads)
   except official.MismatchError as error:
     print(*(f"  {problem}" for problem in error.problems), f"error: {args.file}: {error}", sep="\n", file=sys.stderr)
     return errors.EXIT_CODE
@@ -41,13 +47,14 @@ def main(argv: Sequence[str] | None = None) -> int:
   return 0
 
 
-def convert(file: Path, out: Path, transforms: Path, heads: int | None = None) -> None:
+def convert(file: Path, out: Path, transforms: Path, neck: Path, heads: int | None = None) -> None:
   """Writes `out` from the authors' files.
 
   Args:
     file: their weights.
     out: folder to write.
     transforms: folder of their down-sampling matrices; without these the queries are not quite theirs, which is said.
+    neck: their `neck_idx.npy`; the same.
     heads: see `official.convert_network`.
 
   Raises:
@@ -61,7 +68,7 @@ def convert(file: Path, out: Path, transforms: Path, heads: int | None = None) -
     raise
   except ValueError as error:
     raise errors.UserError(f"{file}: {error}") from None
-  selection = _read_selection(transforms)
+  selection, still = _read_selection(transforms), still_vertices.read(neck) if neck.is_file() else None
 
   config = ConfigDict({"model": presets.as_config_dict(converted.config)})
   config.body_models = ConfigDict({"hand": "mano_right", "head": "flame"})
@@ -69,6 +76,8 @@ def convert(file: Path, out: Path, transforms: Path, heads: int | None = None) -
   export.save_weights(out, converted.variables, config)
   if selection:
     downsampling.save_selection(out, selection)
+  if still is not None:
+    np.save(out / still_vertices.FILE, still)
   used = len(saved.state) - len(converted.dead)
   print(f"{out}: {used} of {len(saved.state)} tensors; the other {len(converted.dead)} are never used by the network")
   for note in converted.notes:
@@ -77,6 +86,8 @@ def convert(file: Path, out: Path, transforms: Path, heads: int | None = None) -
     names = " and ".join(downsampling.SOURCES.values())
     print(f"warning: no {names} in {transforms}: tokens stand on this package's own coarse vertices and not on those "
           "the weights were trained on, so answers will be off", file=sys.stderr)  # fmt: skip
+  if still is None:
+    print(f"note: no {neck}: the skin of the neck may give way too, which the authors do not let it", file=sys.stderr)
 
 
 def _read_selection(folder: Path) -> downsampling.Selection:

@@ -8,6 +8,7 @@ from dice_jax.models.downsampling import apply_selection
 from dice_jax.models.folding import fold
 from dice_jax.models.preprocess import preprocess
 from dice_jax.models.pretrained import load_backbone
+from dice_jax.models.still_vertices import load as load_still_vertices
 
 __all__ = [
   "DICE",
@@ -19,6 +20,7 @@ __all__ = [
   "decode",
   "fold",
   "load_backbone",
+  "load_still_vertices",
   "pose_pair",
   "pose_targets",
   "preprocess",
