@@ -131,6 +131,9 @@ def require(config: ConfigDict) -> None:
     line = asset_folder.missing(model) if model in asset_folder.LICENSED else None
     if line and line not in lines:
       lines.append(line)
+  priors = data_folder(config.data.dir) / config.data.priors if config.data.priors else None
+  if priors and not priors.is_file():
+    lines.append(f"{priors.name} is not in {priors.parent}: make it with python -m tools.prepare_priors")
   complain(lines)
 
 

@@ -122,7 +122,7 @@ def _frame(number, extrinsics, patch):
 
   world = lambda points: points @ turn.T + shift
   hand_root = _root(load_hand(), scene.person.hand_betas)
-  hand = scene.hand_params
+  hand, hand_transl = scene.hand_params, np.asarray(scene.hand_params.transl, np.float64)
   orient = turn @ Rotation.from_rotvec(np.asarray(hand.global_orient, np.float64)).as_matrix()
   head_betas = scene.person.head_betas
   own = pose_head(load_head(), HeadParams(*(np.float32(x) for x in (
@@ -135,7 +135,7 @@ def _frame(number, extrinsics, patch):
       global_orient=Rotation.from_matrix(outer).as_rotvec(), shape_params=head_betas,
       pose_params=np.concatenate([OWN_ROOT, scene.face.jaw_pose])),
     "right_hand": dict(
-      transl=world(hand_root + np.asarray(hand.transl)) - hand_root, global_orient=Rotation.from_matrix(orient).as_rotvec(),
+      transl=world(hand_root + hand_transl) - hand_root, global_orient=Rotation.from_matrix(orient).as_rotvec(),
       betas=scene.person.hand_betas, hand_pose=hand.hand_pose),
   }  # fmt: skip
   deformations, head_contact = scene.deformations @ turn.T, scene.head_contact.copy()

@@ -18,14 +18,14 @@ def empty(monkeypatch, tmp_path):
 
 def test_without_the_data_a_run_ends_with_the_list(empty):
   needed = lambda: datasets.require(full.get_config())
-  for stop in (needed, lambda: datasets.open_split("decaf:11+in_the_wild", "train")):
+  for stop, count in ((needed, 5), (lambda: datasets.open_split("decaf:11+in_the_wild", "train"), 4)):
     with pytest.raises(UserError) as caught:
       stop()
     told = str(caught.value)
-    for words in ("mano_right.npz", "MANO_RIGHT.pkl", "flame.npz", "landmark_embedding.npy", "tools.prepare_decaf",
-                  "tools.prepare_in_the_wild", "full.py:synthetic", str(empty)):  # fmt: skip
-      assert words in told
-    assert told.startswith("4 things missing: (1)") and "\n" not in told
+    words = ("mano_right.npz", "MANO_RIGHT.pkl", "flame.npz", "landmark_embedding.npy", "tools.prepare_decaf",
+             "tools.prepare_in_the_wild", "full.py:synthetic", str(empty))  # fmt: skip
+    assert all(word in told for word in words) and ("tools.prepare_priors" in told) == (count == 5)
+    assert told.startswith(f"{count} things missing: (1)") and "\n" not in told
 
 
 def test_the_open_default_needs_nothing(empty):

@@ -158,8 +158,9 @@ def jitter(image: UInt8[np.ndarray, "H W 3"], rng: np.random.Generator, ranges: 
   deviation = rng.uniform(0.0, ranges.noise)
   if deviation > 0.5:
     # One byte of randomness a pixel does: sums of two uniforms are close enough to a bell.
-    noise = rng.integers(0, 256, (2, *image.shape), dtype=np.uint8).astype(np.int16).sum(0) - 255
-    image = np.clip(image + noise * (deviation / 104.0), 0, 255).astype(np.uint8)
+    first, second = rng.integers(0, 256, (2, *image.shape), dtype=np.uint8)
+    share = deviation / 104.0
+    image = cv2.add(image, cv2.addWeighted(first, share, second, share, -255 * share, dtype=cv2.CV_16S), dtype=cv2.CV_8U)
   return image
 
 
@@ -169,7 +170,7 @@ def _warp(
   """Resamples `image` into the 224 crop; the map is between points of that crop, pixel centres at +0.5."""
   to_crop = IMAGE_SIZE / image.shape[0]
   matrix = np.column_stack([linear * to_crop, linear @ [to_crop / 2, to_crop / 2] + offset - 0.5])
-  if np.allclose(matrix, np.eye(2, 3)):
+  if np.abs(matrix - np.eye(2, 3)).max() < 1e-6:
     return image
   smooth = cv2.INTER_AREA if to_crop < 1 else cv2.INTER_LINEAR
   return cv2.warpAffine(image, matrix, (IMAGE_SIZE, IMAGE_SIZE), flags=smooth, borderMode=cv2.BORDER_REPLICATE)

@@ -47,7 +47,7 @@ def _sharpen(image, rng):
 
 def _stretch(image, rng):
   del rng
-  low, high = image.min((0, 1)).astype(float), image.max((0, 1)).astype(float)
+  low, high = np.array([cv2.minMaxLoc(channel)[:2] for channel in cv2.split(image)]).T
   levels = (np.arange(256.0)[:, None] - low) * 255 / np.maximum(high - low, 1)
   return cv2.LUT(image, np.clip(levels, 0, 255).astype(np.uint8)[None])
 
@@ -100,4 +100,4 @@ def replace_background(
   image: UInt8[np.ndarray, "H W 3"], foreground: Bool[np.ndarray, "H W"], background: UInt8[np.ndarray, "H W 3"]
 ) -> UInt8[np.ndarray, "H W 3"]:
   """The person of `image` in front of `background`."""
-  return np.where(foreground[..., None], image, background)
+  return cv2.copyTo(image, foreground.view(np.uint8), np.array(background))

@@ -124,10 +124,10 @@ def encode_image(image: UInt8[np.ndarray, "H W 3"]) -> bytes:
 
 def decode_image(data: bytes) -> UInt8[np.ndarray, "H W 3"]:
   """The RGB image of JPEG (or PNG) bytes; a ValueError if they are none."""
-  pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+  pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
   if pixels is None:
     raise ValueError("a sample's image cannot be decoded: the data set is damaged, delete and rebuild it")
-  return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+  return pixels
 
 
 def _encode_mask(mask: Bool[np.ndarray, "H W"]) -> bytes:
