@@ -160,7 +160,8 @@ def jitter(image: UInt8[np.ndarray, "H W 3"], rng: np.random.Generator, ranges: 
     # One byte of randomness a pixel does: sums of two uniforms are close enough to a bell.
     first, second = rng.integers(0, 256, (2, *image.shape), dtype=np.uint8)
     share = deviation / 104.0
-    image = cv2.add(image, cv2.addWeighted(first, share, second, share, -255 * share, dtype=cv2.CV_16S), dtype=cv2.CV_8U)
+    noise = cv2.addWeighted(first, share, second, share, -255 * share, dtype=cv2.CV_16S)
+    image = cv2.add(image, noise, dtype=cv2.CV_8U)
   return image
 
 
