@@ -1,5 +1,7 @@
 """Mixtures hold their shares, lose nobody, and go on after a break as if there had been none."""
 
+import itertools
+
 import jax
 import numpy as np
 import pytest
@@ -46,7 +48,7 @@ def test_masks_tell_which_labels_a_sample_has():
 
 @pytest.mark.parametrize("processes", [1, 2])
 def test_a_broken_off_epoch_goes_on_with_the_very_samples(processes):
-  """In the middle of an epoch, sharded or not, with augmentation."""
+  """In the middle of an epoch, sharded or not, with augmentation, batches ahead of the last one lost."""
   noisy = lambda sample, rng: {**sample, "hand_betas": rng.normal(size=10)}
   mixture = Mixture([STUDIO, WILD], (3, 1))
   for process in range(processes):
@@ -54,7 +56,7 @@ def test_a_broken_off_epoch_goes_on_with_the_very_samples(processes):
     make = lambda threads, shard=shard: loader.Loader(
       mixture, 4, seed=7, transform=noisy, num_threads=threads, **shard)  # fmt: skip
     unbroken = list(make(3).batches(0, 12))
-    broken = [*make(1).batches(0, 5), *make(2).batches(5, 12)]
+    broken = [*itertools.islice(make(1).batches(0, 12), 5), *make(2).batches(5, 12)]
     jax.tree.map(np.testing.assert_array_equal, unbroken, broken)
 
 
