@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from absl import flags
+from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from dice_jax import datasets, errors, evaluation, inference, xla_flags
@@ -28,6 +29,7 @@ from dice_jax.metrics import tables
 from dice_jax.report import cases, comparison, page, record
 from dice_jax.report.record import Record
 from dice_jax.structs import Batch
+from dice_jax.training import config_file
 
 _WEIGHTS = flags.DEFINE_string("weights", "default", "Shipped weights by name, an exported folder, or a workdir.")
 _COMPARE = flags.DEFINE_string("compare", None, "Folders of evaluations, or weights, two or more: --compare A B.")
@@ -61,6 +63,7 @@ def main(argv: Sequence[str]) -> None:
 def evaluate(weights: str, out: Path) -> Record:
   """Measures `weights` as the flags say, writes everything to `out` and prints the tables."""
   ################ Weights and data ################
+  check_bodies(weights)
   model = inference.load(weights)
   source = labels.LabelledSource(datasets.open_split(_DATA.value, _SPLIT.value, _DATA_DIR.value))
   train = datasets.open_split(_DATA.value, "train", _DATA_DIR.value, _MEAN_SAMPLES.value)
@@ -98,6 +101,16 @@ def evaluate(weights: str, out: Path) -> Record:
   pictures = {f"The {name} cases": draw(indices, models, source) for name, indices in chosen.items()}
   (out / "report.html").write_text(page.evaluation_page(result, pictures))
   return result
+
+
+def check_bodies(weights: str) -> None:
+  """Raises a UserError where `weights` speak of other body models than the labels: no figure would mean anything."""
+  bodies = config_file.load_config(inference.weights_folder(weights)).get("body_models") or {}
+  if bodies and _DATA.value == datasets.OPEN:
+    names = " and ".join(sorted(bodies.values()))
+    raise UserError(f"{weights} puts out {names}, {datasets.OPEN} is made of the open models: measure on --data=decaf")
+  data = {"name": _DATA.value, "dir": _DATA_DIR.value, "priors": ""}
+  datasets.require(ConfigDict({"data": data, "body_models": bodies}))
 
 
 def compare(runs: Sequence[str], out: Path) -> None:

@@ -135,6 +135,16 @@ def test_what_a_user_can_mend_is_one_clear_line(evaluations, tmp_path):
     run(tmp_path / "file")
   with pytest.raises(UserError, match="no split 'tset'"):
     run(tmp_path, data="hand_face_synth", split="tset", data_dir=str(tmp_path))
+  with pytest.raises(UserError, match="the labels of decaf belong to flame and mano_right"):
+    run(tmp_path, data="decaf", data_dir=str(tmp_path))
+
+
+def test_labels_of_the_open_models_do_not_judge_licensed_ones(tmp_path):
+  weights = save_tiny_weights(tmp_path / "weights")
+  config = json.loads((weights / "config.json").read_text()) | {"body_models": {"hand": "mano_right", "head": "flame"}}
+  (weights / "config.json").write_text(json.dumps(config))
+  with pytest.raises(UserError, match="puts out flame and mano_right, hand_face_synth is made of the open models"):
+    run(tmp_path, weights=str(weights), data="hand_face_synth", data_dir=str(tmp_path))
 
 
 def test_a_damaged_record_is_one_clear_line(evaluations, tmp_path):

@@ -189,6 +189,8 @@ def _breakdown(kind: str, groups: Mapping[str, Any], overall: Mapping[str, Any])
 def _case_sections(cases: Mapping[str, Sequence[Case]]) -> list[str]:
   sections = []
   for heading, members in cases.items():
+    if not members:
+      continue
     figures = (
       f'<figure><h3>{escape(case.title)}</h3><img alt="{escape(case.title)}" src="{data_uri(case.picture)}">'
       f"<figcaption>{escape(case.caption)}</figcaption></figure>"

@@ -14,12 +14,12 @@ from flax import serialization, traverse_util
 from dice_jax.data.labels import Labels
 from dice_jax.errors import UserError
 from dice_jax.io import atomic
-from dice_jax.metrics import bootstrap, breakdown
+from dice_jax.metrics import bootstrap, breakdown, contact
 from dice_jax.metrics.accumulate import MetricSums
 from dice_jax.metrics.contact import Confusion
 
 METRICS_FILE, SAMPLES_FILE = "metrics.json", "samples.npz"
-_SAME = ("data", "split", "samples", "reference_leak_filter")
+_SAME = ("data", "split", "samples", "contact_threshold", "reference_leak_filter")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,8 +27,8 @@ class Record:
   """One evaluation.
 
   Attributes:
-    setting: what was measured, on what and how: weights, data, split, samples, subjects, device, devices, batch_size,
-      dtype, seed, resamples, reference_leak_filter.
+    setting: what was measured, on what and how: weights, data, split, samples, subjects, mean_samples, device, devices,
+      batch_size, dtype, contact_threshold, seed, resamples, reference_leak_filter.
     summaries: by method, "model" first: `bootstrap.summarise`.
     groups: of the model: `breakdown.summarise_groups`.
     samples: of the model, first axis N.
@@ -45,10 +45,12 @@ class Record:
   def about(self) -> str:
     """The setting in one sentence; without it no figure means anything."""
     s = self.setting
+    constant = f"mean prediction over {s['mean_samples']} training samples"
     filtered = "; distances filtered as in the authors' evaluation" if s["reference_leak_filter"] else ""
     return (
       f"{s['weights']} on {s['data']} {s['split']}: {s['samples']} samples of {s['subjects']} subjects, "
-      f"{s['devices']} x {s['device']}, batch {s['batch_size']}, {s['dtype']}, no random numbers in the prediction; "
+      f"{s['devices']} x {s['device']}, batch {s['batch_size']}, {s['dtype']}, contact at {s['contact_threshold']}; "
+      f"{constant}; no random numbers in predictions; "
       f"[95 % intervals]: bootstrap over subjects, {s['resamples']} draws, seed {s['seed']}{filtered}"
     )
 
@@ -66,7 +68,7 @@ def make(setting: dict[str, Any], samples: dict[str, MetricSums], labels: Labels
   kinds = breakdown.groups(model, labels.gesture, labels.skin_tone)
   counted = {
     "samples": len(subjects), "subjects": len(np.unique(subjects)), "seed": bootstrap.SEED,
-    "resamples": bootstrap.RESAMPLES}  # fmt: skip
+    "resamples": bootstrap.RESAMPLES, "contact_threshold": contact.THRESHOLD}  # fmt: skip
   return Record(setting | counted, summaries, breakdown.summarise_groups(model, subjects, kinds), model, labels)
 
 
@@ -98,10 +100,10 @@ def load(folder: str | Path) -> Record:
     with np.load(folder / SAMPLES_FILE, allow_pickle=False) as file:
       arrays = traverse_util.unflatten_dict(dict(file), sep="/")
     labels = Labels(**arrays.pop("label"))
-    contact = {name: Confusion(**arrays.pop(name)) for name in ("hand_contact", "head_contact")}
+    counts = {name: Confusion(**arrays.pop(name)) for name in ("hand_contact", "head_contact")}
     setting, groups = content.pop("setting"), content.pop("breakdown")
     del content["about"]
-    return Record(setting, content, groups, MetricSums(**arrays, **contact), labels)
+    return Record(setting, content, groups, MetricSums(**arrays, **counts), labels)
   except FileNotFoundError as error:
     raise UserError(f"{folder} holds no evaluation that can be compared: {error.filename} is not there") from None
   except (ValueError, KeyError, TypeError, OSError, zipfile.BadZipFile) as error:
