@@ -16,4 +16,5 @@ from dice_jax.models import presets
 def get_config(base: str = "full") -> ConfigDict:
   config = metro.get_config(base)
   config.model = presets.fastmetro(config.model)
+  config.losses.heatmaps = 0.0  # it has none
   return config

@@ -17,5 +17,5 @@ def get_config(base: str = "full") -> ConfigDict:
   config = bases.get_config(base)
   config.model = presets.pixie_r(config.model)
   # What it does not regress.
-  config.losses.update(rough=0.0, touch=0.0, contact=0.0, deformation=0.0, deformation_prior=0.0)
+  config.losses.update(heatmaps=0.0, rough=0.0, touch=0.0, contact=0.0, deformation=0.0, deformation_prior=0.0)
   return config

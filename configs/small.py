@@ -18,9 +18,12 @@ def get_config() -> ConfigDict:
   config.data.sizes.train = 6000
   config.data.augmentation.rotation = 0.2
   # One vertex in a hundred touches. Unweighted, a network that is not sure never says so above one half.
-  config.losses.contact = 3.0
+  config.losses.contact = 6.0
   config.losses.contact_positive_weight = 6.0
   config.losses.presence = 0.2
+  config.losses.heatmaps = 0.1
+  # A small network's hand is off by centimetres: at the default it would dent the head to get out of its way.
+  config.losses.deviation = 5000.0
   config.optimizer.learning_rate = 3e-4
   config.optimizer.backbone_learning_rate_scale = 0.5
   config.optimizer.warmup_steps = 200

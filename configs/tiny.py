@@ -23,6 +23,7 @@ def get_config() -> ConfigDict:
   config.data.sizes.train = 64
   config.data.sizes.validation = 16
   config.model = models.tiny()
+  config.losses.heatmaps = 0.1
   config.optimizer.learning_rate = 1e-3
   config.optimizer.warmup_steps = 20
   return config

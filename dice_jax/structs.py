@@ -130,8 +130,8 @@ class NetworkOutput:
 
   `hand_params.transl` and `head_params` are relative to the head's centroid, see `models.decode`. With `head_root`,
   which the authors' weights put out, `hand_params.transl` is relative to the origin of a FLAME head whose
-  `global_orient` is `head_root`. `keypoints_2d` are those of hand and head that the network found in the image itself,
-  pixels, where it looks for them. Where not `parametric`, the rough meshes are the answer and the parameters are zero.
+  `global_orient` is `head_root`. `heatmaps`, of a network that looks for keypoints in the image itself, are the logits
+  of the cell that each is in, hand first. Where not `parametric`, the rough meshes are the answer and the parameters are zero.
   """
 
   rough: RoughMeshes
@@ -142,7 +142,7 @@ class NetworkOutput:
   contact_logits: ContactLogits
   presence_logit: Float[Array, "*B"]
   head_root: Float[Array, "*B 3"] | None = None
-  keypoints_2d: Float[Array, "*B 89 2"] | None = None
+  heatmaps: Float[Array, "*B 28 28 89"] | None = None
   parametric: bool = struct.field(pytree_node=False, default=True)
 
 

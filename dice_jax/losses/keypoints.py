@@ -6,6 +6,7 @@ parametric mesh. All are in ONE order with one definition of a fingertip, the gr
 
 from __future__ import annotations
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -54,3 +55,31 @@ def reprojection_loss(
   error = jnp.mean(jnp.abs(projected - target), axis=-1) / CROP_PIXELS
   # max(., 1): one faint detection must not stand for the whole hand.
   return jnp.sum(confidence * error, axis=-1) / jnp.maximum(jnp.sum(confidence, axis=-1), 1.0)
+
+
+def heatmap_loss(heatmaps: Float[Array, "*B H W K"], detected: Float[Array, "*B K 3"]) -> Float[Array, "*B"]:
+  """Cross-entropy of where each keypoint is; not of the paper, for networks that look for keypoints in the image.
+
+  A keypoint is spread over the four cells around it as in bilinear interpolation, so that the mean place under a map
+  that pays the least is the keypoint itself; outside the crop it belongs to the outermost cells.
+
+  Args:
+    heatmaps: logits.
+    detected: as in `reprojection_loss`.
+
+  Returns:
+    Weighted mean over the keypoints, nats; 0 if nothing was detected.
+  """
+  confidence = detected[..., 2]
+  pixels = jnp.where(confidence[..., None] > 0, detected[..., :2], 0.0)
+  height, width = heatmaps.shape[-3:-1]
+  columns, rows = (_spread(pixels[..., i] / CROP_PIXELS, count) for i, count in enumerate((width, height)))
+  log_shares = heatmaps - jax.nn.logsumexp(heatmaps, axis=(-3, -2), keepdims=True)
+  entropy = -jnp.einsum("...kh,...kw,...hwk->...k", rows, columns, log_shares)
+  return jnp.sum(confidence * entropy, axis=-1) / jnp.maximum(jnp.sum(confidence, axis=-1), 1.0)
+
+
+def _spread(x: Float[Array, "*B K"], count: int) -> Float[Array, "*B K {count}"]:
+  """Shares of `count` cells of [0, 1] in a point."""
+  x = jnp.clip(x * count - 0.5, 0.0, count - 1.0)
+  return jax.nn.relu(1.0 - jnp.abs(x[..., None] - jnp.arange(count)))

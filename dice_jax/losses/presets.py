@@ -24,6 +24,7 @@ class LossWeights:
   Attributes:
     mesh, interaction, adversarial, depth: weights of the four sums.
     reprojection, vertices, keypoints, params: inside L_mesh.
+    heatmaps: inside L_mesh, for networks that find keypoints in the image (`ModelConfig.fine_features`).
     rough: weight of the rough meshes and keypoints against the parametric ones (eq. 7: 4); 0 takes them out of
       L_reproj as well.
     hand, head: l_h and l_f of eq. 7.
@@ -49,6 +50,7 @@ class LossWeights:
   vertices: float = 4.0
   keypoints: float = 2.0
   params: float = 2.0
+  heatmaps: float = 0.0
   rough: float = 4.0
   hand: float = 3.0
   head: float = 1.0

@@ -88,6 +88,7 @@ def total(losses: Mapping[str, Float[Array, ""] | float], weights: LossWeights) 
     + w.vertices * (w.rough * part("rough_vertices") + part("vertices"))
     + w.keypoints * part("keypoints")
     + w.params * part("params")
+    + w.heatmaps * part("heatmaps")  # ours, for networks that have them
   )
   interaction = (
     w.touch * part("touch")
@@ -133,12 +134,16 @@ def _reprojection(s: _Scene):
   if s.weights.rough:
     hand_sets += map(project, (s.rough.hand_keypoints, hand_keypoints(s.hand_model, s.rough.hand_vertices)))
     head_sets += map(project, (s.rough.head_keypoints, head_landmarks(s.head_model, s.rough.head_vertices)))
-  if s.output.keypoints_2d is not None:
-    hand_sets += (s.output.keypoints_2d[:, :21],)
-    head_sets += (s.output.keypoints_2d[:, 21:],)
   hand = sum(keypoints.reprojection_loss(points, s.batch.hand_keypoints_2d) for points in hand_sets)
   head = sum(keypoints.reprojection_loss(points, s.batch.head_keypoints_2d) for points in head_sets)
   return s.weights.reprojection_hand * hand + head
+
+
+def _heatmaps(s: _Scene):
+  if s.output.heatmaps is None:
+    raise ValueError("losses.heatmaps wants a network with model.fine_features: set the one to 0 or the other above it")
+  detected = jnp.concatenate([s.batch.hand_keypoints_2d, s.batch.head_keypoints_2d], axis=1)
+  return keypoints.heatmap_loss(s.output.heatmaps, detected)
 
 
 def _vertices(s: _Scene):
@@ -240,6 +245,7 @@ PARTS: dict[str, tuple[Callable[[Batch], Array], Callable[[_Scene], Array]]] = {
   "rough_vertices": (lambda batch: batch.has_3d, _rough_vertices),
   "keypoints": (lambda batch: batch.has_3d, _keypoints),
   "params": (lambda batch: batch.has_params, _params),
+  "heatmaps": (lambda batch: batch.has_2d, _heatmaps),
   "touch": (_everywhere, _touch),
   "contact": (lambda batch: batch.has_contact, _contact),
   "collision": (_everywhere, _collision),

@@ -73,18 +73,21 @@ class FineMap(nn.Module):
 
 
 class Heatmaps(nn.Module):
-  """Keypoints of hand and head found in a map: for each the mean place under a softmax over the cells (integral
-  regression, Sun et al. 2018)."""
+  """Looks for each keypoint of hand and head in a map."""
 
   @nn.compact
-  def __call__(self, features: Float[Array, "B H W C"]) -> Float[Array, "B 89 2"]:
-    """Returns pixels of the 224 crop."""
-    height, width = features.shape[1:3]
-    scores = nn.Dense(layout.HEAD_KEYPOINTS.stop, kernel_init=torch_linear, name="scores")(features.astype(jnp.float32))
-    shares = jax.nn.softmax(scores.reshape(len(scores), height * width, -1), axis=1)
-    rows, columns = jnp.divmod(jnp.arange(height * width), width)
-    places = jnp.stack([(columns + 0.5) * (CROP_SIZE / width), (rows + 0.5) * (CROP_SIZE / height)], -1)
-    return jnp.einsum("bnk,nc->bkc", shares, places)
+  def __call__(self, features: Float[Array, "B H W C"]) -> Float[Array, "B H W 89"]:
+    """Returns the logits of where each is: a softmax over the cells away from their shares."""
+    return nn.Dense(layout.HEAD_KEYPOINTS.stop, kernel_init=torch_linear, name="scores")(features.astype(jnp.float32))
+
+
+def expected_keypoints(heatmaps: Float[Array, "B H W K"]) -> Float[Array, "B K 2"]:
+  """The mean place of each keypoint, pixels of the 224 crop (integral regression, Sun et al. 2018)."""
+  height, width = heatmaps.shape[1:3]
+  shares = jax.nn.softmax(heatmaps, axis=(1, 2))
+  columns = (jnp.arange(width) + 0.5) * (CROP_SIZE / width)
+  rows = (jnp.arange(height) + 0.5) * (CROP_SIZE / height)
+  return jnp.stack([jnp.einsum("bhwk,w->bk", shares, columns), jnp.einsum("bhwk,h->bk", shares, rows)], axis=-1)
 
 
 def sample_bilinear(features: Float[Array, "B H W C"], pixels: Float[Array, "B N 2"]) -> Float[Array, "B N C"]:

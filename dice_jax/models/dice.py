@@ -14,7 +14,7 @@ from dice_jax.body_models.hierarchy import downsample
 from dice_jax.body_models.lbs import BodyModel
 from dice_jax.body_models.mano import hand_keypoints
 from dice_jax.models import baselines
-from dice_jax.models.aligned import FineMap, Heatmaps, View
+from dice_jax.models.aligned import FineMap, Heatmaps, View, expected_keypoints
 from dice_jax.models.config import BackboneConfig, ModelConfig
 from dice_jax.models.efficientnet import EfficientNetLite0
 from dice_jax.models.heads import CameraHead, PresenceHead
@@ -69,7 +69,8 @@ class DICE(nn.Module):
     if c.camera.source == "image":
       camera = camera_head(None, grid)
     if c.fine_features:
-      view = View(fine_map, Heatmaps(name="heatmaps")(fine_map), camera)
+      heatmaps = Heatmaps(name="heatmaps")(fine_map)
+      view = View(fine_map, expected_keypoints(heatmaps), camera)
     if c.regressor == "mesh":
       tokens = grid
       if c.mesh_net.attention == "tokens":
@@ -107,7 +108,7 @@ class DICE(nn.Module):
       contact_logits=contact_logits,
       presence_logit=PresenceHead(c.presence_hidden, name="presence")(grid),
       head_root=head_root,
-      keypoints_2d=None if view is None else view.keypoints,
+      heatmaps=heatmaps if c.fine_features else None,
       parametric=c.parametric,
     )
 

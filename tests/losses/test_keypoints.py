@@ -1,8 +1,12 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.test_util import check_grads
+from scipy.interpolate import RegularGridInterpolator
+from scipy.special import log_softmax
 
 from dice_jax.losses import keypoints
+from dice_jax.models.aligned import expected_keypoints
 
 
 def test_keypoints_loss_weights_the_rough_sets_by_four(rng):
@@ -50,3 +54,45 @@ def test_one_faint_detection_does_not_stand_for_the_whole_hand():
   projected, detected = np.zeros((1, 21, 2), np.float32), np.zeros((1, 21, 3), np.float32)
   detected[0, 0] = [22.4, 22.4, 0.1]
   np.testing.assert_allclose(keypoints.reprojection_loss(projected, detected), 0.1 * 0.1, rtol=1e-5)
+
+
+def random_heatmaps(rng):
+  logits = rng.normal(size=(2, 14, 28, 5)).astype(np.float32)
+  detected = np.concatenate([rng.uniform(-20, 244, (2, 5, 2)), rng.uniform(0.2, 1.0, (2, 5, 1))], -1)
+  return logits, detected.astype(np.float32)
+
+
+def test_heatmap_loss_is_the_cross_entropy_of_the_four_cells_around(rng):
+  logits, detected = random_heatmaps(rng)
+  expected = []
+  for image, points in zip(logits, detected):
+    log_shares = log_softmax(image, axis=(0, 1))
+    cells = (np.arange(14) + 0.5) * 16.0, (np.arange(28) + 0.5) * 8.0
+    inside = np.clip(points[:, 1::-1], [cells[0][0], cells[1][0]], [cells[0][-1], cells[1][-1]])
+    # What bilinear interpolation reads at a point is its cells' values by their shares.
+    entropy = [-RegularGridInterpolator(cells, log_shares[..., k])(inside[k])[0] for k in range(5)]
+    expected.append(np.average(entropy, weights=points[:, 2]) * min(points[:, 2].sum(), 1.0))
+  np.testing.assert_allclose(keypoints.heatmap_loss(logits, detected), expected, rtol=1e-4)
+
+
+def test_the_best_heatmap_has_its_mean_at_the_keypoint(rng):
+  _, detected = random_heatmaps(rng)
+  detected[..., :2] = rng.uniform(8, 216, (2, 5, 2))
+  places = (np.arange(28) + 0.5) * 8.0
+  shares = np.maximum(1 - np.abs(detected[..., None, :2] - places[:, None]) / 8.0, 0.0)  # image, keypoint, cell, axis
+  best = np.log(np.einsum("bkw,bkh->bhwk", shares[..., 0], shares[..., 1]) + 1e-9).astype(np.float32)
+  np.testing.assert_allclose(jax.grad(lambda x: keypoints.heatmap_loss(x, detected).sum())(best), 0, atol=1e-5)
+  np.testing.assert_allclose(expected_keypoints(best), detected[..., :2], atol=1e-2)
+
+
+def test_heatmap_gradients_agree_with_finite_differences(rng):
+  logits, detected = random_heatmaps(rng)
+  check_grads(lambda x: keypoints.heatmap_loss(x, detected), (logits,), order=1, modes=["rev"], rtol=2e-2, atol=2e-3)
+
+
+def test_what_nobody_detected_teaches_no_heatmap(rng):
+  logits, detected = random_heatmaps(rng)
+  detected[:, 2] = [np.nan, np.inf, 0.0]
+  gradient = jax.grad(lambda x: keypoints.heatmap_loss(x, detected).sum())(jnp.asarray(logits))
+  np.testing.assert_array_equal(gradient[..., 2], 0)
+  assert np.isfinite(gradient).all() and np.abs(gradient[..., 0]).max() > 0

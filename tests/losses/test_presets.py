@@ -16,7 +16,7 @@ def test_paper_preset_holds_the_paper_s_ratios():
   expected = {
     "reprojection": 12.5, "vertices": 50, "rough_vertices": 200, "keypoints": 25, "params": 25,
     "touch": 1, "contact": 3, "collision": 5, "deformation": 30, "adversarial": 1, "depth": 2.5,
-    "presence": 0, "deformation_prior": 0,
+    "presence": 0, "deformation_prior": 0, "heatmaps": 0,
   }  # fmt: skip
   assert {name: effective(weights, name) for name in total.PARTS} == pytest.approx(expected)
   assert not weights.non_saturating and not weights.touch_squared and weights.touch_deformed
@@ -27,7 +27,7 @@ def test_release_preset_is_its_training_script_divided_by_twenty():
   flags = {
     "vertices": 1000, "keypoints": 500, "reprojection": 250, "params": 500, "contact": 300 * 0.2, "presence": 500,
     "deformation": 3000, "deformation_prior": 200, "touch": 100, "collision": 500, "adversarial": 20, "depth": 50,
-    "rough_vertices": 4 * 1000,
+    "rough_vertices": 4 * 1000, "heatmaps": 0,
   }  # fmt: skip
   scaled = {name: flag / 20 for name, flag in flags.items()}
   assert {name: effective(weights, name) for name in total.PARTS} == pytest.approx(scaled)

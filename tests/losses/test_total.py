@@ -74,7 +74,7 @@ def test_keypoints_have_one_order(parts_of, right, part):
 def test_a_wrong_network_pays_for_everything(parts_of, wrong):
   batch = wrong[3].replace(has_deformations=np.float32(np.arange(8) == 0))
   parts = parts_of(*wrong[:3], batch, *wrong[4:])
-  assert set(parts) == set(PARTS)
+  assert set(parts) == set(PARTS) - {"heatmaps"}
   for name in set(parts) - {"collision"}:
     assert parts[name] > 1e-6, name
 
@@ -90,7 +90,7 @@ def test_the_total_is_the_paper_s_sum(evaluate, parts_of, wrong):
 
 
 def test_a_part_of_weight_zero_is_not_there():
-  assert set(active_parts(presets.PAPER)) == set(PARTS) - {"presence", "deformation_prior"}
+  assert set(active_parts(presets.PAPER)) == set(PARTS) - {"heatmaps", "presence", "deformation_prior"}
   assert "adversarial" not in active_parts(WEIGHTS, with_adversarial=False)
   off = dataclasses.replace(WEIGHTS, mesh=0.0, touch=0.0, depth=0.0)
   assert set(active_parts(off)) == {
@@ -153,16 +153,17 @@ def test_a_dent_in_the_ground_truth_does_not_move_it(parts_of, right):
   assert parts_of(output, prediction, dented, *rest) == parts_of(*right)
 
 
-def test_keypoints_found_in_the_image_are_one_more_set_to_reproject(wrong):
-  weights = presets.LossWeights(**{name: 0.0 for name in ("vertices", "keypoints", "params", "interaction", "depth")})
-  output, prediction, targets, batch, *bodies = wrong
-  found = np.concatenate([batch.hand_keypoints_2d, batch.head_keypoints_2d], axis=1)
-  confidence, found = found[..., 2], np.float32(found[..., :2] + [3.0, -1.0])
-  measure = jax.jit(lambda output: generator_loss(output, prediction, targets, batch, *bodies, weights)[1])
-  added = measure(output.replace(keypoints_2d=found))["reprojection"] - measure(output)["reprojection"]
-  # 2 pixels on average, the hand four times; what nobody detected does not count.
-  seen = lambda part: (confidence[:, part].sum(1) / np.maximum(confidence[:, part].sum(1), 1)).mean()
-  assert added == pytest.approx((4 * seen(slice(21)) + seen(slice(21, 89))) * 2 / 224, rel=1e-3)
+def test_heatmaps_are_a_part_for_networks_that_have_them(wrong):
+  off = {name: 0.0 for name in ("reprojection", "vertices", "keypoints", "params", "interaction", "depth")}
+  weights = presets.LossWeights(**off, heatmaps=0.1)
+  output, *rest = wrong
+  with pytest.raises(ValueError, match=r"losses\.heatmaps wants a network with model\.fine_features"):
+    generator_loss(output, *rest, weights)
+  blank = output.replace(heatmaps=np.zeros((8, 28, 28, 89), np.float32))
+  loss, parts = jax.jit(lambda output: generator_loss(output, *rest, weights))(blank)
+  seen = np.concatenate([rest[2].hand_keypoints_2d, rest[2].head_keypoints_2d], axis=1)[..., 2].sum(1)
+  assert parts["heatmaps"] == pytest.approx(np.log(784) * (seen / np.maximum(seen, 1)).mean(), rel=1e-5)
+  assert loss == pytest.approx(12.5 * 0.1 * float(parts["heatmaps"]), rel=1e-5)
 
 
 @pytest.mark.parametrize("part", ["hand", "head"])
