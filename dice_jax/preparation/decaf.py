@@ -124,13 +124,13 @@ class _Video:
     self._length, self._rate = int(get("FRAME_COUNT")), get("FPS")
 
   def read(self, frame: int) -> np.ndarray | str:
-    """The frame, RGB, or why it cannot be had."""
+    """The frame, BGR, or why it cannot be had."""
     while self._at < frame and self._advance():
       pass
     if self._at < frame >= self._length:
       return "beyond the end of the video"
     done, image = self._capture.retrieve() if self._at == frame else (False, None)
-    return image[..., ::-1] if done and image is not None else "frame cannot be decoded"
+    return image if done and image is not None else "frame cannot be decoded"
 
   def _advance(self) -> bool:
     """Goes to the next frame that can be decoded; False at the end."""
@@ -202,16 +202,15 @@ def _pictures(job: Job, files: _Files, frame: int):
       return f"segmentation: {mask}"
     mask = mask[top : top + side, left : left + side]
   size = (IMAGE_SIZE, IMAGE_SIZE)
-  shrink = lambda picture: cv2.resize(np.ascontiguousarray(picture), size, interpolation=cv2.INTER_AREA)
-  return shrink(image), shrink(mask).max(-1) > 127, (left, top, side)
+  shrink = lambda picture: cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+  return shrink(image)[..., ::-1], shrink(mask).max(-1) > 127, (left, top, side)
 
 
 def _ready_crop(job: Job, frame: int, kind: str, suffix: str):
   if job.crops is None:
     return None
   path = job.crops / job.mode / kind / job.subject / job.camera / f"{frame:05d}.{suffix}"
-  picture = cv2.imread(str(path), cv2.IMREAD_COLOR) if path.is_file() else None
-  return None if picture is None else picture[..., ::-1]
+  return cv2.imread(str(path), cv2.IMREAD_COLOR) if path.is_file() else None
 
 
 def _example(job, files, labels, row, frame, image, foreground, crop) -> Example | None:
