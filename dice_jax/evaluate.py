@@ -105,7 +105,8 @@ def evaluate(weights: str, out: Path) -> Record:
 
 def check_bodies(weights: str) -> None:
   """Raises a UserError where `weights` speak of other body models than the labels: no figure would mean anything."""
-  bodies = config_file.load_config(inference.weights_folder(weights)).get("body_models") or {}
+  named = config_file.load_config(inference.weights_folder(weights)).get("body_models") or {}
+  bodies = {part: name for part, name in named.items() if name}  # without a name: the open ones
   if bodies and _DATA.value == datasets.OPEN:
     names = " and ".join(sorted(bodies.values()))
     raise UserError(f"{weights} puts out {names}, {datasets.OPEN} is made of the open models: measure on --data=decaf")

@@ -141,8 +141,12 @@ def test_what_a_user_can_mend_is_one_clear_line(evaluations, tmp_path):
 
 def test_labels_of_the_open_models_do_not_judge_licensed_ones(tmp_path):
   weights = save_tiny_weights(tmp_path / "weights")
-  config = json.loads((weights / "config.json").read_text()) | {"body_models": {"hand": "mano_right", "head": "flame"}}
-  (weights / "config.json").write_text(json.dumps(config))
+  config = json.loads((weights / "config.json").read_text())
+  name = lambda **models: (weights / "config.json").write_text(json.dumps(config | {"body_models": models}))
+  name(hand="", head=None)
+  with flagsaver.flagsaver(data="hand_face_synth"):
+    evaluate.check_bodies(str(weights))
+  name(hand="mano_right", head="flame")
   with pytest.raises(UserError, match="puts out flame and mano_right, hand_face_synth is made of the open models"):
     run(tmp_path, weights=str(weights), data="hand_face_synth", data_dir=str(tmp_path))
 
