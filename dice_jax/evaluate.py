@@ -119,12 +119,12 @@ def compare(runs: Sequence[str], out: Path) -> None:
   if len(set(runs)) < max(2, len(runs)):
     raise UserError("--compare needs two or more different folders of evaluations, or weights: --compare A B")
   records = {}
-  for number, run in enumerate(runs):
+  for number, (name, run) in enumerate(zip(comparison.short_names(runs), runs)):
     if record.is_record(run):
-      records[run] = record.load(run)
+      records[name] = record.load(run)
     else:
       print(f"{run}: no evaluation, so these weights are measured first")
-      records[run] = evaluate(run, atomic.writable_folder(out / f"{number}_{Path(run).name}"))
+      records[name] = evaluate(run, atomic.writable_folder(out / f"{number}_{Path(run).name}"))
   record.check_comparable(records)
 
   first, *others = records

@@ -83,7 +83,7 @@ def test_a_comparison_tells_the_paired_difference(evaluations, tmp_path, capsys)
   run(tmp_path, second, compare=first, cases=1)
   figures = json.loads((tmp_path / "comparison.json").read_text())
   values = [json.loads((folder / "metrics.json").read_text())["model"]["pve_mm"] for folder in evaluations]
-  difference = figures["differences"][second]
+  difference = figures["differences"][Path(second).name]
   assert difference["pve_mm"] == pytest.approx(values[1] - values[0])
   low, high = difference["intervals"]["pve_mm"]
   assert low <= difference["pve_mm"] <= high
@@ -94,7 +94,7 @@ def test_a_comparison_tells_the_paired_difference(evaluations, tmp_path, capsys)
 
 def test_weights_among_the_compared_are_evaluated_first_and_again_agree_to_the_bit(evaluations, weights, tmp_path):
   run(tmp_path, weights[0], compare=str(evaluations[0]))
-  differences = json.loads((tmp_path / "comparison.json").read_text())["differences"][weights[0]]
+  differences = json.loads((tmp_path / "comparison.json").read_text())["differences"][Path(weights[0]).name]
   assert differences["pve_mm"] == 0 and differences["intervals"]["pve_mm"] == [0, 0]
   again = record.load(tmp_path / f"1_{Path(weights[0]).name}")
   jax.tree.map(np.testing.assert_array_equal, again.samples, record.load(evaluations[0]).samples)

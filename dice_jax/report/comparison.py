@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import PurePath
 from typing import Any
 
 import jax
@@ -9,6 +11,16 @@ import numpy as np
 
 from dice_jax.metrics import accumulate, bootstrap
 from dice_jax.report.record import Record
+
+
+def short_names(paths: Sequence[str]) -> list[str]:
+  """The shortest ends of different paths that tell them apart: a/test and b/test of runs/a/test and runs/b/test."""
+  parts = [PurePath(path).parts for path in paths]
+  for count in range(1, max(map(len, parts)) + 1):
+    names = [str(PurePath(*one[-count:])) for one in parts]
+    if len(set(names)) == len(names):
+      return names
+  return list(paths)
 
 
 def difference(first: Record, second: Record) -> dict[str, Any]:

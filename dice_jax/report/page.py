@@ -34,7 +34,7 @@ th, td { padding: 7px 10px; text-align: right; white-space: nowrap; }
 th { white-space: normal; color: var(--faint); font-weight: 500; }
 th:first-child, td:first-child { text-align: left; } tr + tr td { border-top: 1px solid var(--line); }
 td i { color: var(--faint); font-style: normal; font-size: 12px; display: block; }
-.pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(420px, 1fr)); gap: 16px; }
+.pair { display: grid; grid-template-columns: repeat(auto-fill, minmax(420px, 1fr)); gap: 16px; }
 figure { margin: 14px 0; }
 figure img { width: 100%; border-radius: 8px; border: 1px solid var(--line); display: block; }
 .chart { background: #fff; border: 1px solid var(--line); border-radius: 10px; padding: 12px; margin: 0; }

@@ -117,3 +117,9 @@ def test_other_people_are_not_compared(evaluation):
   other.labels.subject[0] = 99
   with pytest.raises(UserError, match="saw different people"):
     record.check_comparable({"a": evaluation, "b": other})
+
+
+def test_runs_are_called_by_the_ends_of_their_paths():
+  assert comparison.short_names(["runs/a/test", "runs/b/test"]) == ["a/test", "b/test"]
+  assert comparison.short_names(["default", "/x/y/run"]) == ["default", "run"]
+  assert comparison.short_names(["a", "a/", "b"]) == ["a", "a/", "b"]
