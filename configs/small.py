@@ -22,8 +22,7 @@ def get_config() -> ConfigDict:
   config.losses.contact_positive_weight = 6.0
   config.losses.presence = 0.2
   config.losses.heatmaps = 0.1
-  # A small network's hand is off by centimetres: at the default it would dent the head to get out of its way.
-  config.losses.deviation = 5000.0
+  config.losses.deviation = 5000.0  # the paper's, whose sum over 5023 vertices is a mean here
   config.optimizer.learning_rate = 3e-4
   config.optimizer.backbone_learning_rate_scale = 0.5
   config.optimizer.warmup_steps = 200
