@@ -22,7 +22,7 @@ def validate(
   model = _model(recipe, bodies, state)
   batches = loader.sequential_batches(split, config.batch_size, num_threads=config.data.threads)
   with jax.transfer_guard("allow"):
-    summary = evaluation.evaluate(lambda batch: inference.infer(model, batch.images), batches, bodies.hand, bodies.head)
+    summary = evaluation.evaluate(evaluation.predictor(model), batches, bodies.hand, bodies.head)
   figures = traverse_util.flatten_dict(summary, sep="/")
   return {name: value for name, value in figures.items() if value is not None}
 

@@ -7,13 +7,16 @@ As a script it is `dice_jax.train` on them, and its own configuration:
 The pause, seconds a sample, makes it slow enough to be killed half-way.
 """
 
+import functools
 import os
 import sys
 import time
+import zlib
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
@@ -25,6 +28,7 @@ from dice_jax.data import schema
 from dice_jax.structs import Camera, ContactLogits, HandParams, HeadParams, NetworkOutput, RoughMeshes
 
 NAME = "random_samples"
+FAST_COMPILE = {"xla_cpu_opt_preset": "CPU_OPT_PRESET_FAST_COMPILE"}  # compiler options
 COSTLY = ("reprojection", "vertices", "keypoints", "touch", "collision", "depth")
 SHAPES = {
   "hand": (10, 3, 45, 3),
@@ -121,6 +125,39 @@ def get_config(**changes) -> ConfigDict:
   made.optimizer.update(learning_rate=1e-3, warmup_steps=0)
   made.update(changes)
   return made
+
+
+def two_steps(recipe, bodies, batch):
+  """The state after two steps of `recipe` on one device from random weights, and the losses of both.
+
+  Quicker than a training: neither the initialisation nor the fastest code is compiled.
+  """
+  from dice_jax.training import parallel, step
+  from dice_jax.training import recipe as recipes
+
+  shapes = jax.eval_shape(lambda: recipes.init_state(recipe, bodies, 0))
+  alone = lambda tree: jax.tree.map(lambda x: np.asarray(x)[None], tree)
+  state, batch, bodies = alone(jax.tree.map_with_path(_random_leaf, shapes)), alone(batch), alone(bodies)
+  update = jax.jit(jax.vmap(functools.partial(step.train_step, recipe), axis_name=parallel.AXIS))
+  update = update.lower(state, batch, bodies).compile(compiler_options=FAST_COMPILE)
+  losses = []
+  for _ in range(2):
+    state, metrics = update(state, batch, bodies)
+    losses.append({name: float(value[0]) for name, value in metrics.items()})
+  return jax.tree.map(lambda x: np.asarray(x[0]), state), losses
+
+
+def _random_leaf(path, leaf):
+  """A value for one array of a first state, as its name wants it."""
+  name = jax.tree_util.keystr(path, simple=True, separator=".")
+  if name == "failed_step":
+    return np.full(leaf.shape, -1, leaf.dtype)
+  if name.endswith((".scale", ".var")) and "opt_state" not in name:
+    return np.ones(leaf.shape, leaf.dtype)
+  if leaf.ndim < 2 or "opt_state" in name:
+    return np.zeros(leaf.shape, leaf.dtype)
+  rng = np.random.default_rng(zlib.crc32(name.encode()))
+  return rng.normal(scale=0.05, size=leaf.shape).astype(leaf.dtype)
 
 
 def install(setattr=setattr, pause: float = 0.0) -> None:
