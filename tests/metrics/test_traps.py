@@ -84,20 +84,17 @@ def right_output(batch, bodies) -> NetworkOutput:
 
 
 def test_a_right_network_scores_as_the_truth(measure, bodies):
-  def predict(batch):
-    return models.decode(right_output(batch, bodies), *bodies, gate_by_presence=True)
-
-  result = accumulate.summarise(accumulate.total(measure(jax.jit(predict))))
+  predict = jax.jit(lambda batch: models.decode(right_output(batch, bodies), *bodies, gate_by_presence=True))
+  result = accumulate.summarise(accumulate.total(measure(predict)))
   for name in ("pve_mm", "pve_hand_mm", "pve_head_mm", "mpjpe_mm", "deformation_error_moved_mm"):
     assert result[name] == pytest.approx(0, abs=2e-3), name
   assert result["contact"]["both"]["f1"] == 1
 
   def in_another_order(batch):
     answer = predict(batch)
-    mano = jnp.argsort(jnp.array(OPENPOSE_FROM_MANO))
-    return answer.replace(hand_keypoints_3d=answer.hand_keypoints_3d[:, mano])
+    return answer.replace(hand_keypoints_3d=answer.hand_keypoints_3d[:, np.argsort(OPENPOSE_FROM_MANO)])
 
-  assert accumulate.summarise(accumulate.total(measure(jax.jit(in_another_order))))["mpjpe_mm"] > 1
+  assert accumulate.summarise(accumulate.total(measure(in_another_order)))["mpjpe_mm"] > 1
 
 
 def test_every_sample_is_measured_once_and_in_order(measure, truth):
