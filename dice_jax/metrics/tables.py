@@ -26,13 +26,11 @@ class Table:
 
 @dataclasses.dataclass(frozen=True)
 class Column:
-  """One figure: its heading, where it stands in a summary, whether it is a ratio told in percent, whether less is
-  better."""
+  """One figure: its heading, where it stands in a summary, whether it is a ratio told in percent."""
 
   heading: str
   path: tuple[str, ...]
   percent: bool = False
-  less_is_better: bool = True
 
 
 def _mm(heading: str, name: str) -> Column:
@@ -40,7 +38,7 @@ def _mm(heading: str, name: str) -> Column:
 
 
 def _ratio(heading: str, *path: str) -> Column:
-  return Column(f"{heading} (%)", path, percent=True, less_is_better=False)
+  return Column(f"{heading} (%)", path, percent=True)
 
 
 PVE, MPJPE, PA_MPJPE = _mm("PVE*", "pve_mm"), _mm("MPJPE", "mpjpe_mm"), _mm("PA-MPJPE", "pa_mpjpe_mm")
