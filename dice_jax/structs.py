@@ -131,7 +131,8 @@ class NetworkOutput:
   `hand_params.transl` and `head_params` are relative to the head's centroid, see `models.decode`. With `head_root`,
   which the authors' weights put out, `hand_params.transl` is relative to the origin of a FLAME head whose
   `global_orient` is `head_root`. `heatmaps`, of a network that looks for keypoints in the image itself, are the logits
-  of the cell that each is in, hand first. Where not `parametric`, the rough meshes are the answer and the parameters are zero.
+  of the cell that each is in, hand first. Where not `parametric`, the rough meshes are the answer and the parameters
+  are zero.
   """
 
   rough: RoughMeshes
