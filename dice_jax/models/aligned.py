@@ -58,7 +58,8 @@ class View:
 
 
 class FineMap(nn.Module):
-  """One map of 28 x 28 cells from several of the backbone's, each through a linear layer of its own."""
+  """One map of 28 x 28 cells from several of the backbone's, each through a linear layer of its own, and then two
+  convolutions over the sum, residual ones that begin as nothing."""
 
   features: int
   dtype: jnp.dtype = jnp.float32
@@ -69,7 +70,12 @@ class FineMap(nn.Module):
     for i, level in enumerate(levels):
       x = nn.Dense(self.features, kernel_init=torch_linear, dtype=self.dtype, name=f"level_{i}")(level)
       total += jax.image.resize(x, (len(x), FINE_CELLS, FINE_CELLS, self.features), "linear")
-    return nn.relu(total)
+    x = nn.relu(total)
+    for i in range(2):
+      conv = nn.Conv(
+        self.features, (3, 3), kernel_init=nn.initializers.zeros, dtype=self.dtype, name=f"context_{i}")  # fmt: skip
+      x = nn.relu(x + conv(x))
+    return x
 
 
 class Heatmaps(nn.Module):
