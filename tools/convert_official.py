@@ -4,8 +4,8 @@
 
 FILE is their `model.bin` (a whole pickled module) or a `state_dict.bin` of their training code. Beside it belong their
 `hand_mesh_transforms.pt` and `head_mesh_transforms.pt`, and `neck_idx.npy` of Decaf's assets, where they let no skin
-give way. Neither torch nor their code is needed, and nothing in the files is executed. The result is weights.npz and
-config.json, which any tool reads, as of every training here.
+give way. Neither torch nor their code is needed, and nothing in the files is executed. The result is an
+Orbax checkpoint and config.json, laid out as the workdir of a training.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ml_collections import ConfigDict
 
 from dice_jax import errors
 from dice_jax.models import downsampling, official, presets, still_vertices, torch_module
-from dice_jax.training import export
+from dice_jax.training import checkpoint, config_file
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -73,7 +73,8 @@ def convert(file: Path, out: Path, transforms: Path, neck: Path, heads: int | No
   config = ConfigDict({"model": presets.as_config_dict(converted.config)})
   config.body_models = ConfigDict({"hand": "mano_right", "head": "flame"})
   config.source = f"{file.name}, sha256 {sha256(file)}"
-  export.save_weights(out, converted.variables, config)
+  checkpoint.save_weights(out, converted.variables)
+  config_file.save_config(out, config)
   if selection:
     downsampling.save_selection(out, selection)
   if still is not None:

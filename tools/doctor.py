@@ -27,7 +27,7 @@ import dice_jax
 from dice_jax import inference, models, xla_flags
 from dice_jax.body_models import asset_folder, assets
 from dice_jax.models import config
-from dice_jax.training import export
+from dice_jax.training import config_file, export
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "tensorflow-datasets", "grain")
 # Not one of the presets, which may change.
@@ -153,8 +153,18 @@ def _answers(name, folder) -> bool:
     if not all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(prediction)):
       raise ValueError("its answer for a grey picture is not finite")
 
+  return _loads(f"weights {name} ({_source(folder)})", forward)
+
+
+def _source(folder) -> str:
+  """The hash of a file of weights, or where a checkpoint comes from."""
   path = folder / export.WEIGHTS_FILE
-  return _loads(f"weights {name} ({sha256(path) if path.is_file() else 'a training run'})", forward)
+  if path.is_file():
+    return sha256(path)
+  try:
+    return config_file.load_config(folder).get("source", "a training run")
+  except (ValueError, OSError):
+    return "of unknown origin"
 
 
 def _loads(what, load) -> bool:

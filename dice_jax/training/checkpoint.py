@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -166,6 +167,20 @@ def restore_weights(workdir: str | Path) -> dict[str, Any]:
   with ocp.CheckpointManager(folder, options=ocp.CheckpointManagerOptions(read_only=True)) as manager:
     state = _restore(manager, folder / str(step))
   return {"params": state["ema_params"] or state["generator"]["params"], "batch_stats": state["batch_stats"]}
+
+
+def save_weights(folder: str | Path, variables: Mapping[str, Any]) -> None:
+  """Writes `variables` as a checkpoint that `restore_weights` reads, at step 0; one that is there already is replaced.
+
+  Args:
+    folder: as the workdir of a run; created when absent.
+    variables: {"params": ..., "batch_stats": ...}.
+  """
+  state = {"ema_params": variables["params"], "batch_stats": variables["batch_stats"]}
+  path = Path(folder).resolve() / FOLDER
+  shutil.rmtree(path, ignore_errors=True)
+  with ocp.CheckpointManager(path) as manager:
+    manager.save(0, args=ocp.args.StandardSave(state))
 
 
 def _is_not_orbax(record) -> bool:
