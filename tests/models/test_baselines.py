@@ -19,13 +19,15 @@ NAMES = ("single_branch", "metro", "fastmetro", "pixie_r")
 
 
 class Pool(nn.Module):
-  """In place of a backbone, which takes long to compile: the mean colour of each cell, and a linear map."""
+  """In place of a backbone, which takes long to compile: the mean colours of cells, and a linear map."""
 
   features: int
 
   @nn.compact
-  def __call__(self, images, *, train):
-    return nn.Dense(self.features)(nn.avg_pool(images, (32, 32), (32, 32)))
+  def __call__(self, images, *, train, with_levels=False):
+    levels = tuple(nn.avg_pool(images, (size, size), (size, size)) for size in (8, 16, 32))
+    features = nn.Dense(self.features)(levels[-1])
+    return (features, levels) if with_levels else features
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -52,13 +54,13 @@ def test_configurations_are_variants_of_each_recipe(name):
   for base in ("full", "small", "tiny"):
     config = module.get_config(base)
     assert ModelConfig.from_dict(config.model) != ModelConfig.from_dict(getattr(presets, base)())
-  with pytest.raises(ValueError, match="no recipe 'large' to vary: choose one of full, small, tiny"):
+  with pytest.raises(ValueError, match="no recipe 'large' to vary: choose one of full, synthetic, small, tiny"):
     module.get_config("large")
 
 
 @pytest.mark.parametrize("name, parts", [
-  ("single_branch", {"token_upsampling", "mesh_net", "hand_ik", "head_ik"}),
-  ("metro", {"token_upsampling", "mesh_net"}),
+  ("single_branch", {"token_upsampling", "mesh_net", "hand_ik", "head_ik", "fine_map", "heatmaps"}),
+  ("metro", {"token_upsampling", "mesh_net", "fine_map", "heatmaps"}),
   ("fastmetro", {"mesh_net"}),
   ("pixie_r", {"hand_ik", "head_ik"}),
 ])  # fmt: skip
