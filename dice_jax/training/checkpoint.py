@@ -8,6 +8,8 @@ each of them makes every call; Orbax lets one write, on a file system that all s
 from __future__ import annotations
 
 import contextlib
+import functools
+import logging
 import os
 import shutil
 import sys
@@ -52,8 +54,7 @@ class Checkpointer:
       self._folder, options=options, item_handlers=ocp.StandardCheckpointHandler())  # fmt: skip
     self._about = dict(about) if about else None
     self._writing: int | None = None  # the newest that was begun
-    # What fails while writing Orbax both logs, with tracebacks, and raises at the next call: once is enough.
-    absl_logging.get_absl_logger().addFilter(_is_not_orbax)
+    _raise_failures_only()
 
   def save(self, state: TrainState, metrics: Mapping[str, float] | None = None) -> None:
     """Writes `state` (one copy, not replicated) in the background, under its own step.
@@ -65,7 +66,7 @@ class Checkpointer:
     step = int(state.step)
     if step not in self._manager.all_steps():
       metrics = {name: float(value) for name, value in metrics.items()} if metrics else None
-      self.check()
+      self._wait()  # as Orbax would, but knowing which one failed
       self._writing = step
       with self._one_line():
         self._manager.save(
@@ -107,9 +108,12 @@ class Checkpointer:
     Raises:
       UserError: it did not get there.
     """
+    self._wait()
+    self._manager.close()
+
+  def _wait(self) -> None:
     with self._one_line():
       self._manager.wait_until_finished()
-    self._manager.close()
 
   def _check_same_arrays(self, step: int, like: TrainState) -> None:
     """Compares names and shapes; Orbax itself would end in a traceback about the first that differs."""
@@ -183,8 +187,22 @@ def save_weights(folder: str | Path, variables: Mapping[str, Any]) -> None:
     manager.save(0, args=ocp.args.StandardSave(state))
 
 
-def _is_not_orbax(record) -> bool:
-  return "/orbax/" not in record.pathname
+@functools.cache
+def _raise_failures_only() -> None:
+  """What fails while a checkpoint is written raises at the next call: once is enough.
+
+  Besides that Orbax logs it, asyncio logs it for each array that nobody waited for any more, and the native threads of
+  tensorstore print a traceback each because the event loop they report to has gone.
+  """
+  absl_logging.get_absl_logger().addFilter(lambda record: "/orbax/" not in record.pathname)
+  logging.getLogger("asyncio").addFilter(lambda record: "exception was never retrieved" not in record.getMessage())
+  show = sys.unraisablehook
+
+  def unraisablehook(unraisable):
+    if str(unraisable.exc_value) != "Event loop is closed":
+      show(unraisable)
+
+  sys.unraisablehook = unraisablehook
 
 
 def _whole_steps(folder: Path) -> list[int]:
