@@ -25,6 +25,7 @@ from ml_collections import ConfigDict
 from configs import default
 from dice_jax import datasets, models
 from dice_jax.data import schema
+from dice_jax.models.dropout import Dropout
 from dice_jax.structs import Camera, ContactLogits, HandParams, HeadParams, NetworkOutput, RoughMeshes
 
 NAME = "random_samples"
@@ -53,7 +54,7 @@ class MicroNetwork(nn.Module):
     x = nn.Dense(32, name="backbone")(x)
     live = train and not self.config.backbone.frozen_batch_norm
     x = nn.BatchNorm(use_running_average=not live, axis_name=self.axis_name if live else None)(x)
-    x = nn.Dropout(self.dropout, deterministic=not train)(nn.relu(x))
+    x = Dropout(self.dropout, self.axis_name)(nn.relu(x), train=train)
     outputs = {name: self._outputs(name, x, sizes) for name, sizes in SHAPES.items()}
     mesh = lambda count: jnp.zeros((size, count, 3))
     return NetworkOutput(

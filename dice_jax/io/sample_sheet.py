@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 
 import cv2
@@ -12,14 +11,12 @@ from jaxtyping import Float, Int, UInt8
 
 from dice_jax.geometry.camera import orthographic_to_screen
 from dice_jax.geometry.rasterize import rasterize
-from dice_jax.io import figure, overlay, palette
+from dice_jax.io import figure, palette, panels
 from dice_jax.io.crop import CROP_SIZE
-from dice_jax.io.meshes import NamedMesh, prediction_meshes
-from dice_jax.io.render import render
+from dice_jax.io.meshes import NamedMesh
 from dice_jax.structs import Camera, Prediction
 
 COLUMNS = 6
-_AHEAD = np.array([0.0, 0.0, 1.0])
 
 
 def sample_sheet(
@@ -42,55 +39,20 @@ def sample_sheet(
     hand_faces, head_faces: of the body models.
     title: written above.
   """
-  panels = []
+  cells = []
   for image, answer, truth, keypoints in zip(images, answers, truths, keypoints_2d, strict=True):
     points = np.concatenate([truth.hand_keypoints_3d, truth.head_keypoints_3d])
-    truth = truth.replace(camera=fit_camera(points, keypoints))
-    for whose, row in (("answer", answer), ("truth", truth)):
-      picture = image if whose == "answer" else _with_keypoints(image, keypoints)
-      panels += [picture, *_row(image, row, whose, hand_faces, head_faces)]
-  return figure.sheet(panels, COLUMNS, title)
-
-
-def fit_camera(points: Float[np.ndarray, "K 3"], keypoints: Float[np.ndarray, "K 3"]) -> Camera:
-  """The scaled orthography that projects points to keypoints with the least squared error, weighted by confidence.
-
-  Args:
-    points: metres, camera axes.
-    keypoints: pixels and confidence.
-
-  Returns:
-    The camera; one that shows the middle of the crop where fewer than two keypoints were detected.
-  """
-  weights = keypoints[:, 2:]
-  if np.count_nonzero(weights) < 2:
-    return Camera(scale=np.float32(550.0), transl=np.full(2, CROP_SIZE / 2, np.float32))
-  pixels = np.where(weights > 0, keypoints[:, :2], 0.0)
-  mean = lambda x: (weights * x).sum(0) / weights.sum()
-  from_mean, to_mean = mean(points[:, :2]), mean(pixels)
-  source, target = points[:, :2] - from_mean, pixels - to_mean
-  scale = (weights * source * target).sum() / np.maximum((weights * source**2).sum(), 1e-12)
-  return Camera(scale=np.float32(scale), transl=(to_mean - scale * from_mean).astype(np.float32))
-
-
-def _row(image, row: Prediction, whose: str, hand_faces, head_faces) -> list[UInt8[np.ndarray, "224 224 3"]]:
-  paint = lambda faces, color: np.broadcast_to(color, (int(faces.max()) + 1, 3))
-  meshes = prediction_meshes(
-    row, hand_faces, head_faces, paint(hand_faces, palette.HAND), paint(head_faces, palette.HEAD))
-  hand, head = contact = [
-    overlay.painted(mesh, mesh.attributes["contact"], palette.CONTACT) for mesh in meshes]  # fmt: skip
-  touched = overlay.facing(head, head.attributes["contact"], _AHEAD)
-  # A network that knows nothing yet may turn the picture inside out.
-  drawn = render(meshes, max(float(row.camera.scale), 1.0), np.asarray(row.camera.transl), CROP_SIZE)
-  view = functools.partial(overlay.view, size=CROP_SIZE)
-  bar = (palette.CONTACT, "0", "1", "")
-  return [
-    overlay.blend(image, drawn),
-    view(meshes, overlay.seen_from(np.radians(65), 0.0), f"{whose}, side"),
-    view(contact, touched, "on the face", hidden=("hand",), bar=bar),
-    view(contact, overlay.facing(hand, hand.attributes["contact"], -touched), "on the hand", hidden=("head",), bar=bar),
-    _depth_panel(row, meshes),
-  ]
+    truth = truth.replace(camera=panels.fit_camera(points, keypoints))
+    directions = panels.contact_directions(panels.hand_and_head(truth, hand_faces, head_faces))
+    for name, row in (("answer", answer), ("truth", truth)):
+      pair = panels.hand_and_head(row, hand_faces, head_faces)
+      cells += [
+        image if name == "answer" else _with_keypoints(image, keypoints),
+        panels.over_photo(image, row.camera, pair),
+        *panels.side_and_contacts(pair, name, directions),
+        _depth_panel(row, pair),
+      ]
+  return figure.sheet(cells, COLUMNS, title)
 
 
 def _depth_panel(row: Prediction, meshes: Sequence[NamedMesh]) -> UInt8[np.ndarray, "224 224 3"]:

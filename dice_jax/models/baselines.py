@@ -14,6 +14,7 @@ from jaxtyping import Array, Float
 
 from dice_jax.models.attention import attention
 from dice_jax.models.config import EncodersConfig
+from dice_jax.models.dropout import Dropout
 from dice_jax.models.tokens import NUM_TOKENS
 from dice_jax.models.transformer import EncoderLayer, dense, layer_norm
 from dice_jax.structs import ContactLogits, HandParams, HeadParams, RoughMeshes
@@ -27,6 +28,7 @@ class DecoderLayer(nn.Module):
 
   config: EncodersConfig
   dtype: jnp.dtype = jnp.float32
+  axis_name: str | None = None
 
   @nn.compact
   def __call__(
@@ -37,13 +39,19 @@ class DecoderLayer(nn.Module):
       *source.shape[:-1], heads, x.shape[-1] // heads)  # fmt: skip
     mixed = attention(project("query", x), project("key", memory), project("value", memory)).reshape(x.shape)
     mixed = dense(x.shape[-1], self.dtype, "cross_output")(mixed)
-    mixed = nn.Dropout(self.config.dropout, deterministic=not train)(mixed)
+    mixed = Dropout(self.config.dropout, self.axis_name)(mixed, train=train)
     x = layer_norm("cross_norm")(x + mixed).astype(self.dtype)
-    return EncoderLayer(self.config, self.dtype, name="self")(x, train)
+    return EncoderLayer(self.config, self.dtype, self.axis_name, name="self")(x, train)
 
 
 def encode_cross(
-  config: EncodersConfig, features: int, grid: Float[Array, "B 49 C"], *, train: bool, dtype: jnp.dtype = jnp.float32
+  config: EncodersConfig,
+  features: int,
+  grid: Float[Array, "B 49 C"],
+  *,
+  train: bool,
+  dtype: jnp.dtype = jnp.float32,
+  axis_name: str | None = None,
 ) -> Float[Array, "B 843 {features}"]:
   """FastMETRO's transformer, as children of the calling module, in place of `transformer.encode`.
 
@@ -64,9 +72,9 @@ def encode_cross(
       x = dense(hidden, dtype, f"tokens_{stage}")(x)
     memory = memory.astype(dtype)
     for k in range(layers):
-      memory = EncoderLayer(config, dtype, name=f"encoder_{stage}_{k}")(memory, train)
+      memory = EncoderLayer(config, dtype, axis_name, name=f"encoder_{stage}_{k}")(memory, train)
     for k in range(layers):
-      x = DecoderLayer(config, dtype, name=f"decoder_{stage}_{k}")(x, memory, train)
+      x = DecoderLayer(config, dtype, axis_name, name=f"decoder_{stage}_{k}")(x, memory, train)
   head = nn.Dense(features, kernel_init=nn.initializers.normal(config.output_std), dtype=dtype, name="head")
   return head(x).astype(jnp.float32)
 

@@ -32,7 +32,7 @@ class DICE(nn.Module):
   """From a normalised crop to rough meshes, parameters, deformations, contacts and camera.
 
   Deterministic unless `train`, which needs random streams "dropout" and "mask". Batch norm keeps its statistics in
-  the collection "batch_stats"; across devices it averages over `axis_name`.
+  the collection "batch_stats". Over the devices along `axis_name` it averages, and dropout tells samples apart.
   """
 
   config: ModelConfig
@@ -55,7 +55,7 @@ class DICE(nn.Module):
       The output, float32. `decode` poses the body models with it.
     """
     c, dtype = self.config, jnp.dtype(self.config.dtype)
-    meshes = (c.upsampling, self.hand_levels, self.head_levels, dtype)
+    meshes = (c.upsampling, self.hand_levels, self.head_levels, dtype, self.axis_name)
 
     images = rgb_to_bgr(images) if c.channels == "bgr" else images
     backbone = make_backbone(c.backbone, dtype, self.axis_name)
@@ -127,7 +127,7 @@ def create_model(
   Args:
     config: a `ModelConfig`, or the `model` section of an ml_collections configuration (see `presets`).
     hand_model, head_model: give the template and the coarse meshes.
-    axis_name: mapped axis (`pmap`) over which batch norm averages while training.
+    axis_name: mapped axis (`pmap`) of the devices that train together, see `DICE`.
 
   Returns:
     The module, which may be a static argument of `jit`, and the queries that it takes.

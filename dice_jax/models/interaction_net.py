@@ -30,6 +30,7 @@ class InteractionNet(nn.Module):
   hand_levels: MeshLevels
   head_levels: MeshLevels
   dtype: jnp.dtype = jnp.float32
+  axis_name: str | None = None
 
   @nn.compact
   def __call__(
@@ -58,7 +59,7 @@ class InteractionNet(nn.Module):
       if self.config.sees_image:
         seen = jnp.concatenate([view.at(positions), view.near_hand(positions).astype(self.dtype)], axis=-1)
         x += nn.Dense(self.config.projection, dtype=self.dtype, name="evidence")(seen)
-      x = encode(self.config.encoders, 4, x, train=train, dtype=self.dtype)
+      x = encode(self.config.encoders, 4, x, train=train, dtype=self.dtype, axis_name=self.axis_name)
     upsample = lambda levels, name: Upsampling(levels, self.upsampling, name=name)
 
     deformations = upsample(self.head_levels, "deformation_upsampling")(

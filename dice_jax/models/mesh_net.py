@@ -38,6 +38,7 @@ class MeshNet(nn.Module):
   hand_levels: MeshLevels
   head_levels: MeshLevels
   dtype: jnp.dtype = jnp.float32
+  axis_name: str | None = None
   extra: int = 0
 
   @nn.compact
@@ -52,7 +53,7 @@ class MeshNet(nn.Module):
     `view` is for `config.refinements`. With `config.attention` "cross", the grid itself takes the place of `tokens`.
     """
     run = encode_cross if self.config.attention == "cross" else encode
-    outputs = run(self.config.encoders, 3 + self.extra, tokens, train=train, dtype=self.dtype)
+    outputs = run(self.config.encoders, 3 + self.extra, tokens, train=train, dtype=self.dtype, axis_name=self.axis_name)
     positions, extra, turns = self.config.position_unit * outputs[..., :3], outputs[..., 3:], None
     if self.config.template_residual:
       template = template_in_view(tokens.queries)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
+
+import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
 from dice_jax.models.attention import attention
 from dice_jax.models.config import EncodersConfig
+from dice_jax.models.dropout import Dropout, sample_keys
 from dice_jax.models.tokens import TokenDense, Tokens
 
 _bert_init = nn.initializers.normal(0.02)
@@ -18,6 +22,7 @@ class SelfAttention(nn.Module):
 
   config: EncodersConfig
   dtype: jnp.dtype = jnp.float32
+  axis_name: str | None = None
 
   @nn.compact
   def __call__(self, x: Float[Array, "B N C"], *, train: bool) -> Float[Array, "B N C"]:
@@ -25,9 +30,10 @@ class SelfAttention(nn.Module):
     project = lambda name: dense(width, self.dtype, name)(x).reshape(*x.shape[:-1], heads, width // heads)
     query, key, value = project("query"), project("key"), project("value")
     if train and self.config.attention_dropout:
-      mixed = nn.dot_product_attention(
-        query, key, value, dropout_rate=self.config.attention_dropout, dropout_rng=self.make_rng("dropout"),
-        broadcast_dropout=False, dtype=self.dtype, force_fp32_for_softmax=True)  # fmt: skip
+      attend = partial(nn.dot_product_attention, dropout_rate=self.config.attention_dropout, broadcast_dropout=False,
+                       dtype=self.dtype, force_fp32_for_softmax=True)  # fmt: skip
+      keys = sample_keys(self.make_rng("dropout"), len(x), self.axis_name)
+      mixed = jax.vmap(lambda q, k, v, rng: attend(q, k, v, dropout_rng=rng))(query, key, value, keys)
     else:
       mixed = attention(query, key, value)
     return dense(width, self.dtype, "output")(mixed.reshape(x.shape))
@@ -38,15 +44,16 @@ class EncoderLayer(nn.Module):
 
   config: EncodersConfig
   dtype: jnp.dtype = jnp.float32
+  axis_name: str | None = None
 
   @nn.compact
   def __call__(self, x: Float[Array, "B N C"], train: bool) -> Float[Array, "B N C"]:
-    dropout = nn.Dropout(self.config.dropout, deterministic=not train)
-    mixed = SelfAttention(self.config, self.dtype, name="attention")(x, train=train)
-    x = layer_norm("attention_norm")(x + dropout(mixed)).astype(self.dtype)
+    dropout = Dropout(self.config.dropout, self.axis_name)
+    mixed = SelfAttention(self.config, self.dtype, self.axis_name, name="attention")(x, train=train)
+    x = layer_norm("attention_norm")(x + dropout(mixed, train=train)).astype(self.dtype)
     wide = nn.gelu(dense(self.config.feed_forward, self.dtype, "intermediate")(x), approximate=False)
     narrow = dense(x.shape[-1], self.dtype, "output")(wide)
-    return layer_norm("output_norm")(x + dropout(narrow)).astype(self.dtype)
+    return layer_norm("output_norm")(x + dropout(narrow, train=train)).astype(self.dtype)
 
 
 class Encoder(nn.Module):
@@ -61,6 +68,7 @@ class Encoder(nn.Module):
   features: int
   output_std: float = 0.02
   dtype: jnp.dtype = jnp.float32
+  axis_name: str | None = None
 
   @nn.compact
   def __call__(
@@ -69,10 +77,10 @@ class Encoder(nn.Module):
     x = TokenDense(self.hidden, _bert_init, self.dtype, name="embedding")(tokens)
     init = nn.initializers.normal(self.config.position_std)
     positions = self.param("position_embedding", init, (x.shape[1], self.hidden))
-    x = nn.Dropout(self.config.dropout, deterministic=not train)(x + positions.astype(x.dtype))
+    x = Dropout(self.config.dropout, self.axis_name)(x + positions.astype(x.dtype), train=train)
     layer = nn.remat(EncoderLayer, static_argnums=(2,)) if self.config.remat else EncoderLayer
     for i in range(self.layers):
-      x = layer(self.config, self.dtype, name=f"layer_{i}")(x, train)
+      x = layer(self.config, self.dtype, self.axis_name, name=f"layer_{i}")(x, train)
     init = nn.initializers.normal(self.output_std)
     return TokenDense(self.features, init, self.dtype, name="head")(x) + TokenDense(
       self.features, init, self.dtype, name="residual")(tokens)  # fmt: skip
@@ -85,6 +93,7 @@ def encode(
   *,
   train: bool,
   dtype: jnp.dtype = jnp.float32,
+  axis_name: str | None = None,
 ) -> Float[Array, "B N {features}"]:
   """Runs encoders one after another, as children of the calling module: "encoder_0" and so on.
 
@@ -94,7 +103,7 @@ def encode(
   outputs = (*config.outputs, features)
   for i, sizes in enumerate(zip(config.hidden, config.layers, outputs, strict=True)):
     std = config.output_std if i == len(outputs) - 1 else 0.02
-    tokens = Encoder(config, *sizes, std, dtype, name=f"encoder_{i}")(tokens, train=train)
+    tokens = Encoder(config, *sizes, std, dtype, axis_name, name=f"encoder_{i}")(tokens, train=train)
   return tokens.astype(jnp.float32)
 
 

@@ -12,16 +12,13 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 
 from dice_jax.data.labels import Labels
-from dice_jax.io import figure, meshes, overlay, palette
+from dice_jax.io import figure, overlay, palette, panels
 from dice_jax.io.meshes import NamedMesh
-from dice_jax.io.render import render
 from dice_jax.metrics.accumulate import MetricSums
-from dice_jax.structs import Camera, Prediction
+from dice_jax.structs import Prediction
 
 PANEL = 288  # pixels
 _QUALITY = 84
-_MIN_SCALE = 10.0  # pixels a metre
-_RIGHT_SIDE = np.radians(-65)
 
 
 class Case(NamedTuple):
@@ -81,55 +78,24 @@ def case_picture(
     detected: true keypoints in the image, hand first: pixels and confidence.
     hand_faces, head_faces: of the body models.
   """
-  colors = [np.broadcast_to(color, (count, 3)) for color, count in ((palette.HAND, 778), (palette.HEAD, 5023))]
-  as_meshes = lambda answer: meshes.prediction_meshes(answer, hand_faces, head_faces, *colors)
   keypoints = np.concatenate([truth.hand_keypoints_3d, truth.head_keypoints_3d])
-  truth = truth.replace(camera=fit_camera(keypoints, detected))
-  true_meshes = as_meshes(truth)
-  # Both rows look from where the true contact is seen best.
-  spots = [np.asarray(mesh.attributes["contact"]) for mesh in true_meshes]
-  face_spot = overlay.facing(true_meshes[1], spots[1], np.array([0.0, 0.0, 1.0]))
-  directions = face_spot, overlay.facing(true_meshes[0], spots[0], -face_spot)
+  truth = truth.replace(camera=panels.fit_camera(keypoints, detected))
+  true_meshes = panels.hand_and_head(truth, hand_faces, head_faces)
+  directions = panels.contact_directions(true_meshes)  # for every row, so that they can be compared
 
   rows = []
   for name, answer in [*predictions.items(), ("ground truth", truth)]:
-    pair = as_meshes(answer)
-    end = _photo(image) if answer is truth else _error(pair, true_meshes)
-    rows.append(np.concatenate([*_views(image, name, answer.camera, pair, directions), end], axis=1))
+    pair = panels.hand_and_head(answer, hand_faces, head_faces)
+    over = _captioned(panels.over_photo(image, answer.camera, pair, PANEL), name)
+    end = _captioned(panels.enlarged(image, PANEL), "input") if answer is truth else _error(pair, true_meshes)
+    rows.append(np.concatenate([over, *panels.side_and_contacts(pair, name, directions, PANEL), end], axis=1))
   return np.concatenate(rows)
-
-
-def fit_camera(points: Float[np.ndarray, "K 3"], detected: Float[np.ndarray, "K 3"]) -> Camera:
-  """The scaled orthography under which `points` come nearest to where they were detected, weighted by confidence."""
-  weight = np.asarray(detected[:, 2:], np.float64)
-  points, pixels = np.asarray(points, np.float64)[:, :2], np.where(weight > 0, detected[:, :2], 0.0)
-  mean = lambda x: (weight * x).sum(0) / max(weight.sum(), 1e-9)
-  centred, target = points - mean(points), pixels - mean(pixels)
-  scale = (weight * centred * target).sum() / max((weight * centred**2).sum(), 1e-12)
-  scale = max(scale, _MIN_SCALE)  # what was detected may be far from the truth; a mirror image cannot be drawn
-  return Camera(np.float32(scale), np.float32(mean(pixels) - scale * mean(points)))
 
 
 def data_uri(picture: UInt8[np.ndarray, "H W 3"]) -> str:
   """The picture as JPEG, to stand in a page."""
   _, data = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
   return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode()
-
-
-def _views(image, name: str, camera: Camera, pair: list[NamedMesh], directions) -> list[np.ndarray]:
-  """Over the photo, from the side, and the contact of face and hand."""
-  zoom = PANEL / image.shape[0]
-  drawn = render(pair, float(camera.scale) * zoom, np.asarray(camera.transl) * zoom, PANEL)
-  over = overlay.blend(_enlarged(image), drawn)
-  contact = [overlay.painted(mesh, mesh.attributes["contact"], palette.CONTACT) for mesh in pair]
-  view = lambda *args, **options: overlay.view(*args, **options, size=PANEL)
-  bar = (palette.CONTACT, "0", "1", "")
-  return [
-    _captioned(over, name),
-    view(pair, overlay.seen_from(_RIGHT_SIDE, 0.0), f"{name}, side"),
-    view(contact, directions[0], "contact on the face", hidden=("hand",), bar=bar),
-    view(contact, directions[1], "contact on the hand", hidden=("head",), bar=bar),
-  ]
 
 
 def _error(pair: list[NamedMesh], truth: list[NamedMesh]) -> np.ndarray:
@@ -142,14 +108,6 @@ def _error(pair: list[NamedMesh], truth: list[NamedMesh]) -> np.ndarray:
   ]
   bar = (palette.CONTACT, "0", f"{full_scale:g}", "mm")
   return overlay.view(colored, overlay.seen_from(0.0, 0.0), "distance to the truth", bar=bar, size=PANEL)
-
-
-def _photo(image: np.ndarray) -> np.ndarray:
-  return _captioned(_enlarged(image), "input")
-
-
-def _enlarged(image: np.ndarray) -> np.ndarray:
-  return cv2.resize(image, (PANEL, PANEL), interpolation=cv2.INTER_CUBIC)
 
 
 def _captioned(panel: np.ndarray, caption: str) -> np.ndarray:

@@ -28,8 +28,8 @@ def train_step(
 ) -> tuple[TrainState, Metrics]:
   """One update of the network and, on the answers it gave, of both discriminators.
 
-  To be mapped over `parallel.AXIS`. The update does not depend on the number of devices, but for dropout, nor on
-  `recipe.accumulate_steps`, but for dropout and batch norm, which knows one micro-batch at a time. Where a loss or a
+  To be mapped over `parallel.AXIS`. The update does not depend on the number of devices, nor, but for dropout and batch
+  norm, which know one micro-batch at a time, on `recipe.accumulate_steps`. Where a loss or a
   gradient is not finite, and ever after, the state stays as it is and `failed_step` names the step.
 
   Args:
@@ -45,8 +45,6 @@ def train_step(
     "grad_norm".
   """
   mask_rng, dropout_rng = jax.random.split(jax.random.fold_in(state.rng, state.step))
-  # All devices hide the same tokens, as if they held one batch; each drops activations of its own.
-  dropout_rng = jax.random.fold_in(dropout_rng, jax.lax.axis_index(AXIS))
   counts = label_counts(batch, AXIS)
 
   ################ Network ################

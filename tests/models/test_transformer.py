@@ -11,6 +11,7 @@ from flax import traverse_util
 from random_variables import init
 
 from dice_jax.models.config import EncodersConfig
+from dice_jax.models.dropout import Dropout
 from dice_jax.models.transformer import Encoder
 
 CONFIG = EncodersConfig(hidden=(16,), outputs=(), layers=(2,), feed_forward=24, heads=4)
@@ -103,6 +104,29 @@ def test_dropout_acts_in_training_only(encoder):
   train = lambda seed: module.apply(variables, tokens, train=True, rngs={"dropout": jax.random.key(seed)})
   assert np.abs(train(0) - train(1)).max() > 1e-3
   np.testing.assert_array_equal(*(module.apply(variables, tokens, train=False) for _ in range(2)))
+
+
+def test_each_sample_drops_the_same_however_the_batch_is_split(encoder):
+  module, variables, tokens = encoder
+  module = Encoder(dataclasses.replace(CONFIG, dropout=0.2, attention_dropout=0.2), 16, 2, 3, axis_name="devices")
+  tokens = jnp.concatenate([tokens, tokens + 0.1])
+
+  def run(count):
+    parts = tokens.reshape(count, -1, *tokens.shape[1:])
+    apply = lambda part: module.apply(variables, part, train=True, rngs={"dropout": jax.random.key(0)})
+    return jax.vmap(apply, axis_name="devices")(parts).reshape(len(tokens), -1)
+
+  whole = run(1)
+  np.testing.assert_allclose(run(2), whole, atol=1e-5)
+  np.testing.assert_allclose(run(len(tokens)), whole, atol=1e-5)
+
+
+def test_dropout_keeps_its_share_and_the_mean():
+  ones = np.ones((4, 50, 200), np.float32)
+  dropped = Dropout(0.25).apply({}, ones, train=True, rngs={"dropout": jax.random.key(0)})
+  assert set(np.unique(dropped)) == {np.float32(0.0), np.float32(1 / 0.75)}
+  np.testing.assert_allclose((dropped == 0).mean((1, 2)), 0.25, atol=0.02)  # 4 standard errors
+  assert (dropped[0] != dropped[1]).any()
 
 
 def test_recomputing_layers_changes_nothing(encoder):

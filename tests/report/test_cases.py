@@ -2,7 +2,6 @@ import base64
 
 import cv2
 import numpy as np
-import pytest
 
 from dice_jax.report import cases
 
@@ -25,32 +24,6 @@ def test_worst_and_median_of_the_samples_with_labels():
 def test_most_different_are_the_largest_gains_and_losses():
   chosen = cases.most_different(Rows([5, 5, 5, 5]), Rows([4, 9, 5, 1]), 2)
   assert list(chosen["better"]) == [3, 0] and list(chosen["worse"]) == [1]
-
-
-def test_fitted_camera_is_the_one_that_projected(rng):
-  points = rng.normal(scale=0.1, size=(89, 3))
-  detected = np.column_stack([400 * points[:, :2] + [100, 120], rng.uniform(0.2, 1, 89)])
-  detected[:5] = [np.nan, 1e9, 0]
-  camera = cases.fit_camera(points, detected)
-  assert camera.scale == pytest.approx(400, rel=1e-5) and camera.transl == pytest.approx([100, 120], rel=1e-5)
-
-
-def test_fitted_camera_is_the_best_one(rng):
-  points, detected = rng.normal(size=(20, 3)), np.column_stack([rng.normal(size=(20, 2)), rng.uniform(0.2, 1, 20)])
-  detected[:, :2] += 50 * points[:, :2]
-  error = lambda s, t: (detected[:, 2:] * (s * points[:, :2] + t - detected[:, :2]) ** 2).sum()
-  camera = cases.fit_camera(points, detected)
-  best = error(camera.scale, camera.transl)
-  for change in (-0.01, 0.01):
-    assert best < error(camera.scale + change, camera.transl) and best < error(camera.scale, camera.transl + change)
-
-
-def test_a_mirrored_fit_and_no_detection_still_give_a_camera(rng):
-  points = rng.normal(scale=0.1, size=(8, 3))
-  mirrored = np.column_stack([-100 * points[:, :2], np.ones(8)])
-  for detected in (mirrored, np.zeros((8, 3))):
-    camera = cases.fit_camera(points, detected)
-    assert camera.scale > 0 and np.isfinite(camera.transl).all()
 
 
 def test_data_uri_is_the_picture(rng):

@@ -19,8 +19,7 @@ from dice_jax.training import machines
 
 SCRIPT = str(Path(micro_run.__file__))
 STEPS = 20
-# Dropped activations are drawn on each device for itself; everything else is the same on any number of them.
-FLAGS = (f"--config.total_steps={STEPS}", "--config.log_every=1", "--config.model.mesh_net.encoders.dropout=0.0")
+FLAGS = (f"--config.total_steps={STEPS}", "--config.log_every=1")
 
 
 def start(workdir, devices, *flags, pause=0.0):

@@ -69,7 +69,10 @@ def assert_same_update(actual, expected):
                expected_state.batch_stats)  # fmt: skip
 
 
-def test_eight_devices_equal_one(setting, batch):
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_eight_devices_equal_one(setting, batch, dropout):
+  recipe, bodies, state = setting
+  setting = dataclasses.replace(recipe, network=recipe.network.clone(dropout=dropout)), bodies, state
   assert_same_update(update(setting, batch, 8), update(setting, batch, 1))
 
 
