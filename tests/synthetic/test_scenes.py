@@ -9,6 +9,7 @@ from scipy.spatial.transform import Rotation
 
 from dice_jax.body_models import load_hand, load_head, pose_hand, pose_head
 from dice_jax.data import schema
+from dice_jax.io import panels
 from dice_jax.structs import HandParams, HeadParams
 from dice_jax.synthetic.deform import CONTACT_DISTANCE, TOLERANCE
 from dice_jax.synthetic.scenes import SceneSampler
@@ -157,6 +158,18 @@ def test_keypoints_are_one_pinhole_projection(views, models):
     np.testing.assert_allclose(design @ fit, pixels[:, :2].ravel(), atol=0.02)
     inside = ((pixels[:, :2] >= 0) & (pixels[:, :2] < 224)).all(-1)
     np.testing.assert_array_equal(pixels[:, 2], inside)
+
+
+def test_scaled_orthography_costs_a_few_pixels(views, models):
+  """The network's camera cannot follow perspective: a floor under every 2D error, which the scenes keep low."""
+  floors = []
+  for example, _ in views:
+    points = np.concatenate(camera_keypoints(example, *models))
+    pixels = np.concatenate([example["hand_keypoints_2d"], example["head_keypoints_2d"]])[:, :2]
+    camera = panels.fit_camera(points, np.concatenate([pixels, np.ones((89, 1))], axis=1))
+    floors.append(np.linalg.norm(camera.scale * points[:, :2] + camera.transl - pixels, axis=-1))
+  # People stand about a metre away, and hand and head take up 0.2 m of depth: a tenth of half the crop, at its edge.
+  assert 0.5 < np.mean(floors) < 8 and np.max(floors) < 30
 
 
 def test_depth_is_that_of_what_is_seen(views, models):
