@@ -10,6 +10,8 @@ missing of the licensed data is listed before anything starts (README, licensed 
   python -m dice_jax.train --config=configs/full.py:synthetic --workdir=runs/three_steps --config.total_steps=3 \
     --config.batch_size=2 --config.burn_in_steps=0 --config.log_every=1 --config.validate_every=0 \
     --config.sheet_every=0 --config.data.sizes.train=6000 --config.data.sizes.validation=8
+
+On two CPU cores they take 8 s each after 170 s of compiling, and at most 18 GB of memory.
 """
 
 import dataclasses

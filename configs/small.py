@@ -3,8 +3,10 @@
   python -m dice_jax.train --config=configs/small.py --workdir=runs/small
 
 EfficientNet-Lite0 backbone from ImageNet, 6000 pictures of 2000 scenes, built first where they are absent. Meant for
-a CPU (XLA_FLAGS=--xla_force_host_platform_device_count=2 makes two cores two devices); with a GPU, raise
---config.total_steps and --config.data.sizes.train. To go on from the shipped weights: --config.init_from=default.
+a CPU: XLA_FLAGS=--xla_force_host_platform_device_count=2 makes two cores two devices, 1.4 s a step before touch,
+collision and depth join at step 1000. With a GPU, raise --config.total_steps and --config.data.sizes.train. To go on
+from the shipped weights: --config.init_from=default. What 300 steps give: configs/README.md; what the shipped weights
+give: their card.
 """
 
 from ml_collections import ConfigDict
@@ -23,7 +25,7 @@ def get_config() -> ConfigDict:
   config.losses.presence = 0.2
   config.losses.heatmaps = 0.1
   config.losses.deviation = 5000.0  # the paper's, whose sum over 5023 vertices is a mean here
-  config.optimizer.learning_rate = 3e-4
+  config.optimizer.learning_rate = 8e-4
   config.optimizer.backbone_learning_rate_scale = 0.5
   config.optimizer.warmup_steps = 200
   return config
