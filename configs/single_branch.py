@@ -4,7 +4,8 @@
   python -m dice_jax.train --config=configs/single_branch.py:small --workdir=runs/single_branch_small
 
 Everything else as in configs/full.py or, after the colon, as in configs/small.py or configs/tiny.py; hardware and time
-too. In the paper the second branch takes PVE* from 9.29 to 8.32 mm; not trained by us at that scale.
+too. In the paper the second branch takes PVE* from 9.29 to 8.32 mm; not trained by us at that scale; 300 steps on
+small.py: configs/README.md.
 """
 
 from ml_collections import ConfigDict
