@@ -4,8 +4,8 @@
 
 FILE is their `model.bin` (a whole pickled module) or a `state_dict.bin` of their training code. Beside it belong their
 `hand_mesh_transforms.pt` and `head_mesh_transforms.pt`, and `neck_idx.npy` of Decaf's assets, where they let no skin
-give way. Neither torch nor their code is needed, and nothing in the files is executed. The result is an
-Orbax checkpoint and config.json, laid out as the workdir of a training.
+give way. Neither torch nor their code is needed, and nothing in the files is executed. The result is an Orbax
+checkpoint and config.json, laid out as the workdir of a training.
 """
 
 from __future__ import annotations

@@ -215,9 +215,9 @@ def test_cheaper_memory_trains_alike(batch):
   state, losses = two_steps(config, batch)
   assert {leaf.dtype for leaf in jax.tree.leaves(state.generator.params)} == {np.dtype("float32")}
   assert all(np.isfinite(value) for step in losses for value in step.values())
-  # The sums, not the parts: batch norm over a few samples of a random network magnifies what rounding does to one.
-  for half, single in zip(losses, plain, strict=True):
-    assert half["loss"] == pytest.approx(single["loss"], rel=0.1)
+  for part in (name for name in plain[0] if name.startswith("loss")):
+    np.testing.assert_allclose(losses[0][part], plain[0][part], rtol=0.05, err_msg=part)
+  assert losses[1]["loss"] == pytest.approx(plain[1]["loss"], rel=0.05)
 
 
 def narrow_config():
@@ -230,8 +230,8 @@ def narrow_config():
 
 
 def two_steps(config, batch):
-  """The state after two steps on two samples, and the losses of both."""
-  return micro_run.two_steps(*recipes.make_recipe(config), jax.tree.map(lambda x: x[:2], batch))
+  """The state after two steps, and the losses of both. With fewer samples batch norm would magnify every rounding."""
+  return micro_run.two_steps(*recipes.make_recipe(config), batch)
 
 
 @pytest.mark.slow
