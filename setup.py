@@ -16,10 +16,9 @@ setup(
   long_description_content_type="text/markdown",
   license="Apache-2.0",
   python_requires=">=3.11",
-  packages=find_packages(include=["dice_jax", "dice_jax.*", "configs", "tools", "tools.*"]),
+  packages=find_packages(include=["dice_jax", "dice_jax.*"]),
   package_data={
-    "dice_jax": ["body_models/data/*", "io/detectors/*", "samples/*", "weights/*/*"],
-    "tools": ["open_models/data/*"],
+    "dice_jax": ["body_models/data/*", "detection/networks/*", "samples/*", "weights/*/*"],
   },
   install_requires=[
     "absl-py>=2.3",

@@ -20,8 +20,11 @@ import numpy as np
 from jaxtyping import UInt8
 
 from dice_jax import errors, inference, xla_flags
-from dice_jax.io import atomic, crop, detection, images, results
+from dice_jax.detection import face_and_hand
+from dice_jax.geometry import crop
+from dice_jax.io import atomic, images
 from dice_jax.structs import Prediction
+from dice_jax.visualization import demo_results
 
 SAMPLES = Path(__file__).parent / "samples"
 
@@ -164,7 +167,7 @@ def choose_box(pixels: UInt8[np.ndarray, "H W 3"], crop_mode: str) -> tuple[crop
     return crop.centre_box(height, width), ()
   if crop_mode == "full":
     return crop.full_box(height, width), ()
-  found = detection.find(pixels)
+  found = face_and_hand.find(pixels)
   missing = [what for what, box in (("face", found.face), ("hand", found.hand)) if box is None]
   if len(missing) == 2:
     return found.box, ("found no face and no hand, took the middle of the photo",)
@@ -181,7 +184,7 @@ def finish(
   summary = "; ".join([f"{args.hand} hand {verdict} ({presence:.0%}), dent {dent:.1f} mm", *photo.notes])
   faces = (np.asarray(body.faces) for body in (model.hand_model, model.head_model))
   with clock.stage("draw"):
-    drawn = results.draw(
+    drawn = demo_results.draw(
       prediction,
       photo.pixels,
       photo.box,
@@ -193,7 +196,7 @@ def finish(
     )
   try:
     with clock.stage("write"):
-      files = results.write(drawn, out / photo.name, args.mesh, {"source": photo.path.name, "hand": args.hand})
+      files = demo_results.write(drawn, out / photo.name, args.mesh, {"source": photo.path.name, "hand": args.hand})
   except OSError as error:
     print(f"error: {out / photo.name}*: cannot be written ({error.strerror})", file=sys.stderr)
     return False

@@ -23,11 +23,14 @@ class UserError(ValueError):
   """What went wrong and how to mend it, in one line."""
 
 
-def run(main: Callable[[Sequence[str]], None]) -> None:
+def run(
+  main: Callable[[Sequence[str]], None], rewrite: Callable[[Sequence[str]], Sequence[str]] = lambda argv: argv
+) -> None:
   """`absl.app.run(main)` with one clear line for the errors above.
 
   Args:
     main: takes the arguments left over by the flags, as with absl.
+    rewrite: applied to the command line before its flags are parsed.
   """
   def quietly(argv):
     if not flags.FLAGS["verbosity"].present:  # Orbax and TFDS tell of every file
@@ -35,7 +38,7 @@ def run(main: Callable[[Sequence[str]], None]) -> None:
     return main(argv)
 
   try:
-    app.run(quietly, flags_parser=_parse_flags)
+    app.run(quietly, flags_parser=lambda argv: _parse_flags(rewrite(argv)))
   except Exception as error:
     if os.environ.get("DICE_TRACEBACK") or not _is_mendable(error):
       raise

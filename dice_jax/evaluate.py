@@ -21,15 +21,16 @@ from absl import flags
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from dice_jax import datasets, errors, evaluation, inference, xla_flags
-from dice_jax.data import labels, loader
+from dice_jax import errors, inference, xla_flags
+from dice_jax.checkpoints import config_file
+from dice_jax.datasets import registry
 from dice_jax.errors import UserError
+from dice_jax.evaluation import measure, sample_labels
+from dice_jax.evaluation.report import cases, comparison, page, record, tables
+from dice_jax.evaluation.report.record import Record
+from dice_jax.input_pipeline import loader
 from dice_jax.io import atomic
-from dice_jax.metrics import tables
-from dice_jax.report import cases, comparison, page, record
-from dice_jax.report.record import Record
 from dice_jax.structs import Batch
-from dice_jax.training import config_file
 
 _WEIGHTS = flags.DEFINE_string("weights", "default", "Shipped weights by name, an exported folder, or a workdir.")
 _COMPARE = flags.DEFINE_string("compare", None, "Folders of evaluations, or weights, two or more: --compare A B.")
@@ -65,8 +66,8 @@ def evaluate(weights: str, out: Path) -> Record:
   ################ Weights and data ################
   check_bodies(weights)
   model = inference.load(weights)
-  source = labels.LabelledSource(datasets.open_split(_DATA.value, _SPLIT.value, _DATA_DIR.value))
-  train = datasets.open_split(_DATA.value, "train", _DATA_DIR.value, _MEAN_SAMPLES.value)
+  source = sample_labels.LabelledSource(registry.open_split(_DATA.value, _SPLIT.value, _DATA_DIR.value))
+  train = registry.open_split(_DATA.value, "train", _DATA_DIR.value, _MEAN_SAMPLES.value)
   count, mean_count = min(len(source), _MAX_SAMPLES.value or len(source)), min(len(train), _MEAN_SAMPLES.value)
   devices = jax.local_device_count()
   batch_size = -(-_BATCH_SIZE.value // devices) * devices
@@ -76,13 +77,13 @@ def evaluate(weights: str, out: Path) -> Record:
 
   ################ The model, and the best constant answer ################
   bodies = model.hand_model, model.head_model
-  constant = evaluation.mean_prediction(batches(train, mean_count, "mean of the training split"), *bodies)
+  constant = measure.mean_prediction(batches(train, mean_count, "mean of the training split"), *bodies)
   repeat = lambda batch: jax.tree.map(lambda x: jnp.broadcast_to(x, (len(batch.images), *x.shape)), constant)
   samples = {
-    name: evaluation.measure_split(
+    name: measure.measure_split(
       predict, batches(source, count, title), *bodies, reference_leak_filter=_LEAK_FILTER.value)
     for name, title, predict in (
-      ("model", "model", evaluation.predictor(model)), ("mean_prediction", "mean prediction", repeat))
+      ("model", "model", measure.predictor(model)), ("mean_prediction", "mean prediction", repeat))
   }  # fmt: skip
 
   ################ Tables and report ################
@@ -107,11 +108,11 @@ def check_bodies(weights: str) -> None:
   """Raises a UserError where `weights` speak of other body models than the labels: no figure would mean anything."""
   named = config_file.load_config(inference.weights_folder(weights)).get("body_models") or {}
   bodies = {part: name for part, name in named.items() if name}  # without a name: the open ones
-  if bodies and _DATA.value == datasets.OPEN:
+  if bodies and _DATA.value == registry.OPEN:
     names = " and ".join(sorted(bodies.values()))
-    raise UserError(f"{weights} puts out {names}, {datasets.OPEN} is made of the open models: measure on --data=decaf")
+    raise UserError(f"{weights} puts out {names}, {registry.OPEN} is made of the open models: measure on --data=decaf")
   data = {"name": _DATA.value, "dir": _DATA_DIR.value, "priors": ""}
-  datasets.require(ConfigDict({"data": data, "body_models": bodies}))
+  registry.require(ConfigDict({"data": data, "body_models": bodies}))
 
 
 def compare(runs: Sequence[str], out: Path) -> None:
@@ -146,7 +147,7 @@ def draw_differences(records: dict[str, Record]) -> dict[str, list[cases.Case]]:
   setting = records[first].setting
   try:
     models = {name: (inference.load(records[name].setting["weights"]), records[name]) for name in (first, second)}
-    source = datasets.open_split(setting["data"], setting["split"], _DATA_DIR.value)
+    source = registry.open_split(setting["data"], setting["split"], _DATA_DIR.value)
   except (ValueError, OSError) as error:
     print(f"no pictures: {error}")
     return {}
@@ -163,7 +164,7 @@ def draw(
     predict = lambda model, batch=batch: jax.device_get(inference.infer(model, batch.images[0]))
     answers = {name: predict(model) for name, (model, _) in models.items()}
     one, result = next(iter(models.values()))
-    truth = evaluation.true_prediction(batch, one.hand_model, one.head_model)
+    truth = measure.true_prediction(batch, one.hand_model, one.head_model)
     picture = cases.case_picture(
       batch.images[0], answers, jax.tree.map(lambda x: np.asarray(x)[0], truth),
       np.concatenate([batch.hand_keypoints_2d[0], batch.head_keypoints_2d[0]]),

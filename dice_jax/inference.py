@@ -19,6 +19,7 @@ from jaxtyping import Array, Bool, Float, UInt8
 
 from dice_jax import models
 from dice_jax.body_models import assets, lbs
+from dice_jax.checkpoints import coarse_vertices, rigid_vertices
 from dice_jax.structs import Prediction
 
 IMAGE_SIZE = 224
@@ -60,21 +61,21 @@ def load(name_or_dir: str | Path = "default") -> Model:
     FileNotFoundError: no such weights, naming what there is; or they belong to licensed body models that are absent.
     ValueError: damaged or mis-shaped weights, naming the first parameter at fault.
   """
-  from dice_jax.training import export  # here: the optimiser libraries behind it are not needed to call `infer`
+  from dice_jax.checkpoints import npz_weights  # here: the optimiser libraries behind it are not needed to call `infer`
 
   folder = weights_folder(name_or_dir)
-  variables, config = export.load_weights(folder)
+  variables, config = npz_weights.load_weights(folder)
   if "model" not in config:
     raise ValueError(f"{folder}: the configuration has no section 'model', from which the network is built")
   bodies = config.get("body_models") or {}  # none named: the open ones
   hand_model, head_model = assets.load_hand(bodies.get("hand")), assets.load_head(bodies.get("head"))
-  hand_model, head_model = models.apply_selection(folder, hand_model, head_model)
+  hand_model, head_model = coarse_vertices.apply_selection(folder, hand_model, head_model)
   module, queries = models.create_model(config.model, hand_model, head_model)
   images = jax.ShapeDtypeStruct((1, IMAGE_SIZE, IMAGE_SIZE, 3), jnp.float32)
   expected = jax.eval_shape(functools.partial(module.init, train=False), jax.random.key(0), images, queries)
-  export.check_weights(variables, expected, folder)
+  npz_weights.check_weights(variables, expected, folder)
   module, variables = models.fold(module, variables)
-  still = jax.tree.map(jnp.asarray, models.load_still_vertices(folder))
+  still = jax.tree.map(jnp.asarray, rigid_vertices.load(folder))
   return Model(jax.device_put(variables), hand_model, head_model, jnp.asarray(queries), module, still)
 
 

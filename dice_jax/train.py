@@ -21,12 +21,16 @@ import numpy as np
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from dice_jax import datasets, errors, inference, watch, xla_flags
-from dice_jax.data import loader, priors, schema
+from dice_jax import configs, errors, inference, xla_flags
+from dice_jax.checkpoints import config_file, npz_weights, orbax_checkpoints, provenance
+from dice_jax.datasets import registry
+from dice_jax.evaluation import validation as watch
+from dice_jax.input_pipeline import loader, pose_priors, schema
 from dice_jax.io import atomic
-from dice_jax.training import checkpoint, config_file, export, logging, machines, parallel, provenance
-from dice_jax.training import recipe as recipes
-from dice_jax.training.journal import Journal
+from dice_jax.training import data_parallel, distributed
+from dice_jax.training import progress as logging
+from dice_jax.training import setup as recipes
+from dice_jax.training.run_log import Journal
 from dice_jax.training.state import TrainState
 from dice_jax.training.step import train_step
 
@@ -42,7 +46,7 @@ def main(argv: Sequence[str]) -> None:
   del argv
   xla_flags.set_cpu_preset()
   xla_flags.keep_compiled()
-  machines.join(_DISTRIBUTED.value, _COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
+  distributed.join(_DISTRIBUTED.value, _COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
   train(_CONFIG.value, _WORKDIR.value)
 
 
@@ -50,22 +54,22 @@ def train(config: ConfigDict, workdir: str | Path) -> TrainState:
   """Runs `config` to its end, or to a SIGTERM, and returns the last state."""
   ################ Setup ################
   workdir = atomic.writable_folder(workdir)
-  parallel.check_batch_size(config.batch_size, config.accumulate_steps)
-  datasets.require(config)
-  writes = machines.is_writer()
+  data_parallel.check_batch_size(config.batch_size, config.accumulate_steps)
+  registry.require(config)
+  writes = distributed.is_writer()
 
   ################ Data ################
   recipe, bodies = recipes.make_recipe(config)
-  with machines.writer_first(workdir / ".data_is_there"):
+  with distributed.writer_first(workdir / ".data_is_there"):
     train_split, validation_split = (
-      datasets.open_split(config.data.name, split, config.data.dir, config.data.sizes[split])
+      registry.open_split(config.data.name, split, config.data.dir, config.data.sizes[split])
       for split in ("train", "validation")
     )
   train_loader = loader.Loader(
     train_split,
     config.batch_size,
     seed=config.seed,
-    transform=datasets.augmentation(config.data.augmentation, bodies.hand, bodies.head),
+    transform=registry.augmentation(config.data.augmentation, bodies.hand, bodies.head),
     num_threads=config.data.threads,
     process_index=jax.process_index(),
     process_count=jax.process_count(),
@@ -76,7 +80,7 @@ def train(config: ConfigDict, workdir: str | Path) -> TrainState:
   ################ State ################
   state = recipes.init_state(recipe, bodies, config.seed)
   about = provenance.about(config, len(train_split))
-  checkpointer = checkpoint.Checkpointer(workdir, keep=config.keep_checkpoints, best_metric="pve_mm", about=about)
+  checkpointer = orbax_checkpoints.Checkpointer(workdir, keep=config.keep_checkpoints, best_metric="pve_mm", about=about)
   if checkpointer.has_any():
     config_file.check_same_network(workdir, config)
   restored = checkpointer.restore(state)
@@ -92,15 +96,15 @@ def train(config: ConfigDict, workdir: str | Path) -> TrainState:
       print(f"changed since the checkpoint, so not the unbroken run from here on: {', '.join(changes)}")
 
   ################ Loop ################
-  update = parallel.parallelize(functools.partial(train_step, recipe), donate_state=True)
-  state, on_devices = parallel.replicate(state), parallel.replicate(bodies)
-  in_flight, stop_signal = collections.deque(), machines.StopSignal()
+  update = data_parallel.parallelize(functools.partial(train_step, recipe), donate_state=True)
+  state, on_devices = data_parallel.replicate(state), data_parallel.replicate(bodies)
+  in_flight, stop_signal = collections.deque(), distributed.StopSignal()
   with (
     logging.Progress(first, last, config.batch_size, shown=writes) as progress,
     jax.transfer_guard("disallow"),
   ):  # fmt: skip
     for step, batch in enumerate(train_loader.batches(first, last), start=first + 1):
-      state, metrics = update(state, parallel.shard(batch), on_devices, parallel.shard(draw_real(step - 1)))
+      state, metrics = update(state, data_parallel.shard(batch), on_devices, data_parallel.shard(draw_real(step - 1)))
       # Two updates at a time: the device never waits, and the live line tells the truth.
       in_flight.append(metrics["loss"])
       if len(in_flight) > 2:
@@ -111,31 +115,31 @@ def train(config: ConfigDict, workdir: str | Path) -> TrainState:
       reporting, validating, drawing = due(config.log_every), due(config.validate_every), due(config.sheet_every)
       interrupted = stop_signal.after(step)
       saving = due(config.checkpoint_every) or validating or interrupted or step == last
-      if (reporting or saving) and parallel.unreplicate(state.failed_step) >= 0:
+      if (reporting or saving) and data_parallel.unreplicate(state.failed_step) >= 0:
         break
       if reporting:
-        values = parallel.unreplicate(metrics) | {"images_per_second": progress.images_per_second(step)}
+        values = data_parallel.unreplicate(metrics) | {"images_per_second": progress.images_per_second(step)}
         journal.training(step, values)
         progress.show(values)
         checkpointer.check()
       validation = None
       if validating:  # by every process, so that all agree on the best checkpoint
-        validation = watch.validate(recipe, bodies, parallel.unreplicate(state), validation_split, config)
+        validation = watch.validate(recipe, bodies, data_parallel.unreplicate(state), validation_split, config)
         journal.validation(step, validation)
         progress.say(f"step {step}: validation PVE* {validation['pve_mm']:.1f} mm")
       if drawing and writes:
-        journal.sheet(step, watch.draw_sheet(recipe, bodies, parallel.unreplicate(state), validation_split, config))
+        journal.sheet(step, watch.draw_sheet(recipe, bodies, data_parallel.unreplicate(state), validation_split, config))
       if saving:
-        checkpointer.save(parallel.unreplicate(state), validation)
+        checkpointer.save(data_parallel.unreplicate(state), validation)
       if interrupted:
         break
 
   ################ End ################
   journal.close()
-  state = parallel.unreplicate(state)
+  state = data_parallel.unreplicate(state)
   if state.failed_step >= 0:
     replay = lambda state, batch, step: update(
-      parallel.replicate(state), parallel.shard(batch), on_devices, parallel.shard(draw_real(step)))  # fmt: skip
+      data_parallel.replicate(state), data_parallel.shard(batch), on_devices, data_parallel.shard(draw_real(step)))  # fmt: skip
     raise errors.UserError(replay_failure(state, train_loader, replay, checkpointer, workdir))
   checkpointer.close()
   if state.step < last and writes:
@@ -159,8 +163,8 @@ def real_samples(config: ConfigDict) -> Callable[[int], Any]:
   """From an update, counted from 0, to this process's share of what its discriminators call real; None: the labels."""
   if not config.data.priors:
     return lambda step: None
-  known = priors.load(datasets.data_folder(config.data.dir) / config.data.priors)
-  shares = priors.parse_shares(config.data.prior_shares)
+  known = pose_priors.load(registry.data_folder(config.data.dir) / config.data.priors)
+  shares = pose_priors.parse_shares(config.data.prior_shares)
   size = config.batch_size // jax.process_count()
   mine = slice(jax.process_index() * size, (jax.process_index() + 1) * size)
 
@@ -175,7 +179,7 @@ def start(state: TrainState, weights: str) -> TrainState:
   """The state of a fresh run: `state` itself, or with the trained `weights` (see configs/default.py) in it."""
   if not weights:
     return state
-  variables, _ = export.load_weights(inference.weights_folder(weights))
+  variables, _ = npz_weights.load_weights(inference.weights_folder(weights))
   state, new = recipes.start_from(state, variables)
   print(f"starts from {weights}; {f'random: {len(new)} weights, first {new[0]}' if new else 'every weight of it'}")
   return state
@@ -185,7 +189,7 @@ def replay_failure(
   state: TrainState,
   train_loader: loader.Loader,
   replay: Callable[..., Any],
-  checkpointer: checkpoint.Checkpointer,
+  checkpointer: orbax_checkpoints.Checkpointer,
   workdir: Path,
 ) -> str:
   """Saves what a failed update needs to be run again, runs it again, and says in one line what was not finite."""
@@ -199,7 +203,7 @@ def replay_failure(
   names = [jax.tree_util.keystr(key, simple=True, separator=".") for key, _ in jax.tree.leaves_with_path(batch)]
   np.savez_compressed(path, **dict(zip(names, jax.tree.leaves(batch))))
   _, metrics = replay(state, batch, step)
-  culprits = [name for name, value in parallel.unreplicate(metrics).items() if not np.isfinite(value)]
+  culprits = [name for name, value in data_parallel.unreplicate(metrics).items() if not np.isfinite(value)]
   return (
     f"not finite in update {step + 1}: {', '.join(culprits)}; the state before it is saved as checkpoint {step}, its "
     f"batch as {path}; try a lower optimizer.learning_rate or another seed"
@@ -209,4 +213,4 @@ def replay_failure(
 if __name__ == "__main__":
   # Only here: another command line may import this module.
   flags.mark_flags_as_required(["config", "workdir"])
-  errors.run(main)
+  errors.run(main, rewrite=configs.resolve_names)

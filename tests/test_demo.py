@@ -7,11 +7,12 @@ import jax
 import numpy as np
 import pytest
 import trimesh
-from tiny_model import save_tiny_weights
+from support.tiny_model import save_tiny_weights
 
 import dice_jax
 from dice_jax import demo
-from dice_jax.io import crop, images, params
+from dice_jax.geometry import crop
+from dice_jax.io import images, params
 
 FILES = ("_overlay.png", "_side.png", ".glb", "_params.npz")
 

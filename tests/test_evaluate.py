@@ -4,17 +4,18 @@ import json
 from pathlib import Path
 
 import jax
-import micro_run
 import numpy as np
 import pytest
 from absl import flags
 from absl.testing import flagsaver
-from tiny_model import save_tiny_weights
+from support import micro_run
+from support.tiny_model import save_tiny_weights
 
-from dice_jax import datasets, evaluate
+from dice_jax import evaluate
+from dice_jax.datasets import registry
 from dice_jax.errors import UserError
+from dice_jax.evaluation.report import record
 from dice_jax.io import atomic
-from dice_jax.report import record
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -23,7 +24,7 @@ def random_samples():
   sizes = {"test": 3, "train": 4, "validation": 2}
   split = lambda folder, name, size: micro_run.RandomSource(sizes[name], 100 * len(name))
   with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(datasets, "DATASETS", {**datasets.DATASETS, micro_run.NAME: split})
+    patch.setattr(registry, "DATASETS", {**registry.DATASETS, micro_run.NAME: split})
     flags.FLAGS.mark_as_parsed()
     yield
 

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 from flax import traverse_util
-from tiny_model import save_tiny_weights
+from support.tiny_model import save_tiny_weights
 
 import dice_jax
 from dice_jax import inference

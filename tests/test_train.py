@@ -11,16 +11,18 @@ from pathlib import Path
 
 import cv2
 import jax
-import micro_run
 import numpy as np
 import pytest
+from support import micro_run
 
-from dice_jax import evaluation, train
+from dice_jax import train
 from dice_jax.body_models import assets
-from dice_jax.data import loader, priors
+from dice_jax.checkpoints import npz_weights
 from dice_jax.errors import UserError
-from dice_jax.training import export
-from tools import export_weights
+from dice_jax.evaluation import measure
+from dice_jax.input_pipeline import loader
+from dice_jax.input_pipeline import pose_priors as priors
+from dice_jax.tools import export_weights
 
 SCRIPT = str(Path(micro_run.__file__))
 STEPS = 24
@@ -157,7 +159,7 @@ def test_truncated_checkpoint_is_one_clear_line(environment, unbroken, tmp_path)
   (["--config.optimizer.schedule=linear"], "optimizer.schedule is 'linear'"),
   (["--config.batch_size=7"], "batch_size 7 is not a multiple of the 2 devices"),
   (["--config.accumulate_steps=3"], "batch_size 8 is not a multiple of the 2 devices times 3 accumulate_steps"),
-  (["--config.data.priors=nowhere.npz"], "make it with python -m tools.prepare_priors"),
+  (["--config.data.priors=nowhere.npz"], "make it with python -m dice_jax.tools.prepare_priors"),
   ([f"--workdir={SCRIPT}/run"], "cannot write to the folder"),
 ])  # fmt: skip
 def test_mistakes_are_one_clear_line(environment, tmp_path, flags, words):
@@ -194,7 +196,7 @@ class TestInProcess:
     assert lines(unbroken) == before
 
   def test_workdir_serves_as_weights(self, unbroken):
-    variables, config = export.load_weights(unbroken)
+    variables, config = npz_weights.load_weights(unbroken)
     assert config.to_dict() == micro_run.get_config().to_dict()
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(variables))
 
@@ -202,7 +204,7 @@ class TestInProcess:
     truth = micro_run.RandomSource(2)
     bodies = assets.load_hand(), assets.load_head()
     batches = loader.sequential_batches(truth, 2)
-    summary = evaluation.evaluate(lambda batch: evaluation.true_prediction(batch, *bodies), batches, *bodies)
+    summary = measure.evaluate(lambda batch: measure.true_prediction(batch, *bodies), batches, *bodies)
     figures = {"about": "the truth on 2 samples", "model": summary, "mean_prediction": summary}
     (tmp_path / "metrics.json").write_text(json.dumps(figures))
     (tmp_path / "failures.md").write_text("- blinks")
@@ -210,8 +212,8 @@ class TestInProcess:
     card = (tmp_path / "release/README.md").read_text()
     for words in ("24 of 24 steps of batch 8", "seen 16.0 times", "one abacus", "the truth on 2 samples", "- blinks"):
       assert words in card
-    stored, config = export.load_weights(tmp_path / "release")
-    trained, _ = export.load_weights(unbroken)
+    stored, config = npz_weights.load_weights(tmp_path / "release")
+    trained, _ = npz_weights.load_weights(unbroken)
     assert config.to_dict() == micro_run.get_config().to_dict()
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-6), stored, trained)
 
@@ -220,18 +222,18 @@ class TestInProcess:
     assert export_weights.hours(log, 16) == pytest.approx((50 * 16 / 8 + 100 * 16 / 4) / 3600)
 
   def test_a_run_may_start_from_the_weights_of_another(self, unbroken, tmp_path, capsys):
-    trained, _ = export.load_weights(unbroken)
+    trained, _ = npz_weights.load_weights(unbroken)
     train.train(micro_run.get_config(total_steps=1, init_from=str(unbroken), ema_decay=0.0), tmp_path)
     assert "every weight of it" in capsys.readouterr().out
-    moved, _ = export.load_weights(tmp_path)
+    moved, _ = npz_weights.load_weights(tmp_path)
     # One step of AdamW moves a weight by the learning rate, 1e-3; random ones would be far away.
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=3e-3), moved["params"], trained["params"])
 
   def test_weights_of_another_network_to_start_from_are_one_clear_line(self, tmp_path):
-    export.save_weights(tmp_path / "odd", {"params": {"hand": {"kernel": np.ones((3, 3))}}}, micro_run.get_config())
+    npz_weights.save_weights(tmp_path / "odd", {"params": {"hand": {"kernel": np.ones((3, 3))}}}, micro_run.get_config())
     with pytest.raises(UserError, match=r"params/hand/kernel is \(3, 3\) there"):
       train.train(micro_run.get_config(init_from=str(tmp_path / "odd")), tmp_path / "run")
-    export.save_weights(tmp_path / "other", {"params": {"x": np.ones(3)}}, micro_run.get_config())
+    npz_weights.save_weights(tmp_path / "other", {"params": {"x": np.ones(3)}}, micro_run.get_config())
     with pytest.raises(UserError, match="nothing of them fits"):
       train.train(micro_run.get_config(init_from=str(tmp_path / "other")), tmp_path / "run")
 
@@ -298,5 +300,5 @@ class TestInProcess:
     with np.load(file) as batch:
       assert np.isnan(batch["hand_params.betas"]).any() and len(batch["images"]) == 8
     assert (tmp_path / "checkpoints" / str(step)).is_dir()
-    variables, _ = export.load_weights(tmp_path)
+    variables, _ = npz_weights.load_weights(tmp_path)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(variables))

@@ -16,10 +16,10 @@ class Licensed(NamedTuple):
 
 
 LICENSED = {
-  "mano_right": Licensed(("MANO_RIGHT.pkl",), "https://mano.is.tue.mpg.de", "tools.convert_mano"),
-  "mano_left": Licensed(("MANO_LEFT.pkl",), "https://mano.is.tue.mpg.de", "tools.convert_mano"),
+  "mano_right": Licensed(("MANO_RIGHT.pkl",), "https://mano.is.tue.mpg.de", "dice_jax.tools.convert_mano"),
+  "mano_left": Licensed(("MANO_LEFT.pkl",), "https://mano.is.tue.mpg.de", "dice_jax.tools.convert_mano"),
   "flame": Licensed(
-    ("generic_model.pkl", "landmark_embedding.npy"), "https://flame.is.tue.mpg.de", "tools.convert_flame"),
+    ("generic_model.pkl", "landmark_embedding.npy"), "https://flame.is.tue.mpg.de", "dice_jax.tools.convert_flame"),
 }  # fmt: skip
 
 

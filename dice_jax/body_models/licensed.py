@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from dice_jax import pickles
 from dice_jax.body_models import anatomy, asset_folder, assets
 from dice_jax.body_models.lbs import BodyModel
 from dice_jax.errors import UserError
 from dice_jax.geometry.mesh import edges
+from dice_jax.untrusted_files import pickles
 
 MANO_PARENTS = (-1, 0, 1, 2, 0, 4, 5, 0, 7, 8, 0, 10, 11, 0, 13, 14)
 FLAME_PARENTS = (-1, 0, 1, 1, 1)

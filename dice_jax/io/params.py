@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import Float
 
 from dice_jax.geometry import camera as cameras
+from dice_jax.geometry.crop import CROP_SIZE, CropBox
 from dice_jax.io import atomic
-from dice_jax.io.crop import CROP_SIZE, CropBox
 from dice_jax.structs import Prediction
 
 _HAND_PARAMS = ("betas", "global_orient", "hand_pose", "transl")

@@ -12,11 +12,11 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from dice_jax.models.attention import attention
 from dice_jax.models.config import EncodersConfig
-from dice_jax.models.dropout import Dropout
-from dice_jax.models.tokens import NUM_TOKENS
-from dice_jax.models.transformer import EncoderLayer, dense, layer_norm
+from dice_jax.models.layers.attention import attention
+from dice_jax.models.layers.dropout import Dropout
+from dice_jax.models.layers.tokens import NUM_TOKENS
+from dice_jax.models.layers.transformer import EncoderLayer, dense, layer_norm
 from dice_jax.structs import ContactLogits, HandParams, HeadParams, RoughMeshes
 
 _NO_CONTACT = -10.0  # a logit

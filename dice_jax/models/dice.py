@@ -14,16 +14,16 @@ from dice_jax.body_models.hierarchy import downsample
 from dice_jax.body_models.lbs import BodyModel
 from dice_jax.body_models.mano import hand_keypoints
 from dice_jax.models import baselines
-from dice_jax.models.aligned import FineMap, Heatmaps, View, expected_keypoints
+from dice_jax.models.backbones.efficientnet import EfficientNetLite0
+from dice_jax.models.backbones.hrnet import HRNet
 from dice_jax.models.config import BackboneConfig, ModelConfig
-from dice_jax.models.efficientnet import EfficientNetLite0
 from dice_jax.models.heads import CameraHead, PresenceHead
-from dice_jax.models.hrnet import HRNet
 from dice_jax.models.ik_net import HandIKNet, HeadIKNet
 from dice_jax.models.interaction_net import InteractionNet
+from dice_jax.models.layers.tokens import TokenUpsampling
+from dice_jax.models.mesh_aligned import FineMap, Heatmaps, View, expected_keypoints
 from dice_jax.models.mesh_net import MeshNet
 from dice_jax.models.preprocess import rgb_to_bgr
-from dice_jax.models.tokens import TokenUpsampling
 from dice_jax.models.upsampling import MeshLevels
 from dice_jax.structs import NetworkOutput, RoughMeshes
 

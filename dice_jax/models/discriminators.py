@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from dice_jax.models.initializers import torch_linear
+from dice_jax.models.layers.initializers import torch_linear
 from dice_jax.structs import HandParams, HeadParams
 
 HIDDEN = (256, 64)

@@ -9,7 +9,7 @@ from flax import linen as nn
 from jaxtyping import Array, Float
 
 from dice_jax.models.config import CameraConfig
-from dice_jax.models.initializers import torch_linear
+from dice_jax.models.layers.initializers import torch_linear
 from dice_jax.structs import Camera
 
 CROP_CENTER = 112.0

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 
 from dice_jax.geometry.rotations import axis_angle_to_matrix, compose_axis_angle, matrix_to_axis_angle
 from dice_jax.models.config import IKNetConfig
-from dice_jax.models.initializers import torch_linear
+from dice_jax.models.layers.initializers import torch_linear
 from dice_jax.structs import HandParams, HeadParams
 
 

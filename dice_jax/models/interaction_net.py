@@ -8,11 +8,11 @@ from flax import linen as nn
 from jaxtyping import Array, Float
 
 from dice_jax.geometry.nearest import nearest_neighbours
-from dice_jax.models import tokens as layout
-from dice_jax.models.aligned import View
 from dice_jax.models.config import InteractionNetConfig, UpsamplingConfig
-from dice_jax.models.tokens import TokenDense, Tokens
-from dice_jax.models.transformer import encode
+from dice_jax.models.layers import tokens as layout
+from dice_jax.models.layers.tokens import TokenDense, Tokens
+from dice_jax.models.layers.transformer import encode
+from dice_jax.models.mesh_aligned import View
 from dice_jax.models.upsampling import MeshLevels, Upsampling
 from dice_jax.structs import ContactLogits
 

@@ -11,14 +11,14 @@ from dice_jax.body_models.flame import head_center
 from dice_jax.body_models.hierarchy import upsample
 from dice_jax.body_models.mano import OPENPOSE_FROM_MANO
 from dice_jax.geometry.rotations import axis_angle_to_matrix
-from dice_jax.models import tokens as layout
-from dice_jax.models.aligned import View
 from dice_jax.models.baselines import encode_cross
 from dice_jax.models.config import FRONTAL_HEAD, PALM_TO_FACE, MeshNetConfig, UpsamplingConfig
 from dice_jax.models.ik_net import rotation_from_6d
-from dice_jax.models.initializers import torch_linear
-from dice_jax.models.tokens import Tokens
-from dice_jax.models.transformer import encode
+from dice_jax.models.layers import tokens as layout
+from dice_jax.models.layers.initializers import torch_linear
+from dice_jax.models.layers.tokens import Tokens
+from dice_jax.models.layers.transformer import encode
+from dice_jax.models.mesh_aligned import View
 from dice_jax.models.upsampling import MeshLevels, Upsampling
 from dice_jax.structs import RoughMeshes
 

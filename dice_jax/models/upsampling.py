@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 from dice_jax.body_models.hierarchy import Hierarchy, upsample, upsampling_matrix
 from dice_jax.models.config import UpsamplingConfig
-from dice_jax.models.initializers import torch_linear
+from dice_jax.models.layers.initializers import torch_linear
 
 
 class MeshLevels:

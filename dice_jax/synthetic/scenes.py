@@ -9,7 +9,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from dice_jax.body_models import BodyModel, load_hand, load_head
-from dice_jax.data.schema import Example
+from dice_jax.input_pipeline.schema import Example
 from dice_jax.synthetic.render import Renderer, Rendering
 from dice_jax.synthetic.sample import PinholeCamera, sample_camera, sample_lighting
 from dice_jax.synthetic.solve import Scene, SceneSolver

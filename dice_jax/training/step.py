@@ -14,9 +14,9 @@ from dice_jax.losses.adversarial import fake_loss, real_loss
 from dice_jax.losses.masking import masked_mean
 from dice_jax.losses.total import generator_loss, label_counts
 from dice_jax.structs import Batch, HandParams, HeadParams
-from dice_jax.training.accumulate import over_micro_batches
-from dice_jax.training.parallel import AXIS
-from dice_jax.training.recipe import Bodies, Recipe
+from dice_jax.training.data_parallel import AXIS
+from dice_jax.training.gradient_accumulation import over_micro_batches
+from dice_jax.training.setup import Bodies, Recipe
 from dice_jax.training.state import Learner, TrainState, select, update_average
 
 Metrics = dict[str, Float[Array, ""]]

@@ -2,15 +2,15 @@
 
 import jax
 import jax.numpy as jnp
-import licensed_trees
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
+from support import licensed_trees
 
 from dice_jax import body_models
 from dice_jax.body_models import absolute_pose, assets, head_landmarks, licensed, load_hand, load_head, pca_pose
 from dice_jax.errors import UserError
-from tools import convert_flame, convert_mano
+from dice_jax.tools import convert_flame, convert_mano
 
 pose_hand, pose_head = jax.jit(body_models.pose_hand), jax.jit(body_models.pose_head)
 

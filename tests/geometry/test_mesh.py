@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import trimesh
-from geometry_oracles import blob, directional_derivative
+from support.geometry_oracles import blob, directional_derivative
 
 from dice_jax.geometry import mesh
 

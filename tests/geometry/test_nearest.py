@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import trimesh
-from geometry_oracles import blob, directional_derivative
 from scipy.spatial import cKDTree
+from support.geometry_oracles import blob, directional_derivative
 
 from dice_jax.geometry import nearest
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import trimesh
-from geometry_oracles import barycentrics_2d, blob, posed_hand_and_head, rasterize_brute_force
+from support.geometry_oracles import barycentrics_2d, blob, posed_hand_and_head, rasterize_brute_force
 
 from dice_jax.geometry import camera, rasterize
 

@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from geometry_oracles import directional_derivative
 from scipy.spatial.transform import Rotation
+from support.geometry_oracles import directional_derivative
 
 from dice_jax.geometry import rotations
 

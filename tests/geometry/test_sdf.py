@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import trimesh
-from geometry_oracles import blob, directional_derivative, winding_by_solid_angles
+from support.geometry_oracles import blob, directional_derivative, winding_by_solid_angles
 
 from dice_jax.body_models.assets import load_head
 from dice_jax.geometry import mesh, sdf

@@ -8,9 +8,9 @@ from scipy.spatial.transform import Rotation
 
 from dice_jax.body_models import assets, flame, mano
 from dice_jax.geometry import camera, mesh
-from dice_jax.io import palette
 from dice_jax.io.meshes import prediction_meshes
 from dice_jax.structs import Camera, HandParams, HeadParams, Prediction
+from dice_jax.visualization import palette
 
 
 def touching_prediction(yaw: float = 0.25, dent: float = 0.006) -> Prediction:

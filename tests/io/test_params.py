@@ -5,8 +5,8 @@ import pytest
 
 from dice_jax.body_models import assets, flame, mano
 from dice_jax.geometry import camera
+from dice_jax.geometry.crop import CropBox
 from dice_jax.io import params
-from dice_jax.io.crop import CropBox
 from dice_jax.structs import HandParams, HeadParams
 
 BOX, SHAPE = CropBox(-12.5, 40.0, 310.0), (600, 400)

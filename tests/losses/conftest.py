@@ -1,9 +1,8 @@
 import numpy as np
 import pytest
+from support import loss_scenes
 
 from dice_jax.body_models import assets
-
-from . import scenes
 
 
 @pytest.fixture(scope="session")
@@ -19,4 +18,4 @@ def head_model():
 @pytest.fixture(scope="session")
 def labels(hand_model, head_model):
   """(batch, targets, camera) of eight samples with every label."""
-  return scenes.random_labels(np.random.default_rng(0), hand_model, head_model, 8)
+  return loss_scenes.random_labels(np.random.default_rng(0), hand_model, head_model, 8)

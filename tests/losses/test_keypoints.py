@@ -6,7 +6,7 @@ from scipy.interpolate import RegularGridInterpolator
 from scipy.special import log_softmax
 
 from dice_jax.losses import keypoints
-from dice_jax.models.aligned import expected_keypoints
+from dice_jax.models.mesh_aligned import expected_keypoints
 
 
 def test_keypoints_loss_weights_the_rough_sets_by_four(rng):

@@ -6,11 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from support import loss_scenes
 
 from dice_jax.losses import presets
 from dice_jax.losses.total import AFTER_BURN_IN, PARTS, active_parts, center_on_head, generator_loss, total
-
-from . import scenes
 
 WEIGHTS = presets.FIXED
 LABEL_MASKS = ("has_2d", "has_3d", "has_params", "has_contact", "has_deformations", "has_depth")
@@ -43,14 +42,14 @@ def parts_of(evaluate):
 @pytest.fixture(scope="module")
 def right(labels, hand_model, head_model):
   batch, targets, camera = labels
-  outputs = jax.device_get(scenes.perfect(batch, targets, camera, hand_model, head_model))
+  outputs = jax.device_get(loss_scenes.perfect(batch, targets, camera, hand_model, head_model))
   return *outputs, targets, batch, hand_model, head_model
 
 
 @pytest.fixture(scope="module")
 def wrong(right):
   output, prediction, *rest, hand_model, head_model = right
-  outputs = scenes.perturb(np.random.default_rng(1), output, prediction, hand_model, head_model)
+  outputs = loss_scenes.perturb(np.random.default_rng(1), output, prediction, hand_model, head_model)
   return *jax.device_get(outputs), *rest, hand_model, head_model
 
 

@@ -22,17 +22,19 @@ not tell. Traps of losses, training, data and inference have their tests there.
 
 import jax
 import jax.numpy as jnp
-import micro_run
 import numpy as np
 import pytest
 import trimesh
+from support import micro_run
 
-from dice_jax import evaluation, models
+from dice_jax import models
 from dice_jax.body_models import assets
 from dice_jax.body_models.flame import head_center, pose_head
 from dice_jax.body_models.mano import OPENPOSE_FROM_MANO
-from dice_jax.data import loader, schema
-from dice_jax.metrics import accumulate, contact, interpenetration, pve
+from dice_jax.evaluation import measure as evaluation
+from dice_jax.evaluation import summarize
+from dice_jax.input_pipeline import loader, schema
+from dice_jax.metrics import contact, interpenetration, pve
 from dice_jax.structs import Camera, ContactLogits, NetworkOutput
 
 SIZE, BATCH = 5, 8  # eight virtual devices share a batch, of which three are repeats
@@ -85,7 +87,7 @@ def right_output(batch, bodies) -> NetworkOutput:
 
 def test_a_right_network_scores_as_the_truth(measure, bodies):
   predict = jax.jit(lambda batch: models.decode(right_output(batch, bodies), *bodies, gate_by_presence=True))
-  result = accumulate.summarise(accumulate.total(measure(predict)))
+  result = summarize.summarise(summarize.total(measure(predict)))
   for name in ("pve_mm", "pve_hand_mm", "pve_head_mm", "mpjpe_mm", "deformation_error_moved_mm"):
     assert result[name] == pytest.approx(0, abs=2e-3), name
   assert result["contact"]["both"]["f1"] == 1
@@ -94,7 +96,7 @@ def test_a_right_network_scores_as_the_truth(measure, bodies):
     answer = predict(batch)
     return answer.replace(hand_keypoints_3d=answer.hand_keypoints_3d[:, np.argsort(OPENPOSE_FROM_MANO)])
 
-  assert accumulate.summarise(accumulate.total(measure(in_another_order)))["mpjpe_mm"] > 1
+  assert summarize.summarise(summarize.total(measure(in_another_order)))["mpjpe_mm"] > 1
 
 
 def test_every_sample_is_measured_once_and_in_order(measure, truth):
@@ -105,13 +107,13 @@ def test_every_sample_is_measured_once_and_in_order(measure, truth):
 
 def test_a_mean_is_over_samples_however_they_are_shared(measure, truth):
   """Over (1, 2, 3); two devices would make it the mean of (1, 2) and 3, and padding is a repeat of the last."""
-  result = accumulate.summarise(accumulate.total(measure(shifted(truth))))
+  result = summarize.summarise(summarize.total(measure(shifted(truth))))
   assert result["pve_hand_mm"] == pytest.approx(2, rel=1e-3)
   assert result["frames"] == 3
 
 
 def test_parts_are_measured(measure, truth):
-  result = accumulate.summarise(accumulate.total(measure(shifted(truth))))
+  result = summarize.summarise(summarize.total(measure(shifted(truth))))
   assert result["pve_head_mm"] == pytest.approx(0, abs=1e-4)
   assert result["pve_mm"] == pytest.approx(2 * 778 / 5801, rel=1e-3)
 
@@ -136,7 +138,7 @@ def test_undetected_keypoints_do_not_count(measure, samples, truth):
     pixels[:, :3, 0] += 6
     return answer.replace(hand_keypoints_2d=pixels)
 
-  result = accumulate.summarise(accumulate.total(measure(off, [samples[0] | told])))
+  result = summarize.summarise(summarize.total(measure(off, [samples[0] | told])))
   assert result["keypoints_2d_error_hand_px"] == pytest.approx(6 * 3 / (3 + 12 * 0.5), rel=1e-4)
 
 
@@ -157,7 +159,7 @@ def test_collision_is_a_mean_over_the_hand(measure, truth):
   result = interpenetration.interpenetration(jnp.array([0.02, -0.1, -0.1, -0.1]))
   assert float(result.collision_distance) == pytest.approx(0.005)
   rows = measure(truth)
-  summary = accumulate.summarise(accumulate.total(rows.replace(collision_distance=np.float32([5e-3, 0, 1e-3, 0, 0]))))
+  summary = summarize.summarise(summarize.total(rows.replace(collision_distance=np.float32([5e-3, 0, 1e-3, 0, 0]))))
   assert summary["collision_distance_mm"] == pytest.approx(2)
 
 
@@ -170,5 +172,5 @@ def test_deformations_are_compared_by_distance():
 
 def test_one_half_is_contact(measure, samples, truth):
   sure = lambda batch: (answer := truth(batch)).replace(hand_contact_probs=0.5 * answer.hand_contact_probs)
-  assert accumulate.summarise(accumulate.total(measure(sure)))["contact"]["hand"]["f1"] == 1
+  assert summarize.summarise(summarize.total(measure(sure)))["contact"]["hand"]["f1"] == 1
   assert contact.THRESHOLD == 0.5

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from random_variables import init
+from support.random_variables import init
 
 from dice_jax import models
 from dice_jax.body_models import load_hand, load_head

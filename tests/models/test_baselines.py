@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from flax import linen as nn
 from flax import traverse_util
-from random_variables import init
+from support.random_variables import init
 
 from dice_jax import models
 from dice_jax.models import dice, presets
@@ -54,7 +54,7 @@ def test_configurations_are_variants_of_each_recipe(name):
   for base in ("full", "small", "tiny"):
     config = module.get_config(base)
     assert ModelConfig.from_dict(config.model) != ModelConfig.from_dict(getattr(presets, base)())
-  with pytest.raises(ValueError, match="no recipe 'large' to vary: choose one of full, synthetic, small, tiny"):
+  with pytest.raises(ValueError, match="no base configuration called 'large': choose one of full, synthetic, small, tiny"):
     module.get_config("large")
 
 

@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from random_variables import init
 from scipy.spatial.transform import Rotation
+from support.random_variables import init
 
 from dice_jax.models.config import FRONTAL_HEAD, PALM_TO_FACE, IKNetConfig
 from dice_jax.models.ik_net import HandIKNet, HeadIKNet, IKNet, rotation_from_6d, to_axis_angle

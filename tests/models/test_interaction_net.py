@@ -2,13 +2,13 @@
 
 import jax.numpy as jnp
 import numpy as np
-from random_variables import init
 from scipy.spatial import cKDTree
+from support.random_variables import init
 
-from dice_jax.models import tokens as layout
-from dice_jax.models.aligned import View
 from dice_jax.models.interaction_net import InteractionNet, proximity
-from dice_jax.models.tokens import Tokens
+from dice_jax.models.layers import tokens as layout
+from dice_jax.models.layers.tokens import Tokens
+from dice_jax.models.mesh_aligned import View
 from dice_jax.structs import Camera
 
 

@@ -6,11 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from random_variables import init
 from scipy.spatial.distance import pdist
+from support.random_variables import init
 
-from dice_jax.models import tokens as layout
-from dice_jax.models.aligned import View
+from dice_jax.models.layers import tokens as layout
+from dice_jax.models.mesh_aligned import View
 from dice_jax.models.mesh_net import Placement, template_in_view
 from dice_jax.structs import Camera
 

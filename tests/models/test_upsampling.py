@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from random_variables import init
+from support.random_variables import init
 
 from dice_jax.body_models.hierarchy import build_hierarchy
 from dice_jax.models.config import UpsamplingConfig

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from dice_jax.synthetic import dataset, photo, sample
+from dice_jax.datasets import hand_face_synth
+from dice_jax.synthetic import photo, sample
 
 
 def test_a_person_is_a_number():
@@ -63,8 +64,8 @@ def test_background_shows_where_nobody_is(rng):
 
 def test_nobody_is_in_two_splits():
   """Scene numbers are subject numbers, and splits draw from ranges too far apart to meet."""
-  first = dataset._FIRST_SCENE
+  first = hand_face_synth._FIRST_SCENE
   starts = sorted(first.values())
-  assert set(first) == set(dataset.DEFAULT_SIZES) and np.diff(starts).min() > 10_000_000
+  assert set(first) == set(hand_face_synth.DEFAULT_SIZES) and np.diff(starts).min() > 10_000_000
   people = [sample.sample_person(start + i, 0).head_betas for start in starts for i in range(20)]
   assert len(np.unique(np.round(people, 6), axis=0)) == len(people)

@@ -8,12 +8,12 @@ import trimesh
 from scipy.spatial.transform import Rotation
 
 from dice_jax.body_models import load_hand, load_head, pose_hand, pose_head
-from dice_jax.data import schema
-from dice_jax.io import panels
+from dice_jax.input_pipeline import schema
 from dice_jax.structs import HandParams, HeadParams
 from dice_jax.synthetic.deform import CONTACT_DISTANCE, TOLERANCE
 from dice_jax.synthetic.scenes import SceneSampler
 from dice_jax.synthetic.solve import draw_gesture
+from dice_jax.visualization import panels
 
 SEED, SCENES = 11, range(7)
 

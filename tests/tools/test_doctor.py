@@ -1,9 +1,9 @@
 """The doctor finds the package healthy, and says what ails whatever is broken."""
 
 import pytest
-from tiny_model import save_tiny_weights
+from support.tiny_model import save_tiny_weights
 
-from tools import doctor
+from dice_jax.tools import doctor
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from dice_jax.errors import UserError
-from tools import run_ablations
+from dice_jax.tools import run_ablations
 
 SUMMARY = {
   "pve_mm": 12.3, "mpjpe_mm": 14.0, "pa_mpjpe_mm": 9.0, "f_score": 0.5,
@@ -51,7 +51,7 @@ def commands(monkeypatch):
 def test_rows_get_one_budget_and_their_own_configuration(commands, tmp_path, capsys):
   run_ablations.main(["--rows=full,metro", "--steps=200", f"--out={tmp_path}", "--seed=3", "--config.batch_size=8"])
   trained = [words for module, words in commands.given if module == "dice_jax.train"]
-  assert [words[0].rsplit("/", 1)[1] for words in trained] == ["small.py", "metro.py:small"]
+  assert [words[0] for words in trained] == ["--config=small", "--config=metro:small"]
   for words in trained:
     assert set(words[2:]) == {"--config.batch_size=8", "--config.seed=3", "--config.total_steps=200"}
   report = (tmp_path / "ablations.md").read_text()

@@ -3,14 +3,14 @@ the documentation, with narrow networks."""
 
 import importlib
 
-import micro_run
 import numpy as np
 import pytest
+from support import micro_run
 
-from configs import bases
-from dice_jax.data import loader
+from dice_jax.configs import ablations
+from dice_jax.input_pipeline import loader
 from dice_jax.losses.total import active_parts
-from dice_jax.training import recipe as recipes
+from dice_jax.training import setup as recipes
 
 # Row: the parts of the loss that the base has and it has not.
 ROWS = {
@@ -36,7 +36,7 @@ def parts(config):
 @pytest.mark.parametrize("base", ["small", "tiny", "synthetic"])
 @pytest.mark.parametrize("row", ROWS)
 def test_a_row_differs_from_its_base_in_what_its_name_says(row, base):
-  config, original = config_of(row, base), bases.get_config(base)
+  config, original = config_of(row, base), ablations.get_config(base)
   assert parts(original) - parts(config) == ROWS[row] & parts(original) and parts(config) <= parts(original)
   for name in ("total_steps", "batch_size", "data", "optimizer"):
     assert config[name] == original[name]
@@ -44,7 +44,7 @@ def test_a_row_differs_from_its_base_in_what_its_name_says(row, base):
 
 
 def test_without_photographs_the_studio_is_left():
-  config, original = config_of("no_in_the_wild", "full"), bases.get_config("full")
+  config, original = config_of("no_in_the_wild", "full"), ablations.get_config("full")
   assert config.data.name == "decaf:11" and parts(original) - parts(config) == {"depth"}
   with pytest.raises(ValueError, match="no photographs to leave out"):
     config_of("no_in_the_wild", "small")

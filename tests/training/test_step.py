@@ -5,17 +5,17 @@ import functools
 
 import jax
 import jax.numpy as jnp
-import micro_run
 import numpy as np
 import optax
 import pytest
+from support import micro_run
 
-from configs import full, small, tiny
 from dice_jax import models
-from dice_jax.data import loader
+from dice_jax.configs import full, small, tiny
+from dice_jax.input_pipeline import loader
 from dice_jax.models import presets
-from dice_jax.training import parallel
-from dice_jax.training import recipe as recipes
+from dice_jax.training import data_parallel
+from dice_jax.training import setup as recipes
 from dice_jax.training.step import train_step
 
 BATCH = 8
@@ -42,7 +42,7 @@ def setting():
 
 @functools.cache
 def compiled(recipe, count):
-  return jax.pmap(functools.partial(train_step, recipe), parallel.AXIS, devices=jax.devices()[:count])
+  return jax.pmap(functools.partial(train_step, recipe), data_parallel.AXIS, devices=jax.devices()[:count])
 
 
 def update(setting, batch, count=1, real=None):
@@ -183,7 +183,7 @@ def test_frozen_weights_stand_still(setting, batch):
       output = super().__call__(images, queries, train=train)
       return output.replace(presence_logit=jax.lax.stop_gradient(output.presence_logit))
 
-  frozen = dataclasses.replace(recipe, network=Frozen(recipe.network.config, parallel.AXIS, dropout=0.0))
+  frozen = dataclasses.replace(recipe, network=Frozen(recipe.network.config, data_parallel.AXIS, dropout=0.0))
   now, _ = update((frozen, bodies, state), batch)
   before, after = state.generator.params, now.generator.params
   jax.tree.map(np.testing.assert_array_equal, after["presence"], before["presence"])
@@ -199,7 +199,7 @@ def test_recipes_fit_together(config, batch):
   state = jax.eval_shape(lambda: recipes.init_state(recipe, bodies, 0))
   copy = lambda tree: jax.tree.map(lambda x: jax.ShapeDtypeStruct((2, *x.shape), x.dtype), tree)
   shares = jax.tree.map(lambda x: jax.ShapeDtypeStruct((2, 1, *x.shape[1:]), x.dtype), batch)
-  step = jax.vmap(functools.partial(train_step, recipe), axis_name=parallel.AXIS)
+  step = jax.vmap(functools.partial(train_step, recipe), axis_name=data_parallel.AXIS)
   after, metrics = jax.eval_shape(step, copy(state), shares, copy(bodies))
   assert jax.tree.map(lambda x: (x.shape, x.dtype), after) == jax.tree.map(lambda x: (x.shape, x.dtype), copy(state))
   assert {"loss/collision", "loss/depth", "loss/touch", "loss/reprojection"} <= set(metrics)

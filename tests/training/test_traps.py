@@ -8,14 +8,14 @@ import ast
 from pathlib import Path
 
 import jax.numpy as jnp
-import micro_run
 import numpy as np
 import pytest
+from support import micro_run
 
-from configs import default, full, small, tiny
 from dice_jax import models, train
-from dice_jax.data import loader, mixture, schema
-from dice_jax.training import recipe as recipes
+from dice_jax.configs import default, full, small, tiny
+from dice_jax.input_pipeline import loader, mixture, schema
+from dice_jax.training import setup as recipes
 
 TESTS = Path(__file__).parents[1]
 # Trap: what went wrong there, and where it is tested besides this file.

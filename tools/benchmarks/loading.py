@@ -19,11 +19,11 @@ import cv2
 import numpy as np
 from ml_collections import ConfigDict
 
-from dice_jax import datasets
 from dice_jax.body_models import load_hand, load_head
-from dice_jax.data import loader, schema
-from dice_jax.preparation import decaf, records
-from tools import command_line
+from dice_jax.datasets import prepared_records, registry
+from dice_jax.datasets.decaf import dataset
+from dice_jax.input_pipeline import loader, schema
+from dice_jax.tools import command_line
 
 _AUGMENTATION = dict(rotation=0.35, scale=0.12, shift=12.0, color=0.25, blur=0.2, noise=8.0, photometric=0.8,
                      background=0.5)  # fmt: skip
@@ -42,13 +42,13 @@ def main(argv: list[str] | None = None) -> None:
 
   with tempfile.TemporaryDirectory() as folder:
     if args.data:
-      source = datasets.open_split(args.data, "train", args.data_dir)
+      source = registry.open_split(args.data, "train", args.data_dir)
     else:
       begin = time.perf_counter()
       source = _made(Path(folder), args.samples)
       print(f"wrote {args.samples} samples in {time.perf_counter() - begin:.1f} s")
     changes = ConfigDict(_AUGMENTATION | {"background_folder": args.backgrounds or _pictures(Path(folder))})
-    transform = datasets.augmentation(changes, load_hand(), load_head())
+    transform = registry.augmentation(changes, load_hand(), load_head())
     batches = loader.Loader(source, args.batch_size, seed=0, transform=transform, num_threads=args.threads)
     stream = batches.batches(0, args.batches + 4)
     for _ in range(4):  # caches and threads come to rest
@@ -72,7 +72,7 @@ def _made(folder: Path, count: int):
   """A data set with all of Decaf's fields; pictures are blurred noise, which compresses as photographs do."""
   rng = np.random.default_rng(0)
   fields = schema.FEATURES | schema.EXTRAS
-  random = {name: fields[name] for name in decaf.Decaf.FIELDS if fields[name].dtype == "float32"}
+  random = {name: fields[name] for name in dataset.Decaf.FIELDS if fields[name].dtype == "float32"}
   mask = cv2.circle(np.zeros((224, 224), np.uint8), (112, 112), 80, 1, -1) > 0
   examples = []
   for index in range(count):
@@ -85,10 +85,10 @@ def _made(folder: Path, count: int):
       foreground=mask, deformations=deformations, hand_contact=rng.random(778) < 0.1,
       head_contact=rng.random(5023) < 0.02, subject=1, scene=index, view=108, frame=index, sequence=0))  # fmt: skip
     if len(examples) == 256 or index == count - 1:
-      records.write_part(records.parts_folder(folder, "decaf") / "train" / f"{index:08d}.msgpack", examples)
+      prepared_records.write_part(prepared_records.parts_folder(folder, "decaf") / "train" / f"{index:08d}.msgpack", examples)
       examples = []
-  records.build(decaf.Decaf, folder, keep_parts=False)
-  return decaf.load_split(folder, "train")
+  prepared_records.build(dataset.Decaf, folder, keep_parts=False)
+  return dataset.load_split(folder, "train")
 
 
 def _pictures(folder: Path) -> str:

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
-_TWIN_FOLDER = Path(__file__).parents[2] / "tests" / "models"
+_TWIN_FOLDER = Path(__file__).parents[2] / "tests"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -112,7 +112,7 @@ def _torch_network(batch_size: int, dtype: str) -> tuple[str, Callable[[], None]
   import torch
 
   sys.path.insert(0, str(_TWIN_FOLDER))
-  import torch_twin
+  from support import torch_twin
 
   network = torch_twin.build(torch_twin.Sizes()).to(memory_format=torch.channels_last)
   images = torch.randn(batch_size, 3, 224, 224).to(memory_format=torch.channels_last)

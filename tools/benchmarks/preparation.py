@@ -15,9 +15,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from dice_jax.data import schema
-from dice_jax.preparation import decaf, decaf_tree
-from tools import command_line
+from dice_jax.datasets.decaf import dataset, files
+from dice_jax.input_pipeline import schema
+from dice_jax.tools import command_line
 
 _SIZE = 1920, 1080
 
@@ -34,24 +34,24 @@ def main(argv: list[str] | None = None) -> None:
       cv2.setNumThreads(1)
       begin = time.process_time()
       for kind in ("videos", "segmentations"):
-        capture = cv2.VideoCapture(str(decaf_tree.video_path(job.root, job.mode, job.subject, job.camera, kind)))
+        capture = cv2.VideoCapture(str(files.video_path(job.root, job.mode, job.subject, job.camera, kind)))
         while capture.read()[0]:
           pass
       decoding, begin = time.process_time() - begin, time.process_time()
-      decaf.prepare_video(job)
+      dataset.prepare_video(job)
       preparation = time.process_time() - begin
     print(f"{count:8} {decoding:11.2f} {preparation:14.2f} {count / preparation:9.1f} {preparation / decoding:6.2f}")
 
 
-def _made(root: Path, count: int) -> decaf.Job:
+def _made(root: Path, count: int) -> dataset.Job:
   """One subject seen by one camera: blurred noise that moves, and a disc for a mask."""
   rng = np.random.default_rng(0)
-  job = decaf.Job(root, "train", "S2", "108", root / "labels.npz", root / "parts")
+  job = dataset.Job(root, "train", "S2", "108", root / "labels.npz", root / "parts")
   width, height = _SIZE
   noise = cv2.GaussianBlur(rng.integers(0, 256, (height, 2 * width, 3), dtype=np.uint8), (0, 0), 4)
   disc = cv2.circle(np.zeros((height, width, 3), np.uint8), (width // 2, height // 2), 300, (255, 255, 255), -1)
   for kind in ("videos", "segmentations"):
-    path = decaf_tree.video_path(root, job.mode, job.subject, job.camera, kind)
+    path = files.video_path(root, job.mode, job.subject, job.camera, kind)
     path.parent.mkdir(parents=True)
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), 30, _SIZE)
     for frame in range(count):
@@ -67,7 +67,7 @@ def _made(root: Path, count: int) -> decaf.Job:
     path.parent.mkdir(parents=True, exist_ok=True)
     np.save(path, rng.random((count, *shape), np.float32))
   kinds = ("betas", "expression", "orient", "pose", "transl")
-  params = {name: schema.FEATURES[name].shape for name in decaf.Decaf.FIELDS if name.endswith(kinds)}
+  params = {name: schema.FEATURES[name].shape for name in dataset.Decaf.FIELDS if name.endswith(kinds)}
   np.savez(
     job.labels, frames=np.arange(count), order=np.arange(21), finite=np.ones(count, bool),
     deformation_rotation=np.tile(np.eye(3), (count, 1, 1)), sequence=np.zeros(count, int),

@@ -25,13 +25,13 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from configs import bases
 from dice_jax import xla_flags
-from dice_jax.data import loader, schema
+from dice_jax.configs import ablations
+from dice_jax.input_pipeline import loader, schema
 from dice_jax.losses.touch import collision_loss, touch_loss
 from dice_jax.structs import Batch, Camera, ContactLogits, HandParams, HeadParams, NetworkOutput, RoughMeshes
-from dice_jax.training import parallel
-from dice_jax.training import recipe as recipes
+from dice_jax.training import data_parallel
+from dice_jax.training import setup as recipes
 from dice_jax.training.step import train_step
 
 TOUCH_BATCH = 16
@@ -103,7 +103,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def configuration(args: argparse.Namespace):
   """The recipe with random weights and all losses from the first step."""
-  config = bases.get_config(args.recipe)
+  config = ablations.get_config(args.recipe)
   config.burn_in_steps, config.accumulate_steps = 0, args.accumulate_steps
   config.model.backbone.pretrained, config.model.dtype = "", args.dtype
   for net in (config.model.mesh_net, config.model.interaction_net):
@@ -121,14 +121,14 @@ def row(name: str, measured: tuple[float, float], size: int) -> float:
 def measure(recipe, bodies, size: int, count: int, repeats: int) -> tuple[float, float]:
   """Milliseconds of a step of `size` samples on each of `count` devices, and GB planned for each."""
   devices = jax.devices()[:count]
-  mesh = jax.sharding.Mesh(np.array(devices), (parallel.AXIS,))
-  split = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(parallel.AXIS))
+  mesh = jax.sharding.Mesh(np.array(devices), (data_parallel.AXIS,))
+  split = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(data_parallel.AXIS))
   copies = lambda tree: jax.device_put(
     jax.tree.map(lambda x: np.broadcast_to(np.asarray(x), (count, *np.shape(x))), tree), split)  # fmt: skip
   state = copies(recipes.init_state(recipe, bodies, 0))
   batch = jax.tree.map(lambda x: x.reshape(count, size, *x.shape[1:]), random_batch(size * count))
   inputs = jax.device_put(batch, split), copies(bodies)
-  step = jax.pmap(functools.partial(train_step, recipe), parallel.AXIS, devices=devices, donate_argnums=(0,))
+  step = jax.pmap(functools.partial(train_step, recipe), data_parallel.AXIS, devices=devices, donate_argnums=(0,))
   memory = step.lower(state, *inputs).compile().memory_analysis()
   planned = memory.argument_size_in_bytes + memory.temp_size_in_bytes
   state, _ = jax.block_until_ready(step(state, *inputs))
