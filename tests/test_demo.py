@@ -1,4 +1,6 @@
-"""The demo from photos to files, and one clear line for everything that can be wrong with its input."""
+"""The demo from photos to files, and one clear line for everything that can be wrong with its
+input.
+"""
 
 import json
 
@@ -19,144 +21,179 @@ FILES = ("_overlay.png", "_side.png", ".glb", "_params.npz")
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
-  return save_tiny_weights(tmp_path_factory.mktemp("weights") / "tiny")
+    return save_tiny_weights(tmp_path_factory.mktemp("weights") / "tiny")
 
 
 @pytest.fixture(scope="module")
 def portrait():
-  return images.read_image(demo.SAMPLES / "astronaut.jpg")
+    return images.read_image(demo.SAMPLES / "astronaut.jpg")
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory, weights, portrait):
-  """One run over a folder with two good photos (one of them grey) and a text file called .png."""
-  folder = tmp_path_factory.mktemp("photos")
-  images.write_image(folder / "first.png", portrait)
-  cv2.imwrite(str(folder / "second.jpg"), cv2.cvtColor(portrait[:360, 40:], cv2.COLOR_RGB2GRAY))
-  (folder / "text.png").write_text("no picture")
-  out = tmp_path_factory.mktemp("out") / "new"
-  missing = folder / "missing.jpg"
-  code = demo.main([
-    *("--image", str(folder), str(missing), "--out", str(out), "--weights", str(weights)),
-    *("--batch_size", "2", "--full_frame", "--crop", "centre"),
-  ])
-  return code, out
+    """One run over a folder with two good photos (one of them grey) and a text file called .png."""
+    folder = tmp_path_factory.mktemp("photos")
+    images.write_image(folder / "first.png", portrait)
+    cv2.imwrite(str(folder / "second.jpg"), cv2.cvtColor(portrait[:360, 40:], cv2.COLOR_RGB2GRAY))
+    (folder / "text.png").write_text("no picture")
+    out = tmp_path_factory.mktemp("out") / "new"
+    missing = folder / "missing.jpg"
+    code = demo.main(
+        [
+            *("--image", str(folder), str(missing), "--out", str(out), "--weights", str(weights)),
+            *("--batch_size", "2", "--full_frame", "--crop", "centre"),
+        ]
+    )
+    return code, out
 
 
 def test_good_photos_are_done_and_bad_ones_counted(finished):
-  code, out = finished
-  assert code == 1
-  expected = {name + suffix for name in ("first", "second") for suffix in (*FILES, "_photo.png")}
-  assert {p.name for p in out.iterdir()} == expected
+    code, out = finished
+    assert code == 1
+    expected = {name + suffix for name in ("first", "second") for suffix in (*FILES, "_photo.png")}
+    assert {p.name for p in out.iterdir()} == expected
 
 
 def test_pictures_have_their_sizes(finished, portrait):
-  _, out = finished
-  assert images.read_image(out / "first_overlay.png").shape == (672, 1344, 3)
-  assert images.read_image(out / "first_photo.png").shape == portrait.shape
-  assert images.read_image(out / "first_side.png").shape[1] > 1000
+    _, out = finished
+    assert images.read_image(out / "first_overlay.png").shape == (672, 1344, 3)
+    assert images.read_image(out / "first_photo.png").shape == portrait.shape
+    assert images.read_image(out / "first_side.png").shape[1] > 1000
 
 
 def test_meshes_and_parameters_are_those_of_infer(finished, weights, portrait):
-  _, out = finished
-  arrays = params.read_params(out / "first_params.npz")
-  box = crop.centre_box(*portrait.shape[:2])
-  expected = jax.device_get(dice_jax.infer(dice_jax.load(weights), crop.cut(portrait, box)))
-  np.testing.assert_allclose(arrays["hand_vertices"], expected.hand_vertices, atol=1e-4)
-  np.testing.assert_allclose(arrays["hand_hand_pose"], expected.hand_params.hand_pose, atol=1e-4)
-  np.testing.assert_array_equal(arrays["crop_box"], [box.left, box.top, box.size])
-  np.testing.assert_array_equal(arrays["image_size"], portrait.shape[:2])
-  scene = trimesh.load(out / "first.glb")
-  np.testing.assert_allclose(scene.geometry["hand"].vertices, expected.hand_vertices * [1, -1, -1], atol=1e-4)
-  np.testing.assert_allclose(scene.geometry["head"].vertices, expected.deformed_head_vertices * [1, -1, -1], atol=1e-4)
+    _, out = finished
+    arrays = params.read_params(out / "first_params.npz")
+    box = crop.centre_box(*portrait.shape[:2])
+    expected = jax.device_get(dice_jax.infer(dice_jax.load(weights), crop.cut(portrait, box)))
+    np.testing.assert_allclose(arrays["hand_vertices"], expected.hand_vertices, atol=1e-4)
+    np.testing.assert_allclose(arrays["hand_hand_pose"], expected.hand_params.hand_pose, atol=1e-4)
+    np.testing.assert_array_equal(arrays["crop_box"], [box.left, box.top, box.size])
+    np.testing.assert_array_equal(arrays["image_size"], portrait.shape[:2])
+    scene = trimesh.load(out / "first.glb")
+    np.testing.assert_allclose(
+        scene.geometry["hand"].vertices, expected.hand_vertices * [1, -1, -1], atol=1e-4
+    )
+    np.testing.assert_allclose(
+        scene.geometry["head"].vertices, expected.deformed_head_vertices * [1, -1, -1], atol=1e-4
+    )
 
 
 def test_the_left_hand_of_the_mirrored_photo(finished, weights, portrait, tmp_path, capsys):
-  """--hand left on the mirrored photo: the mirrored meshes, still facing outwards."""
-  _, out = finished
-  images.write_image(tmp_path / "first.png", portrait[:, ::-1])
-  code = demo.main([
-    *("--image", str(tmp_path / "first.png"), "--out", str(tmp_path / "out"), "--weights", str(weights)),
-    *("--hand", "left", "--mesh", "ply", "--crop", "centre"),
-  ])
-  assert code == 0
-  right = params.read_params(out / "first_params.npz")
-  left = params.read_params(tmp_path / "out" / "first_params.npz")
-  np.testing.assert_allclose(left["hand_vertices"], right["hand_vertices"] * [-1, 1, 1], atol=1e-4)
-  width = portrait.shape[1]
-  np.testing.assert_allclose(left["hand_keypoints_2d"][:, 0], width - right["hand_keypoints_2d"][:, 0], atol=0.1)
-  np.testing.assert_allclose(left["hand_betas"], right["hand_betas"], atol=1e-4)
-  assert str(left["hand_side"]) == "left"
-  head = trimesh.load(tmp_path / "out" / "first_head.ply")
-  deformed = right["head_vertices"] - right["deformations"]
-  np.testing.assert_allclose(head.vertices, deformed * [-1, -1, -1], atol=1e-4)
-  reference = trimesh.load(out / "first.glb").geometry["head"]
-  assert np.sign(head.volume) == np.sign(reference.volume) and head.volume == pytest.approx(reference.volume, rel=1e-3)
-  printed = capsys.readouterr().out
-  assert all(word in printed for word in ("load", "compile", "infer", "draw", "write", "first_side.png", "left hand"))
+    """--hand left on the mirrored photo: the mirrored meshes, still facing outwards."""
+    _, out = finished
+    images.write_image(tmp_path / "first.png", portrait[:, ::-1])
+    code = demo.main(
+        [
+            *(
+                "--image",
+                str(tmp_path / "first.png"),
+                "--out",
+                str(tmp_path / "out"),
+                "--weights",
+                str(weights),
+            ),
+            *("--hand", "left", "--mesh", "ply", "--crop", "centre"),
+        ]
+    )
+    assert code == 0
+    right = params.read_params(out / "first_params.npz")
+    left = params.read_params(tmp_path / "out" / "first_params.npz")
+    np.testing.assert_allclose(
+        left["hand_vertices"], right["hand_vertices"] * [-1, 1, 1], atol=1e-4
+    )
+    width = portrait.shape[1]
+    np.testing.assert_allclose(
+        left["hand_keypoints_2d"][:, 0], width - right["hand_keypoints_2d"][:, 0], atol=0.1
+    )
+    np.testing.assert_allclose(left["hand_betas"], right["hand_betas"], atol=1e-4)
+    assert str(left["hand_side"]) == "left"
+    head = trimesh.load(tmp_path / "out" / "first_head.ply")
+    deformed = right["head_vertices"] - right["deformations"]
+    np.testing.assert_allclose(head.vertices, deformed * [-1, -1, -1], atol=1e-4)
+    reference = trimesh.load(out / "first.glb").geometry["head"]
+    assert np.sign(head.volume) == np.sign(reference.volume) and head.volume == pytest.approx(
+        reference.volume, rel=1e-3
+    )
+    printed = capsys.readouterr().out
+    assert all(
+        word in printed
+        for word in ("load", "compile", "infer", "draw", "write", "first_side.png", "left hand")
+    )
 
 
 @pytest.mark.parametrize(
-  ("flags", "message"),
-  [
-    (("--weights", "defualt"), "no weights called 'defualt'"),
-    (("--image", "{tmp}/empty"), "no images in the folder"),
-    (("--out", "{tmp}/file.txt"), "cannot write to the folder"),
-    (("--out", "{tmp}/file.txt/deeper"), "cannot write to the folder"),
-    (("--weights", "{tmp}/empty"), "config.json is missing"),
-    (("--weights", "{tmp}/truncated"), "weights.npz is damaged"),
-  ],
+    ("flags", "message"),
+    [
+        (("--weights", "defualt"), "no weights called 'defualt'"),
+        (("--image", "{tmp}/empty"), "no images in the folder"),
+        (("--out", "{tmp}/file.txt"), "cannot write to the folder"),
+        (("--out", "{tmp}/file.txt/deeper"), "cannot write to the folder"),
+        (("--weights", "{tmp}/empty"), "config.json is missing"),
+        (("--weights", "{tmp}/truncated"), "weights.npz is damaged"),
+    ],
 )
 def test_a_wrong_setup_costs_one_line_before_any_work(tmp_path, weights, capsys, flags, message):
-  (tmp_path / "empty").mkdir()
-  (tmp_path / "file.txt").write_text("")
-  (tmp_path / "truncated").mkdir()
-  (tmp_path / "truncated" / "config.json").write_bytes((weights / "config.json").read_bytes())
-  (tmp_path / "truncated" / "weights.npz").write_bytes((weights / "weights.npz").read_bytes()[:5000])
-  defaults = ["--out", str(tmp_path / "out"), "--weights", str(weights)]
-  assert demo.main([*defaults, *(flag.format(tmp=tmp_path) for flag in flags)]) == 2
-  printed = capsys.readouterr()
-  assert message in printed.err and printed.err.count("\n") == 1 and printed.err.startswith("error: ")
-  assert not (tmp_path / "out").exists() or list((tmp_path / "out").iterdir()) == []
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file.txt").write_text("")
+    (tmp_path / "truncated").mkdir()
+    (tmp_path / "truncated" / "config.json").write_bytes((weights / "config.json").read_bytes())
+    (tmp_path / "truncated" / "weights.npz").write_bytes(
+        (weights / "weights.npz").read_bytes()[:5000]
+    )
+    defaults = ["--out", str(tmp_path / "out"), "--weights", str(weights)]
+    assert demo.main([*defaults, *(flag.format(tmp=tmp_path) for flag in flags)]) == 2
+    printed = capsys.readouterr()
+    assert (
+        message in printed.err
+        and printed.err.count("\n") == 1
+        and printed.err.startswith("error: ")
+    )
+    assert not (tmp_path / "out").exists() or list((tmp_path / "out").iterdir()) == []
 
 
 @pytest.mark.parametrize(
-  ("flags", "message"),
-  [
-    (("--hand", "both"), "invalid choice: 'both'"),
-    (("--batch_size", "0"), "--batch_size must be at least 1"),
-    (("--focal_length", "-3"), "--focal_length must be positive"),
-    (("--imgae", "x"), "unrecognized arguments"),
-  ],
+    ("flags", "message"),
+    [
+        (("--hand", "both"), "invalid choice: 'both'"),
+        (("--batch_size", "0"), "--batch_size must be at least 1"),
+        (("--focal_length", "-3"), "--focal_length must be positive"),
+        (("--imgae", "x"), "unrecognized arguments"),
+    ],
 )
 def test_wrong_flags_are_named(capsys, flags, message):
-  with pytest.raises(SystemExit) as caught:
-    demo.main(list(flags))
-  assert caught.value.code == 2 and message in capsys.readouterr().err
+    with pytest.raises(SystemExit) as caught:
+        demo.main(list(flags))
+    assert caught.value.code == 2 and message in capsys.readouterr().err
 
 
 def test_help_teaches_with_examples(capsys):
-  with pytest.raises(SystemExit):
-    demo.main(["--help"])
-  printed = capsys.readouterr().out
-  assert "python -m dice_jax.demo --image" in printed and "NAME_params.npz" in printed
-  assert max(map(len, printed.splitlines())) <= 120
+    with pytest.raises(SystemExit):
+        demo.main(["--help"])
+    printed = capsys.readouterr().out
+    assert "python -m dice_jax.demo --image" in printed and "NAME_params.npz" in printed
+    assert max(map(len, printed.splitlines())) <= 120
 
 
 def test_results_of_photos_with_the_same_name_do_not_overwrite_each_other(tmp_path):
-  paths = [tmp_path / name for name in ("a/x.jpg", "b/x.jpg", "x_2.jpg", "b/x.png")]
-  names = demo.unique_names(paths)
-  assert names[0] == "x" and len(set(names)) == 4
+    paths = [tmp_path / name for name in ("a/x.jpg", "b/x.jpg", "x_2.jpg", "b/x.png")]
+    names = demo.unique_names(paths)
+    assert names[0] == "x" and len(set(names)) == 4
 
 
 def test_detector_notes_say_what_is_missing(portrait):
-  assert demo.choose_box(portrait, "auto")[1] == ("found no hand",)
-  box, notes = demo.choose_box(np.full((100, 200, 3), 90, np.uint8), "auto")
-  assert box == crop.centre_box(100, 200) and notes == ("found no face and no hand, took the middle of the photo",)
-  assert demo.choose_box(portrait, "full") == (crop.full_box(*portrait.shape[:2]), ())
+    assert demo.choose_box(portrait, "auto")[1] == ("found no hand",)
+    box, notes = demo.choose_box(np.full((100, 200, 3), 90, np.uint8), "auto")
+    assert box == crop.centre_box(100, 200) and notes == (
+        "found no face and no hand, took the middle of the photo",
+    )
+    assert demo.choose_box(portrait, "full") == (crop.full_box(*portrait.shape[:2]), ())
 
 
 def test_the_extras_of_the_glb_name_the_photo(finished):
-  data = (finished[1] / "second.glb").read_bytes()
-  length = int.from_bytes(data[12:16], "little")
-  assert json.loads(data[20 : 20 + length])["scenes"][0]["extras"] == {"source": "second.jpg", "hand": "right"}
+    data = (finished[1] / "second.glb").read_bytes()
+    length = int.from_bytes(data[12:16], "little")
+    assert json.loads(data[20 : 20 + length])["scenes"][0]["extras"] == {
+        "source": "second.jpg",
+        "hand": "right",
+    }

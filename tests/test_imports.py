@@ -9,60 +9,84 @@ PACKAGE = pathlib.Path(__file__).parents[1] / "dice_jax"
 
 # What every room may import.
 EVERYWHERE = {"structs", "errors", "constants"}
-# Room (a folder or a module of the package) -> the rooms that it may import besides itself and `EVERYWHERE`.
+# Room (a folder or a module of the package) -> the rooms that it may import besides itself and
+# `EVERYWHERE`.
 ALLOWED = {
-  "__init__": set(),
-  "structs": set(),
-  "errors": set(),
-  "constants": set(),
-  "xla_flags": set(),
-  "geometry": set(),
-  "untrusted_files": set(),
-  "input_pipeline": set(),
-  "detection": {"geometry"},
-  "io": {"geometry"},
-  "visualization": {"geometry", "io"},
-  "body_models": {"geometry", "untrusted_files"},
-  "models": {"geometry", "body_models"},
-  "losses": {"geometry", "body_models"},
-  "metrics": {"geometry", "body_models"},
-  "synthetic": {"geometry", "body_models", "input_pipeline"},
-  "datasets": {"geometry", "body_models", "input_pipeline", "detection", "synthetic", "untrusted_files", "io"},
-  "checkpoints": {"models", "body_models", "untrusted_files", "io"},
-  "configs": {"models", "losses"},
-  "inference": {"checkpoints", "models", "body_models"},
-  "training": {"models", "losses", "body_models", "checkpoints", "datasets", "input_pipeline", "io"},
-  "evaluation": {
-    "training", "inference", "metrics", "visualization", "input_pipeline", "models", "body_models", "io",
-  },  # fmt: skip
+    "__init__": set(),
+    "structs": set(),
+    "errors": set(),
+    "constants": set(),
+    "xla_flags": set(),
+    "geometry": set(),
+    "untrusted_files": set(),
+    "input_pipeline": set(),
+    "detection": {"geometry"},
+    "io": {"geometry"},
+    "visualization": {"geometry", "io"},
+    "body_models": {"geometry", "untrusted_files"},
+    "models": {"geometry", "body_models"},
+    "losses": {"geometry", "body_models"},
+    "metrics": {"geometry", "body_models"},
+    "synthetic": {"geometry", "body_models", "input_pipeline"},
+    "datasets": {
+        "geometry",
+        "body_models",
+        "input_pipeline",
+        "detection",
+        "synthetic",
+        "untrusted_files",
+        "io",
+    },
+    "checkpoints": {"models", "body_models", "untrusted_files", "io"},
+    "configs": {"models", "losses"},
+    "inference": {"checkpoints", "models", "body_models"},
+    "training": {
+        "models",
+        "losses",
+        "body_models",
+        "checkpoints",
+        "datasets",
+        "input_pipeline",
+        "io",
+    },
+    "evaluation": {
+        "training",
+        "inference",
+        "metrics",
+        "visualization",
+        "input_pipeline",
+        "models",
+        "body_models",
+        "io",
+    },
 }
 # Command lines: they stand above every room, and no room imports them.
 COMMANDS = {"train", "evaluate", "demo", "tools"}
 
 
 def imported_rooms(source: str) -> set[str]:
-  """The rooms of dice_jax that a module imports, anywhere in it."""
-  rooms = set()
-  for node in ast.walk(ast.parse(source)):
-    if isinstance(node, ast.ImportFrom):
-      assert node.level == 0, "a relative import"
-      names = [f"{node.module}.{alias.name}" for alias in node.names]
-    elif isinstance(node, ast.Import):
-      names = [alias.name for alias in node.names]
-    else:
-      continue
-    rooms |= {name.split(".")[1] for name in names if name.startswith("dice_jax.")}
-  return rooms
+    """The rooms of dice_jax that a module imports, anywhere in it."""
+    rooms = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "a relative import"
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        else:
+            continue
+        rooms |= {name.split(".")[1] for name in names if name.startswith("dice_jax.")}
+    return rooms
 
 
 def forbidden_imports(room: str, source: str, allowed=ALLOWED) -> set[str]:
-  """The rooms that `source`, a module of `room`, imports and may not."""
-  below = set(allowed) | COMMANDS if room in COMMANDS else allowed[room] | EVERYWHERE
-  return imported_rooms(source) - below - {room}
+    """The rooms that `source`, a module of `room`, imports and may not."""
+    below = set(allowed) | COMMANDS if room in COMMANDS else allowed[room] | EVERYWHERE
+    return imported_rooms(source) - below - {room}
 
 
 def room_of(path: pathlib.Path) -> str:
-  return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
 MODULES = [path for path in sorted(PACKAGE.rglob("*.py")) if room_of(path) != "__init__"]
@@ -70,27 +94,27 @@ MODULES = [path for path in sorted(PACKAGE.rglob("*.py")) if room_of(path) != "_
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_arrows(path):
-  forbidden = forbidden_imports(room_of(path), path.read_text())
-  assert not forbidden, f"{room_of(path)} may not import {sorted(forbidden)}"
+    forbidden = forbidden_imports(room_of(path), path.read_text())
+    assert not forbidden, f"{room_of(path)} may not import {sorted(forbidden)}"
 
 
 def test_every_room_has_its_arrows():
-  assert {room_of(path) for path in MODULES} <= set(ALLOWED) | COMMANDS
+    assert {room_of(path) for path in MODULES} <= set(ALLOWED) | COMMANDS
 
 
 def test_no_circles():
-  below = {room: set(rooms) for room, rooms in ALLOWED.items()}
-  while below:
-    ground = {room for room, rooms in below.items() if not rooms & set(below)}
-    assert ground, f"a circle among {sorted(below)}"
-    below = {room: rooms for room, rooms in below.items() if room not in ground}
+    below = {room: set(rooms) for room, rooms in ALLOWED.items()}
+    while below:
+        ground = {room for room, rooms in below.items() if not rooms & set(below)}
+        assert ground, f"a circle among {sorted(below)}"
+        below = {room: rooms for room, rooms in below.items() if room not in ground}
 
 
 @pytest.mark.parametrize("room", sorted(room for room in ALLOWED if ALLOWED[room]))
 def test_an_arrow_turned_round_is_seen(room):
-  for lower in ALLOWED[room]:
-    assert forbidden_imports(lower, f"def f():\n  from dice_jax.{room} import x\n") == {room}
+    for lower in ALLOWED[room]:
+        assert forbidden_imports(lower, f"def f():\n  from dice_jax.{room} import x\n") == {room}
 
 
 def test_no_room_imports_a_command_line():
-  assert all(forbidden_imports(room, "import dice_jax.train") == {"train"} for room in ALLOWED)
+    assert all(forbidden_imports(room, "import dice_jax.train") == {"train"} for room in ALLOWED)

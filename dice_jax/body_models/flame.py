@@ -11,31 +11,35 @@ from dice_jax.structs import HeadParams, PosedMesh
 
 
 def pose_head(model: BodyModel, params: HeadParams) -> PosedMesh:
-  """Poses the undeformed head, as smplx's FLAME with `create_transl` and both eyes at rest.
+    """Poses the undeformed head, as smplx's FLAME with `create_transl` and both eyes at rest.
 
-  Args:
-    model: a head model.
-    params: betas, expression, `global_orient` about the root joint, `neck_pose`, `jaw_pose`, and `transl`, added
-      last.
+    Args:
+        model: a head model.
+        params: betas, expression, `global_orient` about the root joint, `neck_pose`, `jaw_pose`,
+            and `transl`, added last.
 
-  Returns:
-    5023 vertices, 5 joints (root, neck, jaw, left eye, right eye) and 68 landmarks; metres.
-  """
-  eyes = jnp.zeros_like(params.jaw_pose)
-  pose = jnp.stack([params.global_orient, params.neck_pose, params.jaw_pose, eyes, eyes], -2)
-  coefficients = jnp.concatenate([params.betas, params.expression], -1)
-  vertices, joints = lbs(model, coefficients, axis_angle_to_matrix(pose))
-  transl = params.transl[..., None, :]
-  vertices, joints = vertices + transl, joints + transl
-  return PosedMesh(vertices=vertices, joints=joints, keypoints=head_landmarks(model, vertices))
+    Returns:
+        5023 vertices, 5 joints (root, neck, jaw, left eye, right eye) and 68 landmarks; metres.
+    """
+    eyes = jnp.zeros_like(params.jaw_pose)
+    pose = jnp.stack([params.global_orient, params.neck_pose, params.jaw_pose, eyes, eyes], -2)
+    coefficients = jnp.concatenate([params.betas, params.expression], -1)
+    vertices, joints = lbs(model, coefficients, axis_angle_to_matrix(pose))
+    transl = params.transl[..., None, :]
+    vertices, joints = vertices + transl, joints + transl
+    return PosedMesh(vertices=vertices, joints=joints, keypoints=head_landmarks(model, vertices))
 
 
-def head_landmarks(model: BodyModel, vertices: Float[Array, "*B 5023 3"]) -> Float[Array, "*B 68 3"]:
-  """The 68 iBUG landmarks of any mesh in the head's topology, metres: static points of its triangles."""
-  corners = vertices[..., model.faces[model.lmk_faces_idx], :]
-  return (corners * model.lmk_bary_coords[:, :, None]).sum(-2)
+def head_landmarks(
+    model: BodyModel, vertices: Float[Array, "*B 5023 3"]
+) -> Float[Array, "*B 68 3"]:
+    """The 68 iBUG landmarks of any mesh in the head's topology, metres: static points of its
+    triangles.
+    """
+    corners = vertices[..., model.faces[model.lmk_faces_idx], :]
+    return (corners * model.lmk_bary_coords[:, :, None]).sum(-2)
 
 
 def head_center(vertices: Float[Array, "*B 5023 3"]) -> Float[Array, "*B 3"]:
-  """The origin of the head-centred frame: the mean of the UNDEFORMED head's vertices."""
-  return vertices.mean(-2)
+    """The origin of the head-centred frame: the mean of the UNDEFORMED head's vertices."""
+    return vertices.mean(-2)

@@ -1,8 +1,9 @@
 """Coarse versions of a body model's mesh, and the maps between them.
 
-Level 0 is the full mesh, level 1 the next coarser one, and so on: 778 and 195 vertices for the hand, 5023, 1675 and
-559 for the head. Every coarse vertex IS a vertex of the finer mesh, so going down is a gather (labels too). Going up,
-a fine vertex is a fixed barycentric mix of three coarse ones.
+Level 0 is the full mesh, level 1 the next coarser one, and so on: 778 and 195 vertices for the
+hand, 5023, 1675 and 559 for the head. Every coarse vertex IS a vertex of the finer mesh, so going
+down is a gather (labels too). Going up, a fine vertex is a fixed barycentric mix of three coarse
+ones.
 """
 
 from __future__ import annotations
@@ -19,113 +20,125 @@ from dice_jax.body_models.simplify import closest_points, simplify
 
 @struct.dataclass
 class Hierarchy:
-  """Maps between the levels of a mesh. Entry `k` of each tuple joins level `k` (finer) and level `k + 1` (coarser).
+    """Maps between the levels of a mesh. Entry `k` of each tuple joins level `k` (finer) and level
+    `k + 1` (coarser).
 
-  Attributes:
-    down_ids: for each vertex of level k + 1, which vertex of level k it is; ascending.
-    up_ids: for each vertex of level k, three vertices of level k + 1.
-    up_weights: their barycentric weights; rows sum to 1.
-    faces: the triangles of level k + 1.
-  """
+    Attributes:
+        down_ids: for each vertex of level k + 1, which vertex of level k it is; ascending.
+        up_ids: for each vertex of level k, three vertices of level k + 1.
+        up_weights: their barycentric weights; rows sum to 1.
+        faces: the triangles of level k + 1.
+    """
 
-  down_ids: tuple[Int[Array, "_"], ...]
-  up_ids: tuple[Int[Array, "_ 3"], ...]
-  up_weights: tuple[Float[Array, "_ 3"], ...]
-  faces: tuple[Int[Array, "_ 3"], ...]
+    down_ids: tuple[Int[Array, "_"], ...]
+    up_ids: tuple[Int[Array, "_ 3"], ...]
+    up_weights: tuple[Float[Array, "_ 3"], ...]
+    faces: tuple[Int[Array, "_ 3"], ...]
 
-  @property
-  def counts(self) -> tuple[int, ...]:
-    """Vertices of each level, finest first."""
-    return (*(len(ids) for ids in self.up_ids), len(self.down_ids[-1]))
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """Vertices of each level, finest first."""
+        return (*(len(ids) for ids in self.up_ids), len(self.down_ids[-1]))
 
 
 def downsample(
-  hierarchy: Hierarchy, values: Shaped[Array, "*B V C"], level: int, from_level: int = 0
+    hierarchy: Hierarchy, values: Shaped[Array, "*B V C"], level: int, from_level: int = 0
 ) -> Shaped[Array, "*B W C"]:
-  """Takes values at the vertices of `from_level` (the full mesh by default) to the coarser `level`."""
-  for ids in hierarchy.down_ids[from_level:level]:
-    values = values[..., ids, :]
-  return values
+    """Takes values at the vertices of `from_level` (the full mesh by default) to the coarser
+    `level`.
+    """
+    for ids in hierarchy.down_ids[from_level:level]:
+        values = values[..., ids, :]
+    return values
 
 
 def downsample_labels(
-  hierarchy: Hierarchy, labels: Shaped[Array, "*B V"], level: int, from_level: int = 0
+    hierarchy: Hierarchy, labels: Shaped[Array, "*B V"], level: int, from_level: int = 0
 ) -> Shaped[Array, "*B W"]:
-  """As `downsample`, for one value a vertex (contact): a coarse vertex keeps the label it has in the full mesh."""
-  return downsample(hierarchy, labels[..., None], level, from_level)[..., 0]
+    """As `downsample`, for one value a vertex (contact): a coarse vertex keeps the label it has in
+    the full mesh.
+    """
+    return downsample(hierarchy, labels[..., None], level, from_level)[..., 0]
 
 
 def upsample(
-  hierarchy: Hierarchy, values: Float[Array, "*B W C"], level: int, to_level: int = 0
+    hierarchy: Hierarchy, values: Float[Array, "*B W C"], level: int, to_level: int = 0
 ) -> Float[Array, "*B V C"]:
-  """Takes values at the vertices of the coarser `level` to `to_level` (the full mesh by default)."""
-  for k in reversed(range(to_level, level)):
-    values = (values[..., hierarchy.up_ids[k], :] * hierarchy.up_weights[k][:, :, None]).sum(-2)
-  return values
+    """Takes values at the vertices of the coarser `level` to `to_level` (the full mesh by default)."""
+    for k in reversed(range(to_level, level)):
+        values = (values[..., hierarchy.up_ids[k], :] * hierarchy.up_weights[k][:, :, None]).sum(-2)
+    return values
 
 
 def upsampling_matrix(hierarchy: Hierarchy, level: int) -> Float[Array, "V W"]:
-  """The map from `level` to `level - 1` as a dense matrix: the start of a learned up-sampling."""
-  ids, weights = hierarchy.up_ids[level - 1], hierarchy.up_weights[level - 1]
-  rows = jnp.arange(len(ids))[:, None]
-  return jnp.zeros((len(ids), hierarchy.counts[level]), weights.dtype).at[rows, ids].add(weights)
+    """The map from `level` to `level - 1` as a dense matrix: the start of a learned up-sampling."""
+    ids, weights = hierarchy.up_ids[level - 1], hierarchy.up_weights[level - 1]
+    rows = jnp.arange(len(ids))[:, None]
+    return jnp.zeros((len(ids), hierarchy.counts[level]), weights.dtype).at[rows, ids].add(weights)
 
 
 def build_hierarchy(
-  vertices: np.ndarray,
-  faces: np.ndarray,
-  counts: Sequence[int],
-  importance: np.ndarray | None = None,
-  poses: Sequence[np.ndarray] = (),
+    vertices: np.ndarray,
+    faces: np.ndarray,
+    counts: Sequence[int],
+    importance: np.ndarray | None = None,
+    poses: Sequence[np.ndarray] = (),
 ) -> Hierarchy:
-  """Simplifies a mesh level by level (NumPy; seconds).
+    """Simplifies a mesh level by level (NumPy; seconds).
 
-  Args:
-    vertices: rest positions of the full mesh, metres.
-    faces: its triangles.
-    counts: vertices of the coarser levels, finest first, e.g. `(1675, 559)`.
-    importance: positive, one for each vertex: where above average, more vertices are kept. None: 1 everywhere.
-    poses: the mesh in other poses that the levels should follow too, e.g. with an open mouth.
+    Args:
+        vertices: rest positions of the full mesh, metres.
+        faces: its triangles.
+        counts: vertices of the coarser levels, finest first, e.g. `(1675, 559)`.
+        importance: positive, one for each vertex: where above average, more vertices are kept.
+            None: 1 everywhere.
+        poses: the mesh in other poses that the levels should follow too, e.g. with an open mouth.
 
-  Returns:
-    The hierarchy, as NumPy arrays. Every connected component and every boundary loop survives at every level.
+    Returns:
+        The hierarchy, as NumPy arrays. Every connected component and every boundary loop survives
+        at every level.
 
-  Raises:
-    ValueError: a count cannot be reached without breaking the surface.
-  """
-  importance = np.ones(len(vertices)) if importance is None else np.asarray(importance, np.float64)
-  vertices = np.concatenate([np.asarray(pose, np.float64) for pose in (vertices, *poses)], -1)
-  down_ids, up_ids, up_weights, level_faces = [], [], [], []
-  for count in counts:
-    kept, coarse_faces, survivors = simplify(vertices, faces, count, importance)
-    ids, weights = _barycentric_map(vertices, kept, coarse_faces, survivors)
-    down_ids.append(kept.astype(np.int32))
-    up_ids.append(ids.astype(np.int32))
-    up_weights.append(weights.astype(np.float32))
-    level_faces.append(coarse_faces.astype(np.int32))
-    vertices, faces, importance = vertices[kept], coarse_faces, importance[kept]
-  return Hierarchy(tuple(down_ids), tuple(up_ids), tuple(up_weights), tuple(level_faces))
+    Raises:
+        ValueError: a count cannot be reached without breaking the surface.
+    """
+    importance = (
+        np.ones(len(vertices)) if importance is None else np.asarray(importance, np.float64)
+    )
+    vertices = np.concatenate([np.asarray(pose, np.float64) for pose in (vertices, *poses)], -1)
+    down_ids, up_ids, up_weights, level_faces = [], [], [], []
+    for count in counts:
+        kept, coarse_faces, survivors = simplify(vertices, faces, count, importance)
+        ids, weights = _barycentric_map(vertices, kept, coarse_faces, survivors)
+        down_ids.append(kept.astype(np.int32))
+        up_ids.append(ids.astype(np.int32))
+        up_weights.append(weights.astype(np.float32))
+        level_faces.append(coarse_faces.astype(np.int32))
+        vertices, faces, importance = vertices[kept], coarse_faces, importance[kept]
+    return Hierarchy(tuple(down_ids), tuple(up_ids), tuple(up_weights), tuple(level_faces))
 
 
 def _barycentric_map(vertices, kept, coarse_faces, survivors):
-  """For each fine vertex, the closest point of the coarse surface NEAR THE VERTEX IT COLLAPSED INTO, over all poses.
+    """For each fine vertex, the closest point of the coarse surface NEAR THE VERTEX IT COLLAPSED
+    INTO, over all poses.
 
-  The closest point of the whole surface may lie on an eyelid for a vertex of the eye.
-  """
-  corners = vertices[kept][coarse_faces]
-  incident = [[] for _ in kept]
-  for face_id, face in enumerate(coarse_faces):
-    for corner in face:
-      incident[corner].append(face_id)
+    The closest point of the whole surface may lie on an eyelid for a vertex of the eye.
+    """
+    corners = vertices[kept][coarse_faces]
+    incident = [[] for _ in kept]
+    for face_id, face in enumerate(coarse_faces):
+        for corner in face:
+            incident[corner].append(face_id)
 
-  ids, weights = np.zeros((len(vertices), 3), int), np.zeros((len(vertices), 3))
-  for vertex, survivor in enumerate(survivors):
-    one_ring = {corner for face_id in incident[survivor] for corner in coarse_faces[face_id]}
-    candidates = np.array(sorted({face_id for corner in one_ring for face_id in incident[corner]}))
-    barycentrics, distances = closest_points(vertices[vertex], corners[candidates])
-    best = distances.argmin()
-    ids[vertex], weights[vertex] = coarse_faces[candidates[best]], barycentrics[best]
-  # A vertex that was kept is itself, without rounding.
-  ids[kept] = coarse_faces[[faces[0] for faces in incident]]
-  weights[kept] = ids[kept] == np.arange(len(kept))[:, None]
-  return ids, weights
+    ids, weights = np.zeros((len(vertices), 3), int), np.zeros((len(vertices), 3))
+    for vertex, survivor in enumerate(survivors):
+        one_ring = {corner for face_id in incident[survivor] for corner in coarse_faces[face_id]}
+        candidates = np.array(
+            sorted({face_id for corner in one_ring for face_id in incident[corner]})
+        )
+        barycentrics, distances = closest_points(vertices[vertex], corners[candidates])
+        best = distances.argmin()
+        ids[vertex], weights[vertex] = coarse_faces[candidates[best]], barycentrics[best]
+    # A vertex that was kept is itself, without rounding.
+    ids[kept] = coarse_faces[[faces[0] for faces in incident]]
+    weights[kept] = ids[kept] == np.arange(len(kept))[:, None]
+    return ids, weights

@@ -1,7 +1,8 @@
-"""Linear blend skinning: shape blend, pose correctives, joint regression, kinematic chain, skinning.
+"""Linear blend skinning: shape blend, pose correctives, joint regression, kinematic chain,
+skinning.
 
-One function serves the hand (MANO, 16 joints) and the head (FLAME, 5 joints); `mano.py` and `flame.py` say how their
-parameters become blend coefficients and rotations.
+One function serves the hand (MANO, 16 joints) and the head (FLAME, 5 joints); `mano.py` and
+`flame.py` say how their parameters become blend coefficients and rotations.
 """
 
 from __future__ import annotations
@@ -15,113 +16,131 @@ from jaxtyping import Array, Bool, Float, Int
 
 from dice_jax.body_models.hierarchy import Hierarchy
 
-# Positions are metres: the reduced-precision matmuls that accelerators default to would cost tenths of a millimetre.
+# Positions are metres: the reduced-precision matmuls that accelerators default to would cost tenths
+# of a millimetre.
 _einsum = functools.partial(jnp.einsum, precision=jax.lax.Precision.HIGHEST)
 
 
 @struct.dataclass
 class BodyModel:
-  """The arrays of a skinned body model, named as in smplx. Metres; a pytree whose topology is static.
+    """The arrays of a skinned body model, named as in smplx. Metres; a pytree whose topology is
+    static.
 
-  Attributes:
-    v_template: rest vertices.
-    shapedirs: shape blend shapes; for the head, 100 `betas` and then 50 `expression` components.
-    posedirs: pose correctives, driven by `R - I` of the non-root joints, row-major.
-    J_regressor: rest joints from shaped vertices; rows sum to 1.
-    lbs_weights: skinning weights; rows sum to 1.
-    faces: the surface, with its hole at the wrist or the neck; counter-clockwise seen from outside.
-    closed_faces: `faces` and then the caps that close the hole, over the same vertices: for signed distances.
-    colors: albedo in [0, 1], linear RGB as painted.
-    cavity: inner mouth and eye sockets: never in contact, in collision or in a signed distance (hand: all False).
-    stiffness: 0 for the softest skin (cheeks, lips), 1 where bone carries it (forehead, skull) (hand: all 1).
-    regions: named parts of the head, one row for each of `region_names` (hand: no row).
-    tip_ids: finger tips in the order thumb, index, middle, ring, little (head: empty).
-    lmk_faces_idx, lmk_bary_coords: the 68 iBUG landmarks as points of `faces` (hand: empty).
-    pose_mean, pose_components, pose_std: a Gaussian prior of `hand_pose`, `mean + (std * z) @ components`
-      (head: empty).
-    hierarchy: the coarser meshes.
-    parents: the parent of each joint, -1 for the root; parents come before children.
-    num_betas: identity components among `shapedirs`.
-    kind: "hand" or "head".
-    provenance, licence: where the arrays come from, and on what terms.
-  """
+    Attributes:
+        v_template: rest vertices.
+        shapedirs: shape blend shapes; for the head, 100 `betas` and then 50 `expression`
+            components.
+        posedirs: pose correctives, driven by `R - I` of the non-root joints, row-major.
+        J_regressor: rest joints from shaped vertices; rows sum to 1.
+        lbs_weights: skinning weights; rows sum to 1.
+        faces: the surface, with its hole at the wrist or the neck; counter-clockwise seen from
+            outside.
+        closed_faces: `faces` and then the caps that close the hole, over the same vertices: for
+            signed distances.
+        colors: albedo in [0, 1], linear RGB as painted.
+        cavity: inner mouth and eye sockets: never in contact, in collision or in a signed distance
+            (hand: all False).
+        stiffness: 0 for the softest skin (cheeks, lips), 1 where bone carries it (forehead, skull)
+            (hand: all 1).
+        regions: named parts of the head, one row for each of `region_names` (hand: no row).
+        tip_ids: finger tips in the order thumb, index, middle, ring, little (head: empty).
+        lmk_faces_idx, lmk_bary_coords: the 68 iBUG landmarks as points of `faces` (hand: empty).
+        pose_mean, pose_components, pose_std: a Gaussian prior of `hand_pose`, `mean + (std * z) @
+            components` (head: empty).
+        hierarchy: the coarser meshes.
+        parents: the parent of each joint, -1 for the root; parents come before children.
+        num_betas: identity components among `shapedirs`.
+        kind: "hand" or "head".
+        provenance, licence: where the arrays come from, and on what terms.
+    """
 
-  v_template: Float[Array, "V 3"]
-  shapedirs: Float[Array, "V 3 S"]
-  posedirs: Float[Array, "V 3 P"]
-  J_regressor: Float[Array, "J V"]
-  lbs_weights: Float[Array, "V J"]
-  faces: Int[Array, "F 3"]
-  closed_faces: Int[Array, "G 3"]
-  colors: Float[Array, "V 3"]
-  cavity: Bool[Array, "V"]
-  stiffness: Float[Array, "V"]
-  regions: Bool[Array, "R V"]
-  tip_ids: Int[Array, "T"]
-  lmk_faces_idx: Int[Array, "L"]
-  lmk_bary_coords: Float[Array, "L 3"]
-  pose_mean: Float[Array, "D"]
-  pose_components: Float[Array, "D D"]
-  pose_std: Float[Array, "D"]
-  hierarchy: Hierarchy
-  parents: tuple[int, ...] = struct.field(pytree_node=False)
-  region_names: tuple[str, ...] = struct.field(pytree_node=False)
-  num_betas: int = struct.field(pytree_node=False)
-  kind: str = struct.field(pytree_node=False)
-  provenance: str = struct.field(pytree_node=False)
-  licence: str = struct.field(pytree_node=False)
+    v_template: Float[Array, "V 3"]
+    shapedirs: Float[Array, "V 3 S"]
+    posedirs: Float[Array, "V 3 P"]
+    J_regressor: Float[Array, "J V"]
+    lbs_weights: Float[Array, "V J"]
+    faces: Int[Array, "F 3"]
+    closed_faces: Int[Array, "G 3"]
+    colors: Float[Array, "V 3"]
+    cavity: Bool[Array, "V"]
+    stiffness: Float[Array, "V"]
+    regions: Bool[Array, "R V"]
+    tip_ids: Int[Array, "T"]
+    lmk_faces_idx: Int[Array, "L"]
+    lmk_bary_coords: Float[Array, "L 3"]
+    pose_mean: Float[Array, "D"]
+    pose_components: Float[Array, "D D"]
+    pose_std: Float[Array, "D"]
+    hierarchy: Hierarchy
+    parents: tuple[int, ...] = struct.field(pytree_node=False)
+    region_names: tuple[str, ...] = struct.field(pytree_node=False)
+    num_betas: int = struct.field(pytree_node=False)
+    kind: str = struct.field(pytree_node=False)
+    provenance: str = struct.field(pytree_node=False)
+    licence: str = struct.field(pytree_node=False)
 
-  def region(self, name: str) -> Bool[Array, "V"]:
-    """The vertices of one named region; a KeyError lists the names there are."""
-    if name not in self.region_names:
-      raise KeyError(f"no region {name!r}; this model has {', '.join(self.region_names) or 'none'}")
-    return self.regions[self.region_names.index(name)]
+    def region(self, name: str) -> Bool[Array, "V"]:
+        """The vertices of one named region; a KeyError lists the names there are."""
+        if name not in self.region_names:
+            raise KeyError(
+                f"no region {name!r}; this model has {', '.join(self.region_names) or 'none'}"
+            )
+        return self.regions[self.region_names.index(name)]
 
 
 def lbs(
-  model: BodyModel, coefficients: Float[Array, "*B S"], rotations: Float[Array, "*B J 3 3"]
+    model: BodyModel, coefficients: Float[Array, "*B S"], rotations: Float[Array, "*B J 3 3"]
 ) -> tuple[Float[Array, "*B V 3"], Float[Array, "*B J 3"]]:
-  """Shapes and poses a body model (SMPL eqs. 2-10; MANO and FLAME share them).
+    """Shapes and poses a body model (SMPL eqs. 2-10; MANO and FLAME share them).
 
-  Args:
-    model: the body model.
-    coefficients: weights of all `shapedirs`.
-    rotations: one for each joint relative to its parent; the root's turns the body about the root joint.
+    Args:
+        model: the body model.
+        coefficients: weights of all `shapedirs`.
+        rotations: one for each joint relative to its parent; the root's turns the body about the
+            root joint.
 
-  Returns:
-    Vertices and joints, metres, in the model's frame. Zero coefficients and identities give `v_template`.
-  """
-  v_shaped = model.v_template + _einsum("vcs,...s->...vc", model.shapedirs, coefficients)
-  rest_joints = _einsum("jv,...vc->...jc", model.J_regressor, v_shaped)
-  correctives = rotations[..., 1:, :, :] - jnp.eye(3, dtype=rotations.dtype)
-  correctives = correctives.reshape(*rotations.shape[:-3], -1)
-  v_posed = v_shaped + _einsum("vcp,...p->...vc", model.posedirs, correctives)
+    Returns:
+        Vertices and joints, metres, in the model's frame. Zero coefficients and identities give
+        `v_template`.
+    """
+    v_shaped = model.v_template + _einsum("vcs,...s->...vc", model.shapedirs, coefficients)
+    rest_joints = _einsum("jv,...vc->...jc", model.J_regressor, v_shaped)
+    correctives = rotations[..., 1:, :, :] - jnp.eye(3, dtype=rotations.dtype)
+    correctives = correctives.reshape(*rotations.shape[:-3], -1)
+    v_posed = v_shaped + _einsum("vcp,...p->...vc", model.posedirs, correctives)
 
-  world_rotations, joints = forward_kinematics(model.parents, rotations, rest_joints)
-  # A vertex moves with joint j as R_j (v - rest_j) + joint_j = R_j v + offset_j.
-  offsets = joints - _einsum("...jab,...jb->...ja", world_rotations, rest_joints)
-  blended = _einsum("vj,...jab->...vab", model.lbs_weights, world_rotations)
-  # A product and a sum fuse into one pass over the vertices; a batched 3x3 matmul would not.
-  vertices = (blended * v_posed[..., None, :]).sum(-1) + _einsum("vj,...ja->...va", model.lbs_weights, offsets)
-  return vertices, joints
+    world_rotations, joints = forward_kinematics(model.parents, rotations, rest_joints)
+    # A vertex moves with joint j as R_j (v - rest_j) + joint_j = R_j v + offset_j.
+    offsets = joints - _einsum("...jab,...jb->...ja", world_rotations, rest_joints)
+    blended = _einsum("vj,...jab->...vab", model.lbs_weights, world_rotations)
+    # A product and a sum fuse into one pass over the vertices; a batched 3x3 matmul would not.
+    vertices = (blended * v_posed[..., None, :]).sum(-1) + _einsum(
+        "vj,...ja->...va", model.lbs_weights, offsets
+    )
+    return vertices, joints
 
 
 def forward_kinematics(
-  parents: tuple[int, ...], rotations: Float[Array, "*B J 3 3"], rest_joints: Float[Array, "*B J 3"]
+    parents: tuple[int, ...],
+    rotations: Float[Array, "*B J 3 3"],
+    rest_joints: Float[Array, "*B J 3"],
 ) -> tuple[Float[Array, "*B J 3 3"], Float[Array, "*B J 3"]]:
-  """Chains rotations relative to the parent into rotations relative to the model's frame.
+    """Chains rotations relative to the parent into rotations relative to the model's frame.
 
-  Args:
-    parents: the parent of each joint, before its children; -1 for the root.
-    rotations: relative to the parent.
-    rest_joints: joints of the shaped, unposed body, metres.
+    Args:
+        parents: the parent of each joint, before its children; -1 for the root.
+        rotations: relative to the parent.
+        rest_joints: joints of the shaped, unposed body, metres.
 
-  Returns:
-    Rotation of each joint in the model's frame, and posed joints, metres. The root joint stays where it is.
-  """
-  world_rotations, joints = [rotations[..., 0, :, :]], [rest_joints[..., 0, :]]
-  for joint, parent in enumerate(parents[1:], start=1):
-    bone = rest_joints[..., joint, :] - rest_joints[..., parent, :]
-    joints.append(joints[parent] + _einsum("...ab,...b->...a", world_rotations[parent], bone))
-    world_rotations.append(_einsum("...ab,...bc->...ac", world_rotations[parent], rotations[..., joint, :, :]))
-  return jnp.stack(world_rotations, -3), jnp.stack(joints, -2)
+    Returns:
+        Rotation of each joint in the model's frame, and posed joints, metres. The root joint stays
+        where it is.
+    """
+    world_rotations, joints = [rotations[..., 0, :, :]], [rest_joints[..., 0, :]]
+    for joint, parent in enumerate(parents[1:], start=1):
+        bone = rest_joints[..., joint, :] - rest_joints[..., parent, :]
+        joints.append(joints[parent] + _einsum("...ab,...b->...a", world_rotations[parent], bone))
+        world_rotations.append(
+            _einsum("...ab,...bc->...ac", world_rotations[parent], rotations[..., joint, :, :])
+        )
+    return jnp.stack(world_rotations, -3), jnp.stack(joints, -2)

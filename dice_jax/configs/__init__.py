@@ -16,43 +16,44 @@ from ml_collections import ConfigDict
 from dice_jax.configs import ablations, baselines, full, small, tiny
 
 CONFIGS: dict[str, Callable[..., ConfigDict]] = {
-  "full": full.get_config,
-  "small": small.get_config,
-  "tiny": tiny.get_config,
-  **ablations.ABLATIONS,
-  **baselines.BASELINES,
+    "full": full.get_config,
+    "small": small.get_config,
+    "tiny": tiny.get_config,
+    **ablations.ABLATIONS,
+    **baselines.BASELINES,
 }
 
 
 def get_config(name: str) -> ConfigDict:
-  """The configuration called `name`, such as "small" or "metro:small".
+    """The configuration called `name`, such as "small" or "metro:small".
 
-  Raises:
-    ValueError: there is none, naming those there are.
-  """
-  name, _, argument = name.partition(":")
-  if name not in CONFIGS:
-    raise ValueError(f"no configuration called {name!r}: choose one of {', '.join(CONFIGS)}")
-  return CONFIGS[name](*[argument] if argument else [])
+    Raises:
+        ValueError: there is none, naming those there are.
+    """
+    name, _, argument = name.partition(":")
+    if name not in CONFIGS:
+        raise ValueError(f"no configuration called {name!r}: choose one of {', '.join(CONFIGS)}")
+    return CONFIGS[name](*[argument] if argument else [])
 
 
 def resolve_names(argv: Sequence[str]) -> list[str]:
-  """A command line with `--config=NAME` turned into `--config=FILE:NAME`, as ml_collections' flag takes files only.
+    """A command line with `--config=NAME` turned into `--config=FILE:NAME`, as ml_collections' flag
+    takes files only.
 
-  A path, which holds a separator or ends with ".py", stays as it is.
-  """
-  resolved, expects_value = [], False
-  for word in argv:
-    flag, equals, value = word.partition("=")
-    if expects_value:
-      word = _path_of(word)
-    elif equals and flag in ("--config", "-config"):
-      word = f"{flag}={_path_of(value)}"
-    expects_value = word in ("--config", "-config")
-    resolved.append(word)
-  return resolved
+    A path, which holds a separator or ends with ".py", stays as it is.
+    """
+    resolved, expects_value = [], False
+    for word in argv:
+        flag, equals, value = word.partition("=")
+        if expects_value:
+            word = _path_of(word)
+        elif equals and flag in ("--config", "-config"):
+            word = f"{flag}={_path_of(value)}"
+        expects_value = word in ("--config", "-config")
+        resolved.append(word)
+    return resolved
 
 
 def _path_of(name: str) -> str:
-  base = name.partition(":")[0]
-  return name if "/" in base or "\\" in base or base.endswith(".py") else f"{__file__}:{name}"
+    base = name.partition(":")[0]
+    return name if "/" in base or "\\" in base or base.endswith(".py") else f"{__file__}:{name}"

@@ -7,30 +7,32 @@ from jaxtyping import Array, Float
 
 
 def procrustes(
-  source: Float[Array, "*B N 3"], target: Float[Array, "*B N 3"]
+    source: Float[Array, "*B N 3"], target: Float[Array, "*B N 3"]
 ) -> tuple[Float[Array, "*B"], Float[Array, "*B 3 3"], Float[Array, "*B 3"]]:
-  """The similarity that brings `source` nearest to `target` in the least-squares sense.
+    """The similarity that brings `source` nearest to `target` in the least-squares sense.
 
-  Returns:
-    scale >= 0, rotation (determinant +1, never a reflection) and translation:
-    `target ~ scale * source @ rotation.T + translation`. Points that all coincide give scale 0.
-  """
-  source_mean, target_mean = source.mean(-2), target.mean(-2)
-  source, target = source - source_mean[..., None, :], target - target_mean[..., None, :]
-  covariance = jnp.einsum("...ni,...nj->...ij", target, source, precision="highest")
-  u, singular, vt = jnp.linalg.svd(covariance)
-  # If the best orthogonal matrix is a reflection, the axis that matters least is turned back.
-  handedness = jnp.sign(jnp.linalg.det(u @ vt))
-  signs = jnp.ones_like(singular).at[..., -1].set(handedness)
-  rotation = jnp.matmul(u * signs[..., None, :], vt, precision="highest")
-  spread = (source**2).sum((-2, -1))
-  scale = (singular * signs).sum(-1) / jnp.where(spread > 0.0, spread, 1.0)
-  turned = jnp.matmul(rotation, source_mean[..., None], precision="highest")[..., 0]
-  return scale, rotation, target_mean - scale[..., None] * turned
+    Returns:
+        scale >= 0, rotation (determinant +1, never a reflection) and translation:
+        `target ~ scale * source @ rotation.T + translation`. Points that all coincide give scale 0.
+    """
+    source_mean, target_mean = source.mean(-2), target.mean(-2)
+    source, target = source - source_mean[..., None, :], target - target_mean[..., None, :]
+    covariance = jnp.einsum("...ni,...nj->...ij", target, source, precision="highest")
+    u, singular, vt = jnp.linalg.svd(covariance)
+    # If the best orthogonal matrix is a reflection, the axis that matters least is turned back.
+    handedness = jnp.sign(jnp.linalg.det(u @ vt))
+    signs = jnp.ones_like(singular).at[..., -1].set(handedness)
+    rotation = jnp.matmul(u * signs[..., None, :], vt, precision="highest")
+    spread = (source**2).sum((-2, -1))
+    scale = (singular * signs).sum(-1) / jnp.where(spread > 0.0, spread, 1.0)
+    turned = jnp.matmul(rotation, source_mean[..., None], precision="highest")[..., 0]
+    return scale, rotation, target_mean - scale[..., None] * turned
 
 
 def align(source: Float[Array, "*B N 3"], target: Float[Array, "*B N 3"]) -> Float[Array, "*B N 3"]:
-  """`source` after the similarity that brings it nearest to `target`, metres; for the PA- metrics."""
-  scale, rotation, translation = procrustes(source, target)
-  turned = jnp.einsum("...ij,...nj->...ni", rotation, source, precision="highest")
-  return scale[..., None, None] * turned + translation[..., None, :]
+    """`source` after the similarity that brings it nearest to `target`, metres; for the PA-
+    metrics.
+    """
+    scale, rotation, translation = procrustes(source, target)
+    turned = jnp.einsum("...ij,...nj->...ni", rotation, source, precision="highest")
+    return scale[..., None, None] * turned + translation[..., None, :]

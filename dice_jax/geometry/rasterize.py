@@ -1,8 +1,9 @@
 """A z-buffer in JAX: which face is seen at every pixel, its barycentrics, and differentiable depth.
 
-A face covers the pixel centres in its bounding box at most. The boxes of all faces, laid end to end, are one list of
-candidate fragments; a loop draws that list in passes of equal size, so the work is proportional to the covered
-pixels and a face of any size is drawn. Faces that cover no pixel centre cost nothing.
+A face covers the pixel centres in its bounding box at most. The boxes of all faces, laid end to
+end, are one list of candidate fragments; a loop draws that list in passes of equal size, so the
+work is proportional to the covered pixels and a face of any size is drawn. Faces that cover no
+pixel centre cost nothing.
 """
 
 from __future__ import annotations
@@ -21,178 +22,225 @@ FRAGMENTS_PER_PASS = 2**14
 
 @struct.dataclass
 class Fragments:
-  """What is seen at every pixel.
+    """What is seen at every pixel.
 
-  face_ids: -1 in the background.
-  barycentrics: of the pixel centre in its face, perspective-correct if asked for; zeros in the background.
-  depth: metres; infinite in the background.
-  overflow: number of faces that could not be drawn: 0, unless the boxes of all faces hold about 2^32 pixels.
-  """
+    face_ids: -1 in the background.
+    barycentrics: of the pixel centre in its face, perspective-correct if asked for; zeros in the
+    background. depth: metres; infinite in the background. overflow: number of faces that could not
+    be drawn: 0, unless the boxes of all faces hold about 2^32 pixels.
+    """
 
-  face_ids: Int[Array, "*B H W"]
-  barycentrics: Float[Array, "*B H W 3"]
-  depth: Float[Array, "*B H W"]
-  overflow: Int[Array, "*B"]
+    face_ids: Int[Array, "*B H W"]
+    barycentrics: Float[Array, "*B H W 3"]
+    depth: Float[Array, "*B H W"]
+    overflow: Int[Array, "*B"]
 
 
 def rasterize(
-  vertices_px: Float[Array, "*B V 3"], faces: Int[Array, "F 3"], height: int, width: int, perspective: bool = False
+    vertices_px: Float[Array, "*B V 3"],
+    faces: Int[Array, "F 3"],
+    height: int,
+    width: int,
+    perspective: bool = False,
 ) -> Fragments:
-  """Draws a mesh with a z-buffer; both sides of a face are drawn.
+    """Draws a mesh with a z-buffer; both sides of a face are drawn.
 
-  Args:
-    vertices_px: x and y in pixels (pixel (row i, column j) has its centre at x = j + 0.5, y = i + 0.5) and depth
-      z > 0, metres: see `camera.orthographic_to_screen` and `camera.perspective_to_screen`.
-    faces: vertex ids.
-    height, width: of the image, pixels.
-    perspective: whether z was divided by, so that 1/z and not z is linear on the image.
+    Args:
+        vertices_px: x and y in pixels (pixel (row i, column j) has its centre at x = j + 0.5, y = i
+            + 0.5) and depth z > 0, metres: see `camera.orthographic_to_screen` and
+            `camera.perspective_to_screen`.
+        faces: vertex ids.
+        height, width: of the image, pixels.
+        perspective: whether z was divided by, so that 1/z and not z is linear on the image.
 
-  Returns:
-    Fragments. Depth and barycentrics are differentiable in x, y and z of the three corners of the face that is
-    seen; which face that is carries no gradient, hence neither do silhouettes. Of faces at equal depth the lowest
-    id is seen. Faces without area, off the image, not finite, or with a corner at z <= 0 are never drawn.
-  """
-  batch = vertices_px.shape[:-2]
+    Returns:
+        Fragments. Depth and barycentrics are differentiable in x, y and z of the three corners of
+        the face that is seen; which face that is carries no gradient, hence neither do silhouettes.
+        Of faces at equal depth the lowest id is seen. Faces without area, off the image, not
+        finite, or with a corner at z <= 0 are never drawn.
+    """
+    batch = vertices_px.shape[:-2]
 
-  def draw(vertices):
-    face_ids, overflow = _visible_faces(jax.lax.stop_gradient(vertices), faces, height, width, perspective)
-    barycentrics, depth = _interpolate_depth(vertices, faces, face_ids, perspective)
-    return Fragments(face_ids=face_ids, barycentrics=barycentrics, depth=depth, overflow=overflow)
+    def draw(vertices):
+        face_ids, overflow = _visible_faces(
+            jax.lax.stop_gradient(vertices), faces, height, width, perspective
+        )
+        barycentrics, depth = _interpolate_depth(vertices, faces, face_ids, perspective)
+        return Fragments(
+            face_ids=face_ids, barycentrics=barycentrics, depth=depth, overflow=overflow
+        )
 
-  # One image after the other: on a CPU scattering into a batch of images costs half as much again.
-  fragments = jax.lax.map(draw, vertices_px.reshape(math.prod(batch), *vertices_px.shape[-2:]))
-  return jax.tree.map(lambda leaf: leaf.reshape(*batch, *leaf.shape[1:]), fragments)
+    # One image after the other: on a CPU scattering into a batch of images costs half as much
+    # again.
+    fragments = jax.lax.map(draw, vertices_px.reshape(math.prod(batch), *vertices_px.shape[-2:]))
+    return jax.tree.map(lambda leaf: leaf.reshape(*batch, *leaf.shape[1:]), fragments)
 
 
 def interpolate(
-  fragments: Fragments, faces: Int[Array, "F 3"], attributes: Float[Array, "*B V C"], background: float = 0.0
+    fragments: Fragments,
+    faces: Int[Array, "F 3"],
+    attributes: Float[Array, "*B V C"],
+    background: float = 0.0,
 ) -> Float[Array, "*B H W C"]:
-  """Vertex attributes (colours, normals, positions) at every pixel; `background` where no face is seen.
+    """Vertex attributes (colours, normals, positions) at every pixel; `background` where no face is
+    seen.
 
-  Differentiable in `attributes` and, through the barycentrics, in the vertices that were drawn. Attributes without
-  batch dimensions are shared.
-  """
-  *batch, height, width = fragments.face_ids.shape
-  ids = fragments.face_ids.reshape(*batch, height * width)
-  weights = fragments.barycentrics.reshape(*batch, height * width, 3)
-  values = mesh.barycentric_points(attributes, faces, jnp.maximum(ids, 0), weights)
-  values = jnp.where((ids >= 0)[..., None], values, background)
-  return values.reshape(*batch, height, width, attributes.shape[-1])
-
-
-def sample_depth(depth: Float[Array, "*B H W"], keypoints_2d: Float[Array, "*B K 2"]) -> Float[Array, "*B K"]:
-  """Depth at the pixels that contain `keypoints_2d` (x, y in pixels); infinite in the background and off the image.
-
-  Differentiable in `depth`, not in where it is read.
-  """
-  height, width = depth.shape[-2:]
-  pixels = jnp.floor(jax.lax.stop_gradient(keypoints_2d)).astype(jnp.int32)
-  column, row = pixels[..., 0], pixels[..., 1]
-  on_image = (column >= 0) & (column < width) & (row >= 0) & (row < height)
-  index = jnp.where(on_image, row * width + column, 0)
-  values = jnp.take_along_axis(depth.reshape(*depth.shape[:-2], height * width), index, axis=-1)
-  return jnp.where(on_image, values, jnp.inf)
+    Differentiable in `attributes` and, through the barycentrics, in the vertices that were drawn.
+    Attributes without batch dimensions are shared.
+    """
+    *batch, height, width = fragments.face_ids.shape
+    ids = fragments.face_ids.reshape(*batch, height * width)
+    weights = fragments.barycentrics.reshape(*batch, height * width, 3)
+    values = mesh.barycentric_points(attributes, faces, jnp.maximum(ids, 0), weights)
+    values = jnp.where((ids >= 0)[..., None], values, background)
+    return values.reshape(*batch, height, width, attributes.shape[-1])
 
 
-def _visible_faces(vertices: Array, faces: Array, height: int, width: int, perspective: bool) -> tuple[Array, Array]:
-  """(height, width) id of the nearest face, -1 for none, and the number of faces left out, for one image."""
-  num_faces, num_pixels = faces.shape[0], height * width
-  triangles = mesh.gather_faces(vertices, faces)
-  setup, left, top, columns, count = _face_setup(triangles, faces, height, width, perspective)
-  starts, total, overflow = _lay_out(count)
-  lanes = jnp.arange(FRAGMENTS_PER_PASS, dtype=jnp.uint32)
+def sample_depth(
+    depth: Float[Array, "*B H W"], keypoints_2d: Float[Array, "*B K 2"]
+) -> Float[Array, "*B K"]:
+    """Depth at the pixels that contain `keypoints_2d` (x, y in pixels); infinite in the background
+    and off the image.
 
-  def draw_pass(state):
-    first, depth, face_ids = state
-    # Face of each fragment: as many faces start at or before it as the running sum says, the last of them owns it.
-    begins = jnp.where(starts > first, starts - first, 0)
-    marks = jnp.zeros(FRAGMENTS_PER_PASS, jnp.int32).at[begins].add(1, mode="drop")
-    face = jnp.cumsum(marks, dtype=jnp.int32) - 1
-    local = (first + lanes - starts[face]).astype(jnp.int32)
-    row = local // columns[face]
-    x, y = left[face] + local - row * columns[face], top[face] + row
-    covered, z = _evaluate(setup[face], x + 0.5, y + 0.5, perspective)
-    covered &= first + lanes < total
-    # The barrier makes the two uses of z below see the same bits.
-    covered, z = jax.lax.optimization_barrier((covered, z))
-    pixel = jnp.where(covered, y * width + x, num_pixels)
-    nearer = depth.at[pixel].min(z, mode="drop")
-    face_ids = jnp.where(nearer < depth, num_faces, face_ids)
-    seen = jnp.where(z == nearer.at[pixel].get(mode="fill", fill_value=-jnp.inf), pixel, num_pixels)
-    return first + FRAGMENTS_PER_PASS, nearer, face_ids.at[seen].min(face, mode="drop")
+    Differentiable in `depth`, not in where it is read.
+    """
+    height, width = depth.shape[-2:]
+    pixels = jnp.floor(jax.lax.stop_gradient(keypoints_2d)).astype(jnp.int32)
+    column, row = pixels[..., 0], pixels[..., 1]
+    on_image = (column >= 0) & (column < width) & (row >= 0) & (row < height)
+    index = jnp.where(on_image, row * width + column, 0)
+    values = jnp.take_along_axis(depth.reshape(*depth.shape[:-2], height * width), index, axis=-1)
+    return jnp.where(on_image, values, jnp.inf)
 
-  empty = (jnp.uint32(0), jnp.full(num_pixels, jnp.inf), jnp.full(num_pixels, num_faces, jnp.int32))
-  _, _, face_ids = jax.lax.while_loop(lambda state: state[0] < total, draw_pass, empty)
-  face_ids = jnp.where(face_ids == num_faces, -1, face_ids)
-  return face_ids.reshape(height, width), overflow
+
+def _visible_faces(
+    vertices: Array, faces: Array, height: int, width: int, perspective: bool
+) -> tuple[Array, Array]:
+    """(height, width) id of the nearest face, -1 for none, and the number of faces left out, for
+    one image.
+    """
+    num_faces, num_pixels = faces.shape[0], height * width
+    triangles = mesh.gather_faces(vertices, faces)
+    setup, left, top, columns, count = _face_setup(triangles, faces, height, width, perspective)
+    starts, total, overflow = _lay_out(count)
+    lanes = jnp.arange(FRAGMENTS_PER_PASS, dtype=jnp.uint32)
+
+    def draw_pass(state):
+        first, depth, face_ids = state
+        # Face of each fragment: as many faces start at or before it as the running sum says, the
+        # last of them owns it.
+        begins = jnp.where(starts > first, starts - first, 0)
+        marks = jnp.zeros(FRAGMENTS_PER_PASS, jnp.int32).at[begins].add(1, mode="drop")
+        face = jnp.cumsum(marks, dtype=jnp.int32) - 1
+        local = (first + lanes - starts[face]).astype(jnp.int32)
+        row = local // columns[face]
+        x, y = left[face] + local - row * columns[face], top[face] + row
+        covered, z = _evaluate(setup[face], x + 0.5, y + 0.5, perspective)
+        covered &= first + lanes < total
+        # The barrier makes the two uses of z below see the same bits.
+        covered, z = jax.lax.optimization_barrier((covered, z))
+        pixel = jnp.where(covered, y * width + x, num_pixels)
+        nearer = depth.at[pixel].min(z, mode="drop")
+        face_ids = jnp.where(nearer < depth, num_faces, face_ids)
+        seen = jnp.where(
+            z == nearer.at[pixel].get(mode="fill", fill_value=-jnp.inf), pixel, num_pixels
+        )
+        return first + FRAGMENTS_PER_PASS, nearer, face_ids.at[seen].min(face, mode="drop")
+
+    empty = (
+        jnp.uint32(0),
+        jnp.full(num_pixels, jnp.inf),
+        jnp.full(num_pixels, num_faces, jnp.int32),
+    )
+    _, _, face_ids = jax.lax.while_loop(lambda state: state[0] < total, draw_pass, empty)
+    face_ids = jnp.where(face_ids == num_faces, -1, face_ids)
+    return face_ids.reshape(height, width), overflow
 
 
 def _lay_out(count: Array) -> tuple[Array, Array, Array]:
-  """Where the fragments of each face start in the list, its length, and how many faces it has no room for."""
-  count = count.astype(jnp.uint32)
-  ends = jnp.cumsum(count, dtype=jnp.uint32)
-  starts = ends - count
-  # A sum beyond 2^32 wraps around to less than it was; the counter of the loop must not wrap either.
-  fits = jnp.cumsum((ends < starts) | (ends > jnp.uint32(2**32 - 1 - FRAGMENTS_PER_PASS))) == 0
-  total = jnp.max(jnp.where(fits, ends, 0), initial=0)
-  return jnp.where(fits, starts, total), total, ((count > 0) & ~fits).sum(dtype=jnp.int32)
+    """Where the fragments of each face start in the list, its length, and how many faces it has no
+    room for.
+    """
+    count = count.astype(jnp.uint32)
+    ends = jnp.cumsum(count, dtype=jnp.uint32)
+    starts = ends - count
+    # A sum beyond 2^32 wraps around to less than it was; the counter of the loop must not wrap
+    # either.
+    fits = jnp.cumsum((ends < starts) | (ends > jnp.uint32(2**32 - 1 - FRAGMENTS_PER_PASS))) == 0
+    total = jnp.max(jnp.where(fits, ends, 0), initial=0)
+    return jnp.where(fits, starts, total), total, ((count > 0) & ~fits).sum(dtype=jnp.int32)
 
 
 def _face_setup(triangles: Array, faces: Array, height: int, width: int, perspective: bool):
-  """Edge functions and depths (F, 16) of every face, and its box of pixels: left, top, columns, count.
+    """Edge functions and depths (F, 16) of every face, and its box of pixels: left, top, columns,
+    count.
 
-  An edge function is a signed area, not below zero on the face's side of the edge. It is formed from the corner with
-  the smaller id, so both faces at an edge compute the same float: a pixel centre is never between them.
-  """
-  x, y, z = jnp.moveaxis(triangles, -1, 0)
-  start, end = (1, 2, 0), (2, 0, 1)  # edge k lies opposite to corner k
-  swap = faces[:, start] > faces[:, end]
-  low_x, high_x = jnp.where(swap, x[:, end], x[:, start]), jnp.where(swap, x[:, start], x[:, end])
-  low_y, high_y = jnp.where(swap, y[:, end], y[:, start]), jnp.where(swap, y[:, start], y[:, end])
-  area = (x[:, 1] - x[:, 0]) * (y[:, 2] - y[:, 0]) - (x[:, 2] - x[:, 0]) * (y[:, 1] - y[:, 0])
-  sign = jnp.where(swap, -1.0, 1.0) * jnp.sign(area)[:, None]
-  depth = 1.0 / z if perspective else z
-  setup = [(low_y - high_y) * sign, (high_x - low_x) * sign, low_x, low_y, depth]
-  setup = jnp.concatenate([*setup, jnp.zeros_like(area)[:, None]], axis=-1)
+    An edge function is a signed area, not below zero on the face's side of the edge. It is formed
+    from the corner with the smaller id, so both faces at an edge compute the same float: a pixel
+    centre is never between them.
+    """
+    x, y, z = jnp.moveaxis(triangles, -1, 0)
+    start, end = (1, 2, 0), (2, 0, 1)  # edge k lies opposite to corner k
+    swap = faces[:, start] > faces[:, end]
+    low_x, high_x = jnp.where(swap, x[:, end], x[:, start]), jnp.where(swap, x[:, start], x[:, end])
+    low_y, high_y = jnp.where(swap, y[:, end], y[:, start]), jnp.where(swap, y[:, start], y[:, end])
+    area = (x[:, 1] - x[:, 0]) * (y[:, 2] - y[:, 0]) - (x[:, 2] - x[:, 0]) * (y[:, 1] - y[:, 0])
+    sign = jnp.where(swap, -1.0, 1.0) * jnp.sign(area)[:, None]
+    depth = 1.0 / z if perspective else z
+    setup = [(low_y - high_y) * sign, (high_x - low_x) * sign, low_x, low_y, depth]
+    setup = jnp.concatenate([*setup, jnp.zeros_like(area)[:, None]], axis=-1)
 
-  drawn = jnp.isfinite(triangles).all((-2, -1)) & (z > 0.0).all(-1) & (area != 0.0)
-  left, right = jnp.ceil(x.min(-1) - 0.5), jnp.floor(x.max(-1) - 0.5)
-  top, bottom = jnp.ceil(y.min(-1) - 0.5), jnp.floor(y.max(-1) - 0.5)
-  left, right = jnp.maximum(left, 0.0), jnp.minimum(right, width - 1.0)
-  top, bottom = jnp.maximum(top, 0.0), jnp.minimum(bottom, height - 1.0)
-  drawn &= (right >= left) & (bottom >= top)
-  box = jnp.stack([left, top, right - left + 1.0, bottom - top + 1.0], axis=-1)
-  left, top, columns, rows = jnp.moveaxis(jnp.where(drawn[:, None], box, 1.0).astype(jnp.int32), -1, 0)
-  return setup, left, top, columns, jnp.where(drawn, columns * rows, 0)
+    drawn = jnp.isfinite(triangles).all((-2, -1)) & (z > 0.0).all(-1) & (area != 0.0)
+    left, right = jnp.ceil(x.min(-1) - 0.5), jnp.floor(x.max(-1) - 0.5)
+    top, bottom = jnp.ceil(y.min(-1) - 0.5), jnp.floor(y.max(-1) - 0.5)
+    left, right = jnp.maximum(left, 0.0), jnp.minimum(right, width - 1.0)
+    top, bottom = jnp.maximum(top, 0.0), jnp.minimum(bottom, height - 1.0)
+    drawn &= (right >= left) & (bottom >= top)
+    box = jnp.stack([left, top, right - left + 1.0, bottom - top + 1.0], axis=-1)
+    left, top, columns, rows = jnp.moveaxis(
+        jnp.where(drawn[:, None], box, 1.0).astype(jnp.int32), -1, 0
+    )
+    return setup, left, top, columns, jnp.where(drawn, columns * rows, 0)
 
 
 def _evaluate(setup: Array, x: Array, y: Array, perspective: bool) -> tuple[Array, Array]:
-  """Whether the points (x, y) are on their faces, and the depth there."""
-  slope_x, slope_y, low_x, low_y, depth = (setup[:, k : k + 3] for k in range(0, 15, 3))
-  areas = slope_x * (x[:, None] - low_x) + slope_y * (y[:, None] - low_y)
-  total, weighted = areas.sum(-1), (areas * depth).sum(-1)
-  covered = (areas >= 0.0).all(-1) & (total > 0.0)
-  z = total / weighted if perspective else weighted / total
-  return covered, jnp.where(covered, z, jnp.inf)
+    """Whether the points (x, y) are on their faces, and the depth there."""
+    slope_x, slope_y, low_x, low_y, depth = (setup[:, k : k + 3] for k in range(0, 15, 3))
+    areas = slope_x * (x[:, None] - low_x) + slope_y * (y[:, None] - low_y)
+    total, weighted = areas.sum(-1), (areas * depth).sum(-1)
+    covered = (areas >= 0.0).all(-1) & (total > 0.0)
+    z = total / weighted if perspective else weighted / total
+    return covered, jnp.where(covered, z, jnp.inf)
 
 
-def _interpolate_depth(vertices: Array, faces: Array, face_ids: Array, perspective: bool) -> tuple[Array, Array]:
-  """Barycentrics and depth at the pixel centres, by gathering the corners of the faces seen: differentiable."""
-  seen = face_ids >= 0
-  rows, columns = jnp.meshgrid(*(jnp.arange(size) + 0.5 for size in face_ids.shape), indexing="ij")
-  # Background pixels compute on a harmless triangle, so that their zero cotangents meet no infinity.
-  harmless = jnp.array([[0.0, 0.0, 1.0], [1.0, 0.0, 1.0], [0.0, 1.0, 1.0]], dtype=vertices.dtype)
-  corners = mesh.gather_corners(vertices, faces, jnp.maximum(face_ids.ravel(), 0)).reshape(*face_ids.shape, 3, 3)
-  corners = jnp.where(seen[..., None, None], corners, harmless)
-  centres = jnp.where(seen[..., None], jnp.stack([columns, rows], axis=-1), 0.25)
-  dx, dy = jnp.moveaxis(corners[..., :2] - centres[..., None, :], -1, 0)
-  z = corners[..., 2]
-  start, end = jnp.array([1, 2, 0]), jnp.array([2, 0, 1])  # edge k lies opposite to corner k
-  areas = dx[..., start] * dy[..., end] - dx[..., end] * dy[..., start]
-  areas *= jnp.sign(jax.lax.stop_gradient(areas.sum(-1, keepdims=True)))
-  areas = jnp.where(areas < 0.0, 0.0, areas)  # rounding at an edge; keeps depth between the corners' depths
-  weights = areas / z if perspective else areas
-  total = weights.sum(-1, keepdims=True)
-  barycentrics = weights / jnp.where(total > 0.0, total, 1.0)
-  depth = jnp.where(seen, (barycentrics * z).sum(-1), jnp.inf)
-  return jnp.where(seen[..., None], barycentrics, 0.0), depth
+def _interpolate_depth(
+    vertices: Array, faces: Array, face_ids: Array, perspective: bool
+) -> tuple[Array, Array]:
+    """Barycentrics and depth at the pixel centres, by gathering the corners of the faces seen:
+    differentiable.
+    """
+    seen = face_ids >= 0
+    rows, columns = jnp.meshgrid(
+        *(jnp.arange(size) + 0.5 for size in face_ids.shape), indexing="ij"
+    )
+    # Background pixels compute on a harmless triangle, so that their zero cotangents meet no
+    # infinity.
+    harmless = jnp.array([[0.0, 0.0, 1.0], [1.0, 0.0, 1.0], [0.0, 1.0, 1.0]], dtype=vertices.dtype)
+    corners = mesh.gather_corners(vertices, faces, jnp.maximum(face_ids.ravel(), 0)).reshape(
+        *face_ids.shape, 3, 3
+    )
+    corners = jnp.where(seen[..., None, None], corners, harmless)
+    centres = jnp.where(seen[..., None], jnp.stack([columns, rows], axis=-1), 0.25)
+    dx, dy = jnp.moveaxis(corners[..., :2] - centres[..., None, :], -1, 0)
+    z = corners[..., 2]
+    start, end = jnp.array([1, 2, 0]), jnp.array([2, 0, 1])  # edge k lies opposite to corner k
+    areas = dx[..., start] * dy[..., end] - dx[..., end] * dy[..., start]
+    areas *= jnp.sign(jax.lax.stop_gradient(areas.sum(-1, keepdims=True)))
+    areas = jnp.where(
+        areas < 0.0, 0.0, areas
+    )  # rounding at an edge; keeps depth between the corners' depths
+    weights = areas / z if perspective else areas
+    total = weights.sum(-1, keepdims=True)
+    barycentrics = weights / jnp.where(total > 0.0, total, 1.0)
+    depth = jnp.where(seen, (barycentrics * z).sum(-1), jnp.inf)
+    return jnp.where(seen[..., None], barycentrics, 0.0), depth

@@ -1,8 +1,8 @@
 """Rotations as axis-angle vectors, matrices and quaternions (w, x, y, z).
 
-Every map here is smooth in the sense that matters for training: values and gradients are finite at the identity,
-and the logarithm stays accurate up to a half turn. The logarithm itself jumps there: `a` and `-a` of length pi
-are one rotation, and either may be returned.
+Every map here is smooth in the sense that matters for training: values and gradients are finite at
+the identity, and the logarithm stays accurate up to a half turn. The logarithm itself jumps there:
+`a` and `-a` of length pi are one rotation, and either may be returned.
 """
 
 from __future__ import annotations
@@ -16,91 +16,108 @@ _SMALL_ANGLE_SQUARED = 1e-4
 
 
 def axis_angle_to_matrix(axis_angle: Float[Array, "*B 3"]) -> Float[Array, "*B 3 3"]:
-  """Rodrigues' formula: R = I + sin(t)/t K + (1 - cos(t))/t^2 K^2, K the cross-product matrix of `axis_angle`.
+    """Rodrigues' formula: R = I + sin(t)/t K + (1 - cos(t))/t^2 K^2, K the cross-product matrix of
+    `axis_angle`.
 
-  Args:
-    axis_angle: rotation axis times angle, radians.
+    Args:
+        axis_angle: rotation axis times angle, radians.
 
-  Returns:
-    Rotation matrices that act on column vectors.
-  """
-  squared = (axis_angle**2).sum(-1)
-  small = squared < _SMALL_ANGLE_SQUARED
-  safe = jnp.where(small, 1.0, squared)
-  angle = jnp.sqrt(safe)
-  sine = jnp.where(small, 1.0 - squared / 6.0 + squared**2 / 120.0, jnp.sin(angle) / angle)
-  # 1 - cos(t) = 2 sin(t/2)^2 does not cancel.
-  versine = jnp.where(small, 0.5 - squared / 24.0 + squared**2 / 720.0, 2.0 * jnp.sin(0.5 * angle) ** 2 / safe)
-  x, y, z = jnp.moveaxis(axis_angle, -1, 0)
-  zero = jnp.zeros_like(x)
-  cross = _stack_matrix([[zero, -z, y], [z, zero, -x], [-y, x, zero]])
-  outer = axis_angle[..., :, None] * axis_angle[..., None, :]
-  squared_cross = outer - squared[..., None, None] * jnp.eye(3, dtype=axis_angle.dtype)
-  identity = jnp.eye(3, dtype=axis_angle.dtype)
-  return identity + sine[..., None, None] * cross + versine[..., None, None] * squared_cross
+    Returns:
+        Rotation matrices that act on column vectors.
+    """
+    squared = (axis_angle**2).sum(-1)
+    small = squared < _SMALL_ANGLE_SQUARED
+    safe = jnp.where(small, 1.0, squared)
+    angle = jnp.sqrt(safe)
+    sine = jnp.where(small, 1.0 - squared / 6.0 + squared**2 / 120.0, jnp.sin(angle) / angle)
+    # 1 - cos(t) = 2 sin(t/2)^2 does not cancel.
+    versine = jnp.where(
+        small, 0.5 - squared / 24.0 + squared**2 / 720.0, 2.0 * jnp.sin(0.5 * angle) ** 2 / safe
+    )
+    x, y, z = jnp.moveaxis(axis_angle, -1, 0)
+    zero = jnp.zeros_like(x)
+    cross = _stack_matrix([[zero, -z, y], [z, zero, -x], [-y, x, zero]])
+    outer = axis_angle[..., :, None] * axis_angle[..., None, :]
+    squared_cross = outer - squared[..., None, None] * jnp.eye(3, dtype=axis_angle.dtype)
+    identity = jnp.eye(3, dtype=axis_angle.dtype)
+    return identity + sine[..., None, None] * cross + versine[..., None, None] * squared_cross
 
 
 def matrix_to_axis_angle(matrix: Float[Array, "*B 3 3"]) -> Float[Array, "*B 3"]:
-  """Logarithm of a rotation matrix: axis times angle, radians, angle in [0, pi]."""
-  return quaternion_to_axis_angle(matrix_to_quaternion(matrix))
+    """Logarithm of a rotation matrix: axis times angle, radians, angle in [0, pi]."""
+    return quaternion_to_axis_angle(matrix_to_quaternion(matrix))
 
 
 def matrix_to_quaternion(matrix: Float[Array, "*B 3 3"]) -> Float[Array, "*B 4"]:
-  """Unit quaternion (w, x, y, z) with w >= 0 of a rotation matrix.
+    """Unit quaternion (w, x, y, z) with w >= 0 of a rotation matrix.
 
-  The entries of R give the matrix 4 q q^T without a root or a division (Shepperd 1978); its row with the largest
-  diagonal element, at least 1, is a well-conditioned multiple of q.
-  """
-  r = matrix
-  wx, wy, wz = r[..., 2, 1] - r[..., 1, 2], r[..., 0, 2] - r[..., 2, 0], r[..., 1, 0] - r[..., 0, 1]
-  xy, xz, yz = r[..., 0, 1] + r[..., 1, 0], r[..., 0, 2] + r[..., 2, 0], r[..., 1, 2] + r[..., 2, 1]
-  a, b, c = r[..., 0, 0], r[..., 1, 1], r[..., 2, 2]
-  rows = _stack_matrix([
-    [1.0 + a + b + c, wx, wy, wz],
-    [wx, 1.0 + a - b - c, xy, xz],
-    [wy, xy, 1.0 - a + b - c, yz],
-    [wz, xz, yz, 1.0 - a - b + c],
-  ])
-  best = jnp.argmax(jnp.diagonal(rows, axis1=-2, axis2=-1), axis=-1)
-  row = jnp.take_along_axis(rows, best[..., None, None], axis=-2)[..., 0, :]
-  row = jnp.where(row[..., :1] < 0.0, -row, row)
-  return row / jnp.linalg.norm(row, axis=-1, keepdims=True)
+    The entries of R give the matrix 4 q q^T without a root or a division (Shepperd 1978); its row
+    with the largest diagonal element, at least 1, is a well-conditioned multiple of q.
+    """
+    r = matrix
+    wx, wy, wz = (
+        r[..., 2, 1] - r[..., 1, 2],
+        r[..., 0, 2] - r[..., 2, 0],
+        r[..., 1, 0] - r[..., 0, 1],
+    )
+    xy, xz, yz = (
+        r[..., 0, 1] + r[..., 1, 0],
+        r[..., 0, 2] + r[..., 2, 0],
+        r[..., 1, 2] + r[..., 2, 1],
+    )
+    a, b, c = r[..., 0, 0], r[..., 1, 1], r[..., 2, 2]
+    rows = _stack_matrix(
+        [
+            [1.0 + a + b + c, wx, wy, wz],
+            [wx, 1.0 + a - b - c, xy, xz],
+            [wy, xy, 1.0 - a + b - c, yz],
+            [wz, xz, yz, 1.0 - a - b + c],
+        ]
+    )
+    best = jnp.argmax(jnp.diagonal(rows, axis1=-2, axis2=-1), axis=-1)
+    row = jnp.take_along_axis(rows, best[..., None, None], axis=-2)[..., 0, :]
+    row = jnp.where(row[..., :1] < 0.0, -row, row)
+    return row / jnp.linalg.norm(row, axis=-1, keepdims=True)
 
 
 def quaternion_to_matrix(quaternion: Float[Array, "*B 4"]) -> Float[Array, "*B 3 3"]:
-  """Rotation matrix of a quaternion (w, x, y, z) of any non-zero length."""
-  w, x, y, z = jnp.moveaxis(quaternion, -1, 0)
-  s = 2.0 / (quaternion**2).sum(-1)
-  return _stack_matrix([
-    [1.0 - s * (y * y + z * z), s * (x * y - w * z), s * (x * z + w * y)],
-    [s * (x * y + w * z), 1.0 - s * (x * x + z * z), s * (y * z - w * x)],
-    [s * (x * z - w * y), s * (y * z + w * x), 1.0 - s * (x * x + y * y)],
-  ])
+    """Rotation matrix of a quaternion (w, x, y, z) of any non-zero length."""
+    w, x, y, z = jnp.moveaxis(quaternion, -1, 0)
+    s = 2.0 / (quaternion**2).sum(-1)
+    return _stack_matrix(
+        [
+            [1.0 - s * (y * y + z * z), s * (x * y - w * z), s * (x * z + w * y)],
+            [s * (x * y + w * z), 1.0 - s * (x * x + z * z), s * (y * z - w * x)],
+            [s * (x * z - w * y), s * (y * z + w * x), 1.0 - s * (x * x + y * y)],
+        ]
+    )
 
 
 def quaternion_to_axis_angle(quaternion: Float[Array, "*B 4"]) -> Float[Array, "*B 3"]:
-  """Axis times angle, radians, of a unit quaternion with w >= 0."""
-  w, vector = quaternion[..., 0], quaternion[..., 1:]
-  squared = (vector**2).sum(-1)
-  small = squared < _SMALL_ANGLE_SQUARED
-  sine = jnp.sqrt(jnp.where(small, 1.0, squared))
-  # 2 atan(s/w) / s = 2/w (1 - (s/w)^2/3 + ...); w is near 1 wherever this branch is taken.
-  safe_w = jnp.where(small, w, 1.0)
-  ratio = squared / safe_w**2
-  series = 2.0 / safe_w * (1.0 - ratio / 3.0 + ratio**2 / 5.0)
-  factor = jnp.where(small, series, 2.0 * jnp.arctan2(sine, w) / sine)
-  return factor[..., None] * vector
+    """Axis times angle, radians, of a unit quaternion with w >= 0."""
+    w, vector = quaternion[..., 0], quaternion[..., 1:]
+    squared = (vector**2).sum(-1)
+    small = squared < _SMALL_ANGLE_SQUARED
+    sine = jnp.sqrt(jnp.where(small, 1.0, squared))
+    # 2 atan(s/w) / s = 2/w (1 - (s/w)^2/3 + ...); w is near 1 wherever this branch is taken.
+    safe_w = jnp.where(small, w, 1.0)
+    ratio = squared / safe_w**2
+    series = 2.0 / safe_w * (1.0 - ratio / 3.0 + ratio**2 / 5.0)
+    factor = jnp.where(small, series, 2.0 * jnp.arctan2(sine, w) / sine)
+    return factor[..., None] * vector
 
 
-def compose_axis_angle(first: Float[Array, "*B 3"], second: Float[Array, "*B 3"]) -> Float[Array, "*B 3"]:
-  """log(exp(first) exp(second)): the rotation that applies `second`, then `first`, as axis-angle."""
-  return matrix_to_axis_angle(axis_angle_to_matrix(first) @ axis_angle_to_matrix(second))
+def compose_axis_angle(
+    first: Float[Array, "*B 3"], second: Float[Array, "*B 3"]
+) -> Float[Array, "*B 3"]:
+    """log(exp(first) exp(second)): the rotation that applies `second`, then `first`, as axis-angle."""
+    return matrix_to_axis_angle(axis_angle_to_matrix(first) @ axis_angle_to_matrix(second))
 
 
 def random_rotation(key: PRNGKeyArray, shape: tuple[int, ...] = ()) -> Float[Array, "*shape 3 3"]:
-  """Rotation matrices drawn uniformly (Haar measure): normalised Gaussian quaternions."""
-  return quaternion_to_matrix(jax.random.normal(key, (*shape, 4)))
+    """Rotation matrices drawn uniformly (Haar measure): normalised Gaussian quaternions."""
+    return quaternion_to_matrix(jax.random.normal(key, (*shape, 4)))
 
 
 def _stack_matrix(rows: list[list[Array]]) -> Array:
-  return jnp.stack([jnp.stack(row, axis=-1) for row in rows], axis=-2)
+    return jnp.stack([jnp.stack(row, axis=-1) for row in rows], axis=-2)

@@ -1,10 +1,11 @@
 """Inside tests and signed distances to closed triangle meshes, POSITIVE INSIDE.
 
-The sign is a winding number, so concave shapes, components inside one another and self-intersections are handled:
-a point is inside where the surface winds around it at least once. On a closed mesh that integer equals the number
-of faces a ray leaves through minus the number it enters through, for any ray. Rays go along +z here. They never
-slip through an edge between two faces, because what an edge contributes depends on the edge alone, whichever face
-asks. Compared with solid angles this needs no arctangent: a few multiplications a pair, that vectorise.
+The sign is a winding number, so concave shapes, components inside one another and
+self-intersections are handled: a point is inside where the surface winds around it at least once.
+On a closed mesh that integer equals the number of faces a ray leaves through minus the number it
+enters through, for any ray. Rays go along +z here. They never slip through an edge between two
+faces, because what an edge contributes depends on the edge alone, whichever face asks. Compared
+with solid angles this needs no arctangent: a few multiplications a pair, that vectorise.
 """
 
 from __future__ import annotations
@@ -17,73 +18,84 @@ from dice_jax.geometry.nearest import blocked, closest_point_on_mesh
 
 
 def inside(
-  points: Float[Array, "*B N 3"], vertices: Float[Array, "*B V 3"], faces: Int[Array, "F 3"]
+    points: Float[Array, "*B N 3"], vertices: Float[Array, "*B V 3"], faces: Int[Array, "F 3"]
 ) -> Bool[Array, "*B N"]:
-  """Whether points lie inside a closed mesh.
+    """Whether points lie inside a closed mesh.
 
-  Args:
-    points, vertices: metres.
-    faces: closed (see `mesh.cap_faces`) and counter-clockwise seen from outside; holes give streaks of wrong answers.
-  """
-  return winding_number(points, vertices, faces) > 0
+    Args:
+        points, vertices: metres.
+        faces: closed (see `mesh.cap_faces`) and counter-clockwise seen from outside; holes give
+            streaks of wrong answers.
+    """
+    return winding_number(points, vertices, faces) > 0
 
 
 def winding_number(
-  points: Float[Array, "*B N 3"], vertices: Float[Array, "*B V 3"], faces: Int[Array, "F 3"]
+    points: Float[Array, "*B N 3"], vertices: Float[Array, "*B V 3"], faces: Int[Array, "F 3"]
 ) -> Int[Array, "*B N"]:
-  """How often a closed mesh winds around each point: 0 outside, 1 inside, 2 in an overlap of two parts."""
-  # Each edge is given from its smaller vertex id to its larger, so that both its faces compute the same floats.
-  start, end = faces, jnp.roll(faces, -1, axis=-1)
-  low, high = jnp.minimum(start, end), jnp.maximum(start, end)
-  direction = jnp.where(start < end, 1, -1).astype(vertices.dtype)
-  lows, highs = mesh.gather_faces(vertices, low), mesh.gather_faces(vertices, high)
-  signs = jnp.broadcast_to(direction[..., None], (*lows.shape[:-1], 1))
-  half_edges = jnp.moveaxis(jnp.concatenate([lows, highs, signs], axis=-1), -3, -1)
-  return blocked(_crossings_above, points, (half_edges,), pairs=faces.shape[0])
+    """How often a closed mesh winds around each point: 0 outside, 1 inside, 2 in an overlap of two
+    parts.
+    """
+    # Each edge is given from its smaller vertex id to its larger, so that both its faces compute
+    # the same floats.
+    start, end = faces, jnp.roll(faces, -1, axis=-1)
+    low, high = jnp.minimum(start, end), jnp.maximum(start, end)
+    direction = jnp.where(start < end, 1, -1).astype(vertices.dtype)
+    lows, highs = mesh.gather_faces(vertices, low), mesh.gather_faces(vertices, high)
+    signs = jnp.broadcast_to(direction[..., None], (*lows.shape[:-1], 1))
+    half_edges = jnp.moveaxis(jnp.concatenate([lows, highs, signs], axis=-1), -3, -1)
+    return blocked(_crossings_above, points, (half_edges,), pairs=faces.shape[0])
 
 
 def signed_distance(
-  points: Float[Array, "*B N 3"],
-  vertices: Float[Array, "*B V 3"],
-  faces: Int[Array, "F 3"],
-  *,
-  closed_faces: Int[Array, "G 3"] | None = None,
-  exclude_vertices: Bool[Array, "V"] | None = None,
+    points: Float[Array, "*B N 3"],
+    vertices: Float[Array, "*B V 3"],
+    faces: Int[Array, "F 3"],
+    *,
+    closed_faces: Int[Array, "G 3"] | None = None,
+    exclude_vertices: Bool[Array, "V"] | None = None,
 ) -> Float[Array, "*B N"]:
-  """Exact distance to the surface, metres, positive inside, negative outside.
+    """Exact distance to the surface, metres, positive inside, negative outside.
 
-  Args:
-    points, vertices: metres; the gradient reaches both.
-    faces: the surface distances are measured to.
-    closed_faces: closed mesh on the same vertices that tells inside from outside (`mesh.cap_faces`); None: `faces`.
-    exclude_vertices: faces with such a corner are no surface, as in mouth and eye cavities; None: all are.
-  """
-  valid = None
-  if exclude_vertices is not None:
-    valid = jnp.broadcast_to(~exclude_vertices[faces].any(-1), (*vertices.shape[:-2], faces.shape[0]))
-  *_, distances = closest_point_on_mesh(points, vertices, faces, valid)
-  within = inside(points, vertices, faces if closed_faces is None else closed_faces)
-  return jnp.where(within, distances, -distances)
+    Args:
+        points, vertices: metres; the gradient reaches both.
+        faces: the surface distances are measured to.
+        closed_faces: closed mesh on the same vertices that tells inside from outside
+            (`mesh.cap_faces`); None: `faces`.
+        exclude_vertices: faces with such a corner are no surface, as in mouth and eye cavities;
+            None: all are.
+    """
+    valid = None
+    if exclude_vertices is not None:
+        valid = jnp.broadcast_to(
+            ~exclude_vertices[faces].any(-1), (*vertices.shape[:-2], faces.shape[0])
+        )
+    *_, distances = closest_point_on_mesh(points, vertices, faces, valid)
+    within = inside(points, vertices, faces if closed_faces is None else closed_faces)
+    return jnp.where(within, distances, -distances)
 
 
 def _crossings_above(points: Array, half_edges: Array) -> Array:
-  """(N,) signed count of the faces above each point; `half_edges` (3, 7, F): low xyz, high xyz, direction."""
-  x, y, z = points[:, 0, None], points[:, 1, None], points[:, 2, None]
-  turn = right_x = right_z = left_x = left_z = 0.0
-  for low_x, low_y, low_z, high_x, high_y, high_z, direction in half_edges:
-    straddles = (low_y > y) != (high_y > y)
-    run = high_y - low_y
-    inverse = 1.0 / jnp.where(run == 0.0, 1.0, run)
-    along = y - low_y
-    cross_x = low_x + along * ((high_x - low_x) * inverse)
-    cross_z = low_z + along * ((high_z - low_z) * inverse)
-    right = straddles & (cross_x > x)
-    left = straddles & ~(cross_x > x)
-    turn += jnp.where(right, jnp.where(high_y > low_y, direction, -direction), 0.0)
-    right_x += jnp.where(right, cross_x, 0.0)
-    right_z += jnp.where(right, cross_z, 0.0)
-    left_x += jnp.where(left, cross_x, 0.0)
-    left_z += jnp.where(left, cross_z, 0.0)
-  # Of the two crossed edges one lies left and one right of the point, so the height between them is an interpolation.
-  above = (left_z - z) * (right_x - left_x) + (right_z - left_z) * (x - left_x) > 0.0
-  return jnp.where(above, turn, 0.0).sum(-1).astype(jnp.int32)
+    """(N,) signed count of the faces above each point; `half_edges` (3, 7, F): low xyz, high xyz,
+    direction.
+    """
+    x, y, z = points[:, 0, None], points[:, 1, None], points[:, 2, None]
+    turn = right_x = right_z = left_x = left_z = 0.0
+    for low_x, low_y, low_z, high_x, high_y, high_z, direction in half_edges:
+        straddles = (low_y > y) != (high_y > y)
+        run = high_y - low_y
+        inverse = 1.0 / jnp.where(run == 0.0, 1.0, run)
+        along = y - low_y
+        cross_x = low_x + along * ((high_x - low_x) * inverse)
+        cross_z = low_z + along * ((high_z - low_z) * inverse)
+        right = straddles & (cross_x > x)
+        left = straddles & ~(cross_x > x)
+        turn += jnp.where(right, jnp.where(high_y > low_y, direction, -direction), 0.0)
+        right_x += jnp.where(right, cross_x, 0.0)
+        right_z += jnp.where(right, cross_z, 0.0)
+        left_x += jnp.where(left, cross_x, 0.0)
+        left_z += jnp.where(left, cross_z, 0.0)
+    # Of the two crossed edges one lies left and one right of the point, so the height between them
+    # is an interpolation.
+    above = (left_z - z) * (right_x - left_x) + (right_z - left_z) * (x - left_x) > 0.0
+    return jnp.where(above, turn, 0.0).sum(-1).astype(jnp.int32)

@@ -10,47 +10,54 @@ from jaxtyping import Array, Float
 
 
 def binary_cross_entropy(
-  logits: Float[Array, "*B N"], labels: Float[Array, "*B N"], *, positive_weight: float = 1.0
+    logits: Float[Array, "*B N"], labels: Float[Array, "*B N"], *, positive_weight: float = 1.0
 ) -> Float[Array, "*B"]:
-  """Mean over the last axis of -(w y log p + (1 - y) log(1 - p)), stable for any logit.
+    """Mean over the last axis of -(w y log p + (1 - y) log(1 - p)), stable for any logit.
 
-  Args:
-    logits: log p / (1 - p).
-    labels: 0 or 1 (or a probability).
-    positive_weight: w, weight of a touching vertex against one that does not touch.
-  """
-  # log p = -softplus(-x), log(1 - p) = -softplus(x): no clamp, and the gradient survives a confident mistake.
-  return jnp.mean(
-    positive_weight * labels * jax.nn.softplus(-logits) + (1.0 - labels) * jax.nn.softplus(logits), axis=-1)
+    Args:
+        logits: log p / (1 - p).
+        labels: 0 or 1 (or a probability).
+        positive_weight: w, weight of a touching vertex against one that does not touch.
+    """
+    # log p = -softplus(-x), log(1 - p) = -softplus(x): no clamp, and the gradient survives a
+    # confident mistake.
+    return jnp.mean(
+        positive_weight * labels * jax.nn.softplus(-logits)
+        + (1.0 - labels) * jax.nn.softplus(logits),
+        axis=-1,
+    )
 
 
 def contact_loss(
-  logits_levels: Sequence[Float[Array, "*B _"]],
-  labels_levels: Sequence[Float[Array, "*B _"]],
-  *,
-  positive_weight: float = 1.0,
+    logits_levels: Sequence[Float[Array, "*B _"]],
+    labels_levels: Sequence[Float[Array, "*B _"]],
+    *,
+    positive_weight: float = 1.0,
 ) -> Float[Array, "*B"]:
-  """L_contact = BCE(C_H) + BCE(C_F) (paper sec. 3.3).
+    """L_contact = BCE(C_H) + BCE(C_F) (paper sec. 3.3).
 
-  Args:
-    logits_levels: contact logits of each mesh to supervise: the full hand and head in the paper, all five
-      resolutions in the released code.
-    labels_levels: the labels of the same vertices.
-    positive_weight: see `binary_cross_entropy`.
+    Args:
+        logits_levels: contact logits of each mesh to supervise: the full hand and head in the
+            paper, all five resolutions in the released code.
+        labels_levels: the labels of the same vertices.
+        positive_weight: see `binary_cross_entropy`.
 
-  Returns:
-    Sum over the meshes.
-  """
-  return sum(
-    binary_cross_entropy(logits, labels, positive_weight=positive_weight)
-    for logits, labels in zip(logits_levels, labels_levels, strict=True))
+    Returns:
+        Sum over the meshes.
+    """
+    return sum(
+        binary_cross_entropy(logits, labels, positive_weight=positive_weight)
+        for logits, labels in zip(logits_levels, labels_levels, strict=True)
+    )
 
 
 def presence_loss(
-  presence_logit: Float[Array, "*B"],
-  hand_contact: Float[Array, "*B H"],
-  head_contact: Float[Array, "*B F"],
+    presence_logit: Float[Array, "*B"],
+    hand_contact: Float[Array, "*B H"],
+    head_contact: Float[Array, "*B F"],
 ) -> Float[Array, "*B"]:
-  """L_presence: BCE of "anything touches in this image"; the label is the max over vertices (released code only)."""
-  label = jnp.maximum(jnp.max(hand_contact, axis=-1), jnp.max(head_contact, axis=-1))
-  return binary_cross_entropy(presence_logit[..., None], label[..., None])
+    """L_presence: BCE of "anything touches in this image"; the label is the max over vertices
+    (released code only).
+    """
+    label = jnp.maximum(jnp.max(hand_contact, axis=-1), jnp.max(head_contact, axis=-1))
+    return binary_cross_entropy(presence_logit[..., None], label[..., None])

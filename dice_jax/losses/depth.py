@@ -1,7 +1,9 @@
-"""L_depth: the rendered depth of hand and head agrees with a depth estimate of the image (paper eq. 4).
+"""L_depth: the rendered depth of hand and head agrees with a depth estimate of the image (paper eq.
+4).
 
-Depths are compared keypoint to keypoint: the rendered one is read at the PROJECTED keypoints, the pseudo depth at the
-DETECTED ones. So the loss means something even while mesh and image are not yet aligned.
+Depths are compared keypoint to keypoint: the rendered one is read at the PROJECTED keypoints, the
+pseudo depth at the DETECTED ones. So the loss means something even while mesh and image are not yet
+aligned.
 """
 
 from __future__ import annotations
@@ -14,103 +16,117 @@ from dice_jax.geometry.rasterize import rasterize, sample_depth
 from dice_jax.structs import Camera
 
 CROP_SIZE = 224
-# A keypoint is a joint under the skin: it lies behind the surface it is seen on, a wrist by some 2 cm.
+# A keypoint is a joint under the skin: it lies behind the surface it is seen on, a wrist by some 2
+# cm.
 JOINT_TO_SKIN = 0.03
 
 
 def silog(
-  pred: Float[Array, "*B K"], target: Float[Array, "*B K"], visible: Bool[Array, "*B K"], eps: float = 1e-7
+    pred: Float[Array, "*B K"],
+    target: Float[Array, "*B K"],
+    visible: Bool[Array, "*B K"],
+    eps: float = 1e-7,
 ) -> Float[Array, "*B"]:
-  """Scale-invariant log depth loss, paper eq. 4, per image.
+    """Scale-invariant log depth loss, paper eq. 4, per image.
 
-  Args:
-    pred: rendered depth at the projected keypoints, metres.
-    target: pseudo depth at the detected keypoints, any positive scale.
-    visible: keypoints that count; an image with fewer than two gives 0.
-    eps: added inside the logarithms.
+    Args:
+        pred: rendered depth at the projected keypoints, metres.
+        target: pseudo depth at the detected keypoints, any positive scale.
+        visible: keypoints that count; an image with fewer than two gives 0.
+        eps: added inside the logarithms.
 
-  Returns:
-    Standard deviation (n - 1) of the log ratio over the visible keypoints.
-  """
-  log = lambda depth: jnp.log(jnp.where(visible, depth, 1.0) + eps)
-  ratio = log(pred) - log(target)
-  count = jnp.sum(visible, axis=-1)
-  mean = jnp.sum(jnp.where(visible, ratio, 0.0), axis=-1, keepdims=True) / jnp.maximum(count, 1)[..., None]
-  variance = jnp.sum(jnp.where(visible, (ratio - mean) ** 2, 0.0), axis=-1) / jnp.maximum(count - 1, 1)
-  # The gradient of sqrt is infinite at 0, and 0 is where training should end.
-  positive = variance > 0
-  return jnp.where(positive, jnp.sqrt(jnp.where(positive, variance, 1.0)), 0.0)
+    Returns:
+        Standard deviation (n - 1) of the log ratio over the visible keypoints.
+    """
+    log = lambda depth: jnp.log(jnp.where(visible, depth, 1.0) + eps)
+    ratio = log(pred) - log(target)
+    count = jnp.sum(visible, axis=-1)
+    mean = (
+        jnp.sum(jnp.where(visible, ratio, 0.0), axis=-1, keepdims=True)
+        / jnp.maximum(count, 1)[..., None]
+    )
+    variance = jnp.sum(jnp.where(visible, (ratio - mean) ** 2, 0.0), axis=-1) / jnp.maximum(
+        count - 1, 1
+    )
+    # The gradient of sqrt is infinite at 0, and 0 is where training should end.
+    positive = variance > 0
+    return jnp.where(positive, jnp.sqrt(jnp.where(positive, variance, 1.0)), 0.0)
 
 
 def align_scale_and_shift(
-  source: Float[Array, "*B K"], target: Float[Array, "*B K"], visible: Bool[Array, "*B K"]
+    source: Float[Array, "*B K"], target: Float[Array, "*B K"], visible: Bool[Array, "*B K"]
 ) -> Float[Array, "*B K"]:
-  """The affine map of `source` that fits `target` best in the least-squares sense over the visible keypoints.
+    """The affine map of `source` that fits `target` best in the least-squares sense over the
+    visible keypoints.
 
-  Depth from a single image is often known up to a scale AND a shift (Marigold); `silog` forgives the scale only. The
-  scale is kept non-negative: a relief turned inside out is no agreement.
+    Depth from a single image is often known up to a scale AND a shift (Marigold); `silog` forgives
+    the scale only. The scale is kept non-negative: a relief turned inside out is no agreement.
 
-  Args:
-    source: pseudo depth, any affine unit.
-    target: metric depth to fit it to.
-    visible: keypoints that count.
+    Args:
+        source: pseudo depth, any affine unit.
+        target: metric depth to fit it to.
+        visible: keypoints that count.
 
-  Returns:
-    scale * source + shift, metres, at least 1 mm.
-  """
-  count = jnp.maximum(jnp.sum(visible, axis=-1, keepdims=True), 1)
-  center = lambda x: jnp.sum(jnp.where(visible, x, 0.0), axis=-1, keepdims=True) / count
-  source_mean, target_mean = center(source), center(target)
-  covariance = center((source - source_mean) * (target - target_mean))
-  variance = center((source - source_mean) ** 2)
-  scale = jnp.maximum(covariance, 0.0) / jnp.where(variance > 0, variance, 1.0)
-  return jnp.maximum(scale * (source - source_mean) + target_mean, 1e-3)
+    Returns:
+        scale * source + shift, metres, at least 1 mm.
+    """
+    count = jnp.maximum(jnp.sum(visible, axis=-1, keepdims=True), 1)
+    center = lambda x: jnp.sum(jnp.where(visible, x, 0.0), axis=-1, keepdims=True) / count
+    source_mean, target_mean = center(source), center(target)
+    covariance = center((source - source_mean) * (target - target_mean))
+    variance = center((source - source_mean) ** 2)
+    scale = jnp.maximum(covariance, 0.0) / jnp.where(variance > 0, variance, 1.0)
+    return jnp.maximum(scale * (source - source_mean) + target_mean, 1e-3)
 
 
 def depth_loss(
-  rendered: Float[Array, "*B K"],
-  pseudo: Float[Array, "*B K"],
-  visible: Bool[Array, "*B K"],
-  *,
-  align_shift: bool = False,
+    rendered: Float[Array, "*B K"],
+    pseudo: Float[Array, "*B K"],
+    visible: Bool[Array, "*B K"],
+    *,
+    align_shift: bool = False,
 ) -> Float[Array, "*B"]:
-  """L_depth per image: `silog`, with the pseudo depth aligned in scale and shift first if `align_shift`."""
-  if align_shift:
-    pseudo = align_scale_and_shift(pseudo, rendered, visible)
-  return silog(rendered, pseudo, visible)
+    """L_depth per image: `silog`, with the pseudo depth aligned in scale and shift first if
+    `align_shift`.
+    """
+    if align_shift:
+        pseudo = align_scale_and_shift(pseudo, rendered, visible)
+    return silog(rendered, pseudo, visible)
 
 
 def render_keypoint_depth(
-  hand_vertices: Float[Array, "*B H 3"],
-  head_vertices: Float[Array, "*B F 3"],
-  hand_faces: Int[Array, "_ 3"],
-  head_faces: Int[Array, "_ 3"],
-  camera: Camera,
-  keypoints_3d: Float[Array, "*B K 3"],
-  *,
-  occlusion_aware: bool = False,
+    hand_vertices: Float[Array, "*B H 3"],
+    head_vertices: Float[Array, "*B F 3"],
+    hand_faces: Int[Array, "_ 3"],
+    head_faces: Int[Array, "_ 3"],
+    camera: Camera,
+    keypoints_3d: Float[Array, "*B K 3"],
+    *,
+    occlusion_aware: bool = False,
 ) -> tuple[Float[Array, "*B K"], Bool[Array, "*B K"]]:
-  """Depth of the visible surface at the projected keypoints, differentiable in the vertices and the camera.
+    """Depth of the visible surface at the projected keypoints, differentiable in the vertices and
+    the camera.
 
-  Args:
-    hand_vertices, head_vertices: head-centred metres, the head undeformed.
-    hand_faces, head_faces: their triangles.
-    camera: scaled orthography; the scene is put 1 m in front of it.
-    keypoints_3d: keypoints to read at, head-centred metres.
-    occlusion_aware: leave out a keypoint that lies more than 3 cm behind the rendered surface: something else hides
-      it there. (Paper: such a keypoint gets its occluder's depth, in the render as in the image.)
+    Args:
+        hand_vertices, head_vertices: head-centred metres, the head undeformed.
+        hand_faces, head_faces: their triangles.
+        camera: scaled orthography; the scene is put 1 m in front of it.
+        keypoints_3d: keypoints to read at, head-centred metres.
+        occlusion_aware: leave out a keypoint that lies more than 3 cm behind the rendered surface:
+            something else hides it there. (Paper: such a keypoint gets its occluder's depth, in the
+            render as in the image.)
 
-  Returns:
-    depth, metres, > 0.
-    visible: the keypoint projects into the image and onto the meshes.
-  """
-  vertices = jnp.concatenate([hand_vertices, head_vertices], axis=-2)
-  faces = jnp.concatenate([hand_faces, head_faces + hand_vertices.shape[-2]], axis=0)
-  screen = orthographic_to_screen(vertices, camera.scale, camera.transl)
-  keypoints = orthographic_to_screen(keypoints_3d, camera.scale, camera.transl)
-  depth = sample_depth(rasterize(screen, faces, CROP_SIZE, CROP_SIZE).depth, keypoints[..., :2])
-  visible = jnp.isfinite(depth)
-  depth = jnp.where(visible, depth, 1.0)
-  if occlusion_aware:
-    visible &= keypoints[..., 2] < depth + JOINT_TO_SKIN
-  return depth, visible
+    Returns:
+        depth, metres, > 0.
+        visible: the keypoint projects into the image and onto the meshes.
+    """
+    vertices = jnp.concatenate([hand_vertices, head_vertices], axis=-2)
+    faces = jnp.concatenate([hand_faces, head_faces + hand_vertices.shape[-2]], axis=0)
+    screen = orthographic_to_screen(vertices, camera.scale, camera.transl)
+    keypoints = orthographic_to_screen(keypoints_3d, camera.scale, camera.transl)
+    depth = sample_depth(rasterize(screen, faces, CROP_SIZE, CROP_SIZE).depth, keypoints[..., :2])
+    visible = jnp.isfinite(depth)
+    depth = jnp.where(visible, depth, 1.0)
+    if occlusion_aware:
+        visible &= keypoints[..., 2] < depth + JOINT_TO_SKIN
+    return depth, visible

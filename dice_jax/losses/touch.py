@@ -1,4 +1,6 @@
-"""L_touch and L_collision: contact regions meet, and the hand stays out of the head (paper sec. 3.3)."""
+"""L_touch and L_collision: contact regions meet, and the hand stays out of the head (paper sec.
+3.3).
+"""
 
 from __future__ import annotations
 
@@ -13,64 +15,72 @@ CONTACT_THRESHOLD = 0.5
 
 
 def touch_loss(
-  hand_vertices: Float[Array, "*B H 3"],
-  head_vertices: Float[Array, "*B F 3"],
-  hand_contact_probs: Float[Array, "*B H"],
-  head_contact_probs: Float[Array, "*B F"],
-  *,
-  squared: bool = False,
+    hand_vertices: Float[Array, "*B H 3"],
+    head_vertices: Float[Array, "*B F 3"],
+    hand_contact_probs: Float[Array, "*B H"],
+    head_contact_probs: Float[Array, "*B F"],
+    *,
+    squared: bool = False,
 ) -> Float[Array, "*B"]:
-  """L_touch = CD(F_c, H_c) + CD(H_c, F_c): draws the regions that should touch together.
+    """L_touch = CD(F_c, H_c) + CD(H_c, F_c): draws the regions that should touch together.
 
-  F_c and H_c are the vertices whose predicted contact probability exceeds 0.5. The choice is a hard one: the gradient
-  moves vertices and never the probabilities.
+    F_c and H_c are the vertices whose predicted contact probability exceeds 0.5. The choice is a
+    hard one: the gradient moves vertices and never the probabilities.
 
-  Args:
-    hand_vertices, head_vertices: metres, one frame. The head deformed (paper) or not (released code).
-    hand_contact_probs, head_contact_probs: predicted; 0 for vertices that can never touch.
-    squared: mean of squared distances (m^2, released code), else of distances (m, paper).
+    Args:
+        hand_vertices, head_vertices: metres, one frame. The head deformed (paper) or not (released
+            code).
+        hand_contact_probs, head_contact_probs: predicted; 0 for vertices that can never touch.
+        squared: mean of squared distances (m^2, released code), else of distances (m, paper).
 
-  Returns:
-    Mean distance from either region to its nearest vertex in the other; 0 if one of them is empty.
-  """
-  hand_touches, head_touches = hand_contact_probs > CONTACT_THRESHOLD, head_contact_probs > CONTACT_THRESHOLD
+    Returns:
+        Mean distance from either region to its nearest vertex in the other; 0 if one of them is
+        empty.
+    """
+    hand_touches, head_touches = (
+        hand_contact_probs > CONTACT_THRESHOLD,
+        head_contact_probs > CONTACT_THRESHOLD,
+    )
 
-  def chamfer(query, query_mask, points, points_mask):
-    distances, _ = nearest_neighbours(query, points, points_mask)
-    counts = query_mask & points_mask.any(-1, keepdims=True)  # without any point the distance is infinite
-    distances = jnp.where(counts, distances, 0.0)
-    return _mean_over(distances**2 if squared else distances, counts)
+    def chamfer(query, query_mask, points, points_mask):
+        distances, _ = nearest_neighbours(query, points, points_mask)
+        counts = query_mask & points_mask.any(
+            -1, keepdims=True
+        )  # without any point the distance is infinite
+        distances = jnp.where(counts, distances, 0.0)
+        return _mean_over(distances**2 if squared else distances, counts)
 
-  head, hand = (head_vertices, head_touches), (hand_vertices, hand_touches)
-  return chamfer(*head, *hand) + chamfer(*hand, *head)
+    head, hand = (head_vertices, head_touches), (hand_vertices, hand_touches)
+    return chamfer(*head, *hand) + chamfer(*hand, *head)
 
 
 def collision_loss(
-  hand_vertices: Float[Array, "*B H 3"],
-  deformed_head_vertices: Float[Array, "*B F 3"],
-  closed_head_faces: Int[Array, "_ 3"],
-  can_be_touched: Bool[Array, "F"] | None = None,
+    hand_vertices: Float[Array, "*B H 3"],
+    deformed_head_vertices: Float[Array, "*B F 3"],
+    closed_head_faces: Int[Array, "_ 3"],
+    can_be_touched: Bool[Array, "F"] | None = None,
 ) -> Float[Array, "*B"]:
-  """L_collision = CD(hand vertices inside the head, deformed head vertices), metres.
+    """L_collision = CD(hand vertices inside the head, deformed head vertices), metres.
 
-  Args:
-    hand_vertices: metres.
-    deformed_head_vertices: metres, same frame.
-    closed_head_faces: the head's triangles with the neck closed, so that there is an inside.
-    can_be_touched: head vertices that count as surface (not the inner mouth, not the eye sockets); None for all.
+    Args:
+        hand_vertices: metres.
+        deformed_head_vertices: metres, same frame.
+        closed_head_faces: the head's triangles with the neck closed, so that there is an inside.
+        can_be_touched: head vertices that count as surface (not the inner mouth, not the eye
+            sockets); None for all.
 
-  Returns:
-    Mean distance of the hand vertices that are inside the head to the nearest head vertex; 0 if none is inside.
-    Which vertices are inside is decided without gradient.
-  """
-  fixed_hand, fixed_head = jax.lax.stop_gradient((hand_vertices, deformed_head_vertices))
-  collides = inside(fixed_hand, fixed_head, closed_head_faces)
-  valid = None
-  if can_be_touched is not None:
-    valid = jnp.broadcast_to(can_be_touched, deformed_head_vertices.shape[:-1])
-  distances, _ = nearest_neighbours(hand_vertices, deformed_head_vertices, valid)
-  return _mean_over(distances, collides)
+    Returns:
+        Mean distance of the hand vertices that are inside the head to the nearest head vertex; 0 if
+        none is inside. Which vertices are inside is decided without gradient.
+    """
+    fixed_hand, fixed_head = jax.lax.stop_gradient((hand_vertices, deformed_head_vertices))
+    collides = inside(fixed_hand, fixed_head, closed_head_faces)
+    valid = None
+    if can_be_touched is not None:
+        valid = jnp.broadcast_to(can_be_touched, deformed_head_vertices.shape[:-1])
+    distances, _ = nearest_neighbours(hand_vertices, deformed_head_vertices, valid)
+    return _mean_over(distances, collides)
 
 
 def _mean_over(values, mask):
-  return jnp.sum(jnp.where(mask, values, 0.0), axis=-1) / jnp.maximum(jnp.sum(mask, axis=-1), 1)
+    return jnp.sum(jnp.where(mask, values, 0.0), axis=-1) / jnp.maximum(jnp.sum(mask, axis=-1), 1)

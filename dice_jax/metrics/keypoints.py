@@ -10,27 +10,34 @@ from dice_jax.metrics.pve import distances
 
 
 def mpjpe(prediction: Float[Array, "*B K 3"], target: Float[Array, "*B K 3"]) -> Float[Array, "*B"]:
-  """MPJPE: mean distance over the 21 hand keypoints and 68 landmarks, head-centred, metres."""
-  return jnp.mean(distances(prediction, target), axis=-1)
+    """MPJPE: mean distance over the 21 hand keypoints and 68 landmarks, head-centred, metres."""
+    return jnp.mean(distances(prediction, target), axis=-1)
 
 
-def pa_mpjpe(prediction: Float[Array, "*B K 3"], target: Float[Array, "*B K 3"]) -> Float[Array, "*B"]:
-  """PA-MPJPE: MPJPE after ONE similarity (rotation, translation, scale) that fits all keypoints of both parts."""
-  return mpjpe(align(prediction, target), target)
+def pa_mpjpe(
+    prediction: Float[Array, "*B K 3"], target: Float[Array, "*B K 3"]
+) -> Float[Array, "*B"]:
+    """PA-MPJPE: MPJPE after ONE similarity (rotation, translation, scale) that fits all keypoints
+    of both parts.
+    """
+    return mpjpe(align(prediction, target), target)
 
 
 def keypoints_2d_error(
-  prediction: Float[Array, "*B K 2"], detected: Float[Array, "*B K 3"]
+    prediction: Float[Array, "*B K 2"], detected: Float[Array, "*B K 3"]
 ) -> tuple[Float[Array, "*B"], Float[Array, "*B"]]:
-  """Distance in the image, pixels.
+    """Distance in the image, pixels.
 
-  Args:
-    prediction: projected keypoints.
-    detected: x, y and a confidence; where that is 0, x and y may be anything.
+    Args:
+        prediction: projected keypoints.
+        detected: x, y and a confidence; where that is 0, x and y may be anything.
 
-  Returns:
-    sum of confidence x distance, and sum of confidence: to be summed over a data set, then divided.
-  """
-  confidence = detected[..., 2]
-  target = jnp.where(confidence[..., None] > 0, detected[..., :2], prediction)
-  return jnp.sum(confidence * distances(prediction, target), axis=-1), jnp.sum(confidence, axis=-1)
+    Returns:
+        sum of confidence x distance, and sum of confidence: to be summed over a data set, then
+        divided.
+    """
+    confidence = detected[..., 2]
+    target = jnp.where(confidence[..., None] > 0, detected[..., :2], prediction)
+    return jnp.sum(confidence * distances(prediction, target), axis=-1), jnp.sum(
+        confidence, axis=-1
+    )

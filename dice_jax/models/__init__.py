@@ -1,4 +1,6 @@
-"""The networks: backbones, MeshNet, InteractionNet, IKNets, discriminators, and what joins them to the body models."""
+"""The networks: backbones, MeshNet, InteractionNet, IKNets, discriminators, and what joins them to
+the body models.
+"""
 
 from dice_jax.models.backbones.fold_batch_norm import fold
 from dice_jax.models.config import ModelConfig
@@ -8,15 +10,15 @@ from dice_jax.models.discriminators import HandDiscriminator, HeadDiscriminator
 from dice_jax.models.preprocess import preprocess
 
 __all__ = [
-  "DICE",
-  "HandDiscriminator",
-  "HeadDiscriminator",
-  "ModelConfig",
-  "create_model",
-  "decode",
-  "fold",
-  "pose_pair",
-  "pose_targets",
-  "preprocess",
-  "template_queries",
+    "DICE",
+    "HandDiscriminator",
+    "HeadDiscriminator",
+    "ModelConfig",
+    "create_model",
+    "decode",
+    "fold",
+    "pose_pair",
+    "pose_targets",
+    "preprocess",
+    "template_queries",
 ]

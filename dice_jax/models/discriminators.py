@@ -13,23 +13,23 @@ HIDDEN = (256, 64)
 
 
 class HandDiscriminator(nn.Module):
-  """Logit that a hand's pose and shape are real."""
+    """Logit that a hand's pose and shape are real."""
 
-  @nn.compact
-  def __call__(self, params: HandParams) -> Float[Array, "*B"]:
-    return _perceptron(jnp.concatenate([params.hand_pose, params.betas], -1))
+    @nn.compact
+    def __call__(self, params: HandParams) -> Float[Array, "*B"]:
+        return _perceptron(jnp.concatenate([params.hand_pose, params.betas], -1))
 
 
 class HeadDiscriminator(nn.Module):
-  """Logit that a head's jaw, expression and shape are real."""
+    """Logit that a head's jaw, expression and shape are real."""
 
-  @nn.compact
-  def __call__(self, params: HeadParams) -> Float[Array, "*B"]:
-    return _perceptron(jnp.concatenate([params.jaw_pose, params.expression, params.betas], -1))
+    @nn.compact
+    def __call__(self, params: HeadParams) -> Float[Array, "*B"]:
+        return _perceptron(jnp.concatenate([params.jaw_pose, params.expression, params.betas], -1))
 
 
 def _perceptron(x):
-  for i, width in enumerate((*HIDDEN, 1)):
-    x = nn.relu(x) if i else x
-    x = nn.Dense(width, kernel_init=torch_linear, name=f"layer_{i}")(x)
-  return x[..., 0]
+    for i, width in enumerate((*HIDDEN, 1)):
+        x = nn.relu(x) if i else x
+        x = nn.Dense(width, kernel_init=torch_linear, name=f"layer_{i}")(x)
+    return x[..., 0]

@@ -11,14 +11,16 @@ IMAGENET_STD = np.array([0.229, 0.224, 0.225], np.float32)
 
 
 def preprocess(
-  images: UInt8[Array, "*B 224 224 3"] | Float[Array, "*B 224 224 3"],
+    images: UInt8[Array, "*B 224 224 3"] | Float[Array, "*B 224 224 3"],
 ) -> Float[Array, "*B 224 224 3"]:
-  """RGB, uint8 or float in [0, 1], to ImageNet's mean 0 and deviation 1 in each channel."""
-  scale = 255.0 if images.dtype == jnp.uint8 else 1.0
-  return (images.astype(jnp.float32) / scale - IMAGENET_MEAN) / IMAGENET_STD
+    """RGB, uint8 or float in [0, 1], to ImageNet's mean 0 and deviation 1 in each channel."""
+    scale = 255.0 if images.dtype == jnp.uint8 else 1.0
+    return (images.astype(jnp.float32) / scale - IMAGENET_MEAN) / IMAGENET_STD
 
 
 def rgb_to_bgr(normalised: Float[Array, "*B 224 224 3"]) -> Float[Array, "*B 224 224 3"]:
-  """What `preprocess` would have made of a BGR picture: the authors normalise blue by the mean and deviation of red."""
-  rgb = normalised * IMAGENET_STD + IMAGENET_MEAN
-  return (rgb[..., ::-1] - IMAGENET_MEAN) / IMAGENET_STD
+    """What `preprocess` would have made of a BGR picture: the authors normalise blue by the mean
+    and deviation of red.
+    """
+    rgb = normalised * IMAGENET_STD + IMAGENET_MEAN
+    return (rgb[..., ::-1] - IMAGENET_MEAN) / IMAGENET_STD

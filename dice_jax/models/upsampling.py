@@ -13,58 +13,64 @@ from dice_jax.models.layers.initializers import torch_linear
 
 
 class MeshLevels:
-  """A mesh hierarchy that can be compared and hashed, and so be a constant of a network.
+    """A mesh hierarchy that can be compared and hashed, and so be a constant of a network.
 
-  A module is a static argument of `jit`: two modules with the same maps must count as one.
-  """
+    A module is a static argument of `jit`: two modules with the same maps must count as one.
+    """
 
-  def __init__(self, hierarchy: Hierarchy):
-    ids, weights = hierarchy.up_ids, hierarchy.up_weights
-    self.hierarchy = hierarchy.replace(up_ids=tuple(map(np.asarray, ids)), up_weights=tuple(map(np.asarray, weights)))
-    self._content = b"".join(x.tobytes() for x in (*self.hierarchy.up_ids, *self.hierarchy.up_weights))
-    self._hash = hash(self._content)
+    def __init__(self, hierarchy: Hierarchy):
+        ids, weights = hierarchy.up_ids, hierarchy.up_weights
+        self.hierarchy = hierarchy.replace(
+            up_ids=tuple(map(np.asarray, ids)), up_weights=tuple(map(np.asarray, weights))
+        )
+        self._content = b"".join(
+            x.tobytes() for x in (*self.hierarchy.up_ids, *self.hierarchy.up_weights)
+        )
+        self._hash = hash(self._content)
 
-  @property
-  def coarsest(self) -> int:
-    """The coarsest level: 1 for the hand, 2 for the head."""
-    return len(self.hierarchy.up_ids)
+    @property
+    def coarsest(self) -> int:
+        """The coarsest level: 1 for the hand, 2 for the head."""
+        return len(self.hierarchy.up_ids)
 
-  def __eq__(self, other: object) -> bool:
-    return isinstance(other, MeshLevels) and self._content == other._content
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, MeshLevels) and self._content == other._content
 
-  def __hash__(self) -> int:
-    return self._hash
+    def __hash__(self) -> int:
+        return self._hash
 
 
 class Upsampling(nn.Module):
-  """Takes values at the coarsest level's vertices to every finer level.
+    """Takes values at the coarsest level's vertices to every finer level.
 
-  Learned (paper): a linear map over the vertices for each level, one bias a vertex, no non-linearity. Fixed: the
-  hierarchy's barycentric map, which has no weights.
-  """
+    Learned (paper): a linear map over the vertices for each level, one bias a vertex, no
+    non-linearity. Fixed: the hierarchy's barycentric map, which has no weights.
+    """
 
-  levels: MeshLevels
-  config: UpsamplingConfig
+    levels: MeshLevels
+    config: UpsamplingConfig
 
-  @nn.compact
-  def __call__(self, values: Float[Array, "B W C"]) -> tuple[Float[Array, "B _ C"], ...]:
-    """Returns the values at every level, the finest first and the given ones last."""
-    results = [values]
-    for level in range(self.levels.coarsest, 0, -1):
-      finer = self._learned if self.config.learned else self._fixed
-      results.insert(0, finer(results[0], level))
-    return tuple(results)
+    @nn.compact
+    def __call__(self, values: Float[Array, "B W C"]) -> tuple[Float[Array, "B _ C"], ...]:
+        """Returns the values at every level, the finest first and the given ones last."""
+        results = [values]
+        for level in range(self.levels.coarsest, 0, -1):
+            finer = self._learned if self.config.learned else self._fixed
+            results.insert(0, finer(results[0], level))
+        return tuple(results)
 
-  def _learned(self, values, level):
-    hierarchy = self.levels.hierarchy
+    def _learned(self, values, level):
+        hierarchy = self.levels.hierarchy
 
-    def barycentric(key, shape, dtype=jnp.float32):
-      return jnp.asarray(upsampling_matrix(hierarchy, level).T, dtype)
+        def barycentric(key, shape, dtype=jnp.float32):
+            return jnp.asarray(upsampling_matrix(hierarchy, level).T, dtype)
 
-    shape = (hierarchy.counts[level], hierarchy.counts[level - 1])
-    kernel = self.param(f"kernel_{level}", barycentric if self.config.barycentric_init else torch_linear, shape)
-    bias = self.param(f"bias_{level}", nn.initializers.zeros, (shape[1],))
-    return jnp.einsum("bwc,wv->bvc", values, kernel) + bias[:, None]
+        shape = (hierarchy.counts[level], hierarchy.counts[level - 1])
+        kernel = self.param(
+            f"kernel_{level}", barycentric if self.config.barycentric_init else torch_linear, shape
+        )
+        bias = self.param(f"bias_{level}", nn.initializers.zeros, (shape[1],))
+        return jnp.einsum("bwc,wv->bvc", values, kernel) + bias[:, None]
 
-  def _fixed(self, values, level):
-    return upsample(self.levels.hierarchy, values, level, level - 1)
+    def _fixed(self, values, level):
+        return upsample(self.levels.hierarchy, values, level, level - 1)

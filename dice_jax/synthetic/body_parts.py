@@ -1,7 +1,8 @@
-"""Hair, shoulders and forearm: simple shapes around hand and head, so that a picture shows no severed parts.
+"""Hair, shoulders and forearm: simple shapes around hand and head, so that a picture shows no
+severed parts.
 
-They are scenery: no label knows of them. Everything is in the head's own axes, metres. The topology of each part is
-the same in all scenes, so that the renderer is compiled once.
+They are scenery: no label knows of them. Everything is in the head's own axes, metres. The topology
+of each part is the same in all scenes, so that the renderer is compiled once.
 """
 
 from __future__ import annotations
@@ -19,145 +20,181 @@ from dice_jax.synthetic.contact import SHOULDER
 from dice_jax.synthetic.sample import Person
 
 _SHOULDER_RINGS = (  # factors on the neck's width and depth, and metres below the neck's edge
-  (0.96, 0.96, -0.012), (1.0, 1.0, 0.0), (1.06, 1.03, 0.012), (1.25, 1.12, 0.03), (1.7, 1.3, 0.05), (2.3, 1.5, 0.075),
-  (2.75, 1.65, 0.12), (2.85, 1.75, 0.20), (2.8, 1.8, 0.45),
-)  # fmt: skip
+    (0.96, 0.96, -0.012),
+    (1.0, 1.0, 0.0),
+    (1.06, 1.03, 0.012),
+    (1.25, 1.12, 0.03),
+    (1.7, 1.3, 0.05),
+    (2.3, 1.5, 0.075),
+    (2.75, 1.65, 0.12),
+    (2.85, 1.75, 0.20),
+    (2.8, 1.8, 0.45),
+)
 _ARM_SHARES = (0.0, 0.04, 0.12, 0.25, 0.4, 0.6, 0.8, 0.95)  # along the forearm
 _ARM_WIDTHS = (1.0, 1.0, 1.04, 1.14, 1.3, 1.5, 1.55, 1.45)  # of the wrist
 # Share of the bend at the elbow, place along the upper arm, width.
-_ELBOW_RINGS = ((0.25, 0.0, 1.45), (0.5, 0.0, 1.45), (0.75, 0.0, 1.45), (1.0, 0.1, 1.5), (1.0, 0.5, 1.7), (1.0, 1, 1.9))
+_ELBOW_RINGS = (
+    (0.25, 0.0, 1.45),
+    (0.5, 0.0, 1.45),
+    (0.75, 0.0, 1.45),
+    (1.0, 0.1, 1.5),
+    (1.0, 0.5, 1.7),
+    (1.0, 1, 1.9),
+)
 _CURTAIN = (48, 14)  # columns and rows of long hair
 
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-  """A mesh with what the shader needs.
+    """A mesh with what the shader needs.
 
-  Attributes:
-    vertices: metres.
-    faces: triangles.
-    cloth: (N,) 1 where clothes are, 0 where skin or hair is.
-    texture: (N, 3) where to look up fine texture; moves with the surface.
-  """
+    Attributes:
+        vertices: metres.
+        faces: triangles.
+        cloth: (N,) 1 where clothes are, 0 where skin or hair is.
+        texture: (N, 3) where to look up fine texture; moves with the surface.
+    """
 
-  vertices: Float[np.ndarray, "N 3"]
-  faces: Int[np.ndarray, "F 3"]
-  cloth: Float[np.ndarray, "N"]
-  texture: Float[np.ndarray, "N 3"]
+    vertices: Float[np.ndarray, "N 3"]
+    faces: Int[np.ndarray, "F 3"]
+    cloth: Float[np.ndarray, "N"]
+    texture: Float[np.ndarray, "N 3"]
 
 
 class HairCap:
-  """The scalp of a head model, refined: vertices of the cap are mixes of the head's."""
+    """The scalp of a head model, refined: vertices of the cap are mixes of the head's."""
 
-  def __init__(self, head: BodyModel):
-    scalp = np.asarray(head.region("scalp"))
-    head_faces = np.asarray(head.faces)
-    faces = head_faces[scalp[head_faces].all(-1)]
-    ids, faces = np.unique(faces, return_inverse=True)
-    weights = np.eye(len(ids))
-    for _ in range(2):
-      faces, weights = _subdivide(faces.reshape(-1, 3), weights)
-    self.ids, self.faces, self.weights = ids, faces, weights
-    template = np.asarray(head.v_template)[ids]
-    self.rest = weights @ template
-    rim = np.unique(boundary_loops(faces)[0])
-    inland = cKDTree(self.rest[rim]).query(self.rest)[0]
-    self.thickness = np.clip(inland / 0.03, 0, 1) ** 0.6  # 0 at the hairline
+    def __init__(self, head: BodyModel):
+        scalp = np.asarray(head.region("scalp"))
+        head_faces = np.asarray(head.faces)
+        faces = head_faces[scalp[head_faces].all(-1)]
+        ids, faces = np.unique(faces, return_inverse=True)
+        weights = np.eye(len(ids))
+        for _ in range(2):
+            faces, weights = _subdivide(faces.reshape(-1, 3), weights)
+        self.ids, self.faces, self.weights = ids, faces, weights
+        template = np.asarray(head.v_template)[ids]
+        self.rest = weights @ template
+        rim = np.unique(boundary_loops(faces)[0])
+        inland = cKDTree(self.rest[rim]).query(self.rest)[0]
+        self.thickness = np.clip(inland / 0.03, 0, 1) ** 0.6  # 0 at the hairline
 
-  def part(self, vertices, normals, hand_vertices, person: Person, rng: np.random.Generator) -> Part:
-    """Hair on a posed head (5023 vertices and normals), pressed down where the hand is."""
-    base = self.weights @ vertices[self.ids]
-    outward = self.weights @ normals[self.ids]
-    outward /= np.linalg.norm(outward, axis=-1, keepdims=True)
-    waves = np.sin(self.rest @ rng.normal(0, 60, (3, 6)) + rng.uniform(0, 6.28, 6)).mean(-1)
-    height = person.hair_length * self.thickness * (1 + 0.45 * waves)
-    clearance = cKDTree(hand_vertices).query(base)[0]
-    height = np.minimum(height, 0.5 * np.maximum(clearance - 0.004, 0.0))
-    # Bald: the cap lies under the skin.
-    height = height + (0.0015 if person.hair_length else -0.004) * np.clip(3 * self.thickness, 0.0, 1) - 0.0004
-    around = np.arctan2(self.rest[:, 0], -self.rest[:, 2] - 0.02)
-    texture = np.stack([around * 2.2, self.rest[:, 1] * 1.5, np.zeros(len(base))], -1)
-    return Part(base + height[:, None] * outward, self.faces, np.zeros(len(base)), texture)
+    def part(
+        self, vertices, normals, hand_vertices, person: Person, rng: np.random.Generator
+    ) -> Part:
+        """Hair on a posed head (5023 vertices and normals), pressed down where the hand is."""
+        base = self.weights @ vertices[self.ids]
+        outward = self.weights @ normals[self.ids]
+        outward /= np.linalg.norm(outward, axis=-1, keepdims=True)
+        waves = np.sin(self.rest @ rng.normal(0, 60, (3, 6)) + rng.uniform(0, 6.28, 6)).mean(-1)
+        height = person.hair_length * self.thickness * (1 + 0.45 * waves)
+        clearance = cKDTree(hand_vertices).query(base)[0]
+        height = np.minimum(height, 0.5 * np.maximum(clearance - 0.004, 0.0))
+        # Bald: the cap lies under the skin.
+        height = (
+            height
+            + (0.0015 if person.hair_length else -0.004) * np.clip(3 * self.thickness, 0.0, 1)
+            - 0.0004
+        )
+        around = np.arctan2(self.rest[:, 0], -self.rest[:, 2] - 0.02)
+        texture = np.stack([around * 2.2, self.rest[:, 1] * 1.5, np.zeros(len(base))], -1)
+        return Part(base + height[:, None] * outward, self.faces, np.zeros(len(base)), texture)
 
 
 def long_hair(head_vertices, hand_vertices, person: Person, rng: np.random.Generator) -> Part:
-  """A curtain behind the ears, or hidden inside the head for those who have none."""
-  columns, rows = _CURTAIN
-  across, down = np.meshgrid(np.linspace(-1, 1, columns), np.linspace(0, 1, rows))
-  top, bottom = 0.05, -0.06 - person.long_hair
-  angle = across * 1.75
-  center = head_vertices[head_vertices[:, 1] > -0.05].mean(0) * (0, 1, 1)
-  flare = 1 + 0.25 * down * rng.uniform(0.2, 1.2) + 0.05 * np.sin(9 * angle + 4 * down + rng.uniform(0, 6))
-  width = 0.082 * flare + 0.004 * rng.standard_normal(columns)
-  height = top + (bottom - top) * down
-  vertices = np.stack([np.sin(angle) * width, height, -0.045 - np.cos(angle) * 1.05 * width], -1).reshape(-1, 3)
-  covers_hand = cKDTree(vertices).query(hand_vertices)[0].min() < 0.012
-  if person.long_hair == 0 or covers_hand:
-    vertices = np.tile(center - (0, 0.02, 0.04), (len(vertices), 1))
-  texture = np.stack([3 * across.ravel(), 0.25 * down.ravel(), np.zeros(across.size)], -1)
-  return Part(vertices, _grid_faces(rows, columns, closed=False), np.zeros(across.size), texture)
+    """A curtain behind the ears, or hidden inside the head for those who have none."""
+    columns, rows = _CURTAIN
+    across, down = np.meshgrid(np.linspace(-1, 1, columns), np.linspace(0, 1, rows))
+    top, bottom = 0.05, -0.06 - person.long_hair
+    angle = across * 1.75
+    center = head_vertices[head_vertices[:, 1] > -0.05].mean(0) * (0, 1, 1)
+    flare = (
+        1
+        + 0.25 * down * rng.uniform(0.2, 1.2)
+        + 0.05 * np.sin(9 * angle + 4 * down + rng.uniform(0, 6))
+    )
+    width = 0.082 * flare + 0.004 * rng.standard_normal(columns)
+    height = top + (bottom - top) * down
+    vertices = np.stack(
+        [np.sin(angle) * width, height, -0.045 - np.cos(angle) * 1.05 * width], -1
+    ).reshape(-1, 3)
+    covers_hand = cKDTree(vertices).query(hand_vertices)[0].min() < 0.012
+    if person.long_hair == 0 or covers_hand:
+        vertices = np.tile(center - (0, 0.02, 0.04), (len(vertices), 1))
+    texture = np.stack([3 * across.ravel(), 0.25 * down.ravel(), np.zeros(across.size)], -1)
+    return Part(vertices, _grid_faces(rows, columns, closed=False), np.zeros(across.size), texture)
 
 
 def shoulders(edge: Float[np.ndarray, "E 3"], person: Person) -> Part:
-  """From the neck's edge, a loop of points, over the shoulders and down, as rings."""
-  center = edge.mean(0)
-  rings, cloth = [], []
-  for wide, deep, drop in _SHOULDER_RINGS:
-    slant = 1.0 if drop <= 0.04 else 0.0  # the neck's edge slants; shoulders do not
-    rings.append(center + (edge - center) * (wide, slant, deep) - (0, drop, 0))
-    cloth.append(np.full(len(edge), float(drop >= person.collar)))
-  vertices = np.concatenate(rings)
-  faces = _grid_faces(len(rings), len(edge), closed=True)[:, ::-1]
-  return Part(vertices, faces, np.concatenate(cloth), 0.7 * vertices)
+    """From the neck's edge, a loop of points, over the shoulders and down, as rings."""
+    center = edge.mean(0)
+    rings, cloth = [], []
+    for wide, deep, drop in _SHOULDER_RINGS:
+        slant = 1.0 if drop <= 0.04 else 0.0  # the neck's edge slants; shoulders do not
+        rings.append(center + (edge - center) * (wide, slant, deep) - (0, drop, 0))
+        cloth.append(np.full(len(edge), float(drop >= person.collar)))
+    vertices = np.concatenate(rings)
+    faces = _grid_faces(len(rings), len(edge), closed=True)[:, ::-1]
+    return Part(vertices, faces, np.concatenate(cloth), 0.7 * vertices)
 
 
 def arm(edge: Float[np.ndarray, "E 3"], elbow: Float[np.ndarray, "3"], person: Person) -> Part:
-  """Forearm from the wrist's edge, a loop of points, to the elbow and on to the shoulder, with a sleeve."""
-  center, shoulder = edge.mean(0), np.asarray(SHOULDER)
-  lower, upper = _unit(elbow - center), _unit(shoulder - elbow)
-  offset = edge - center
-  across = offset - np.outer(offset @ lower, lower)
-  rings, cloth = [], []
+    """Forearm from the wrist's edge, a loop of points, to the elbow and on to the shoulder, with a
+    sleeve.
+    """
+    center, shoulder = edge.mean(0), np.asarray(SHOULDER)
+    lower, upper = _unit(elbow - center), _unit(shoulder - elbow)
+    offset = edge - center
+    across = offset - np.outer(offset @ lower, lower)
+    rings, cloth = [], []
 
-  def add(where, shape, clothed):
-    rings.append(where + shape * (1.12 if clothed else 1.0))
-    cloth.append(np.full(len(edge), float(clothed)))
+    def add(where, shape, clothed):
+        rings.append(where + shape * (1.12 if clothed else 1.0))
+        cloth.append(np.full(len(edge), float(clothed)))
 
-  for share, width in zip(_ARM_SHARES, _ARM_WIDTHS):
-    straight = min(share / 0.25, 1.0)
-    shape = ((1 - straight) * offset + straight * across) * width
-    add(center + share * (elbow - center), shape, share >= person.sleeve)
-  # Around the elbow the rings turn with the bone, without twist.
-  bend = Rotation.align_vectors(upper[None], lower[None])[0].as_rotvec()
-  for turned, along, width in _ELBOW_RINGS:
-    shape = Rotation.from_rotvec(turned * bend).apply(across) * width
-    add(elbow + along * (shoulder - elbow), shape, 1 + along >= person.sleeve)
-  vertices = np.concatenate(rings)
-  faces = _grid_faces(len(rings), len(edge), closed=True)
-  return Part(vertices, faces, np.concatenate(cloth), 0.7 * (vertices - center))
+    for share, width in zip(_ARM_SHARES, _ARM_WIDTHS):
+        straight = min(share / 0.25, 1.0)
+        shape = ((1 - straight) * offset + straight * across) * width
+        add(center + share * (elbow - center), shape, share >= person.sleeve)
+    # Around the elbow the rings turn with the bone, without twist.
+    bend = Rotation.align_vectors(upper[None], lower[None])[0].as_rotvec()
+    for turned, along, width in _ELBOW_RINGS:
+        shape = Rotation.from_rotvec(turned * bend).apply(across) * width
+        add(elbow + along * (shoulder - elbow), shape, 1 + along >= person.sleeve)
+    vertices = np.concatenate(rings)
+    faces = _grid_faces(len(rings), len(edge), closed=True)
+    return Part(vertices, faces, np.concatenate(cloth), 0.7 * (vertices - center))
 
 
 def _grid_faces(rows, columns, closed):
-  first = np.arange(columns if closed else columns - 1)
-  second = (first + 1) % columns
-  faces = []
-  for row in range(rows - 1):
-    a, b, c, d = (first + row * columns, second + row * columns, first + (row + 1) * columns,
-                  second + (row + 1) * columns)  # fmt: skip
-    faces += [np.stack([a, b, d], -1), np.stack([a, d, c], -1)]
-  return np.concatenate(faces)
+    first = np.arange(columns if closed else columns - 1)
+    second = (first + 1) % columns
+    faces = []
+    for row in range(rows - 1):
+        a, b, c, d = (
+            first + row * columns,
+            second + row * columns,
+            first + (row + 1) * columns,
+            second + (row + 1) * columns,
+        )
+        faces += [np.stack([a, b, d], -1), np.stack([a, d, c], -1)]
+    return np.concatenate(faces)
 
 
 def _subdivide(faces, weights):
-  """Splits every triangle into four; returns faces and the mixing weights of old and new vertices."""
-  pairs = np.sort(np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]), -1)
-  edges, where = np.unique(pairs, axis=0, return_inverse=True)
-  middle = len(weights) + where.reshape(3, -1)
-  ab, bc, ca = middle
-  a, b, c = faces.T
-  split = np.concatenate([np.stack(t, -1) for t in ((a, ab, ca), (ab, b, bc), (ca, bc, c), (ab, bc, ca))])
-  return split, np.concatenate([weights, (weights[edges[:, 0]] + weights[edges[:, 1]]) / 2])
+    """Splits every triangle into four; returns faces and the mixing weights of old and new
+    vertices.
+    """
+    pairs = np.sort(np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]), -1)
+    edges, where = np.unique(pairs, axis=0, return_inverse=True)
+    middle = len(weights) + where.reshape(3, -1)
+    ab, bc, ca = middle
+    a, b, c = faces.T
+    split = np.concatenate(
+        [np.stack(t, -1) for t in ((a, ab, ca), (ab, b, bc), (ca, bc, c), (ab, bc, ca))]
+    )
+    return split, np.concatenate([weights, (weights[edges[:, 0]] + weights[edges[:, 1]]) / 2])
 
 
 def _unit(vector):
-  return vector / np.linalg.norm(vector)
+    return vector / np.linalg.norm(vector)

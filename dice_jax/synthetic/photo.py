@@ -8,89 +8,101 @@ from jaxtyping import Float, UInt8
 
 
 def sample_background(size: int, rng: np.random.Generator) -> Float[np.ndarray, "S S 3"]:
-  """A picture of nothing: gradients, noise of several scales, boxes and blobs, mostly out of focus; linear RGB."""
-  # Rooms and streets are mostly dull: little saturation, now and then a loud colour.
-  tint = rng.uniform(0.1, 0.9) + rng.normal(0, 0.25, 3) * rng.uniform() ** 2
-  spread, chroma = rng.uniform(0.02, 0.3), rng.uniform(0.0, 0.25) * rng.uniform()
-  palette = np.clip(tint + rng.normal(0, spread, (6, 1)) + rng.normal(0, chroma, (6, 3)), 0, 1)
-  rows, columns = np.mgrid[:size, :size] / size
-  slope = rng.normal(0, 1, 2)
-  ramp = np.clip(0.5 + (columns - 0.5) * slope[0] + (rows - 0.5) * slope[1], 0, 1)[..., None]
-  image = (1 - ramp) * palette[0] + ramp * palette[1]
-  kind = rng.uniform()
-  if kind > 0.15:
-    for scale in (4, 12, 40):
-      coarse = rng.normal(0, rng.uniform(0, 0.1), (scale, scale, 1)) + rng.normal(0, 0.03, (scale, scale, 3))
-      image = image + cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC)
-  if kind > 0.3:
-    image = _draw_shapes(np.ascontiguousarray(image, np.float32), palette, rng)
-  blur = rng.uniform(0, 0.06) * size * rng.uniform()
-  if blur > 0.3:
-    image = cv2.GaussianBlur(image, (0, 0), blur)
-  return np.clip(image, 0, 1) ** 2.2 * rng.uniform(0.3, 1.1)
+    """A picture of nothing: gradients, noise of several scales, boxes and blobs, mostly out of
+    focus; linear RGB.
+    """
+    # Rooms and streets are mostly dull: little saturation, now and then a loud colour.
+    tint = rng.uniform(0.1, 0.9) + rng.normal(0, 0.25, 3) * rng.uniform() ** 2
+    spread, chroma = rng.uniform(0.02, 0.3), rng.uniform(0.0, 0.25) * rng.uniform()
+    palette = np.clip(tint + rng.normal(0, spread, (6, 1)) + rng.normal(0, chroma, (6, 3)), 0, 1)
+    rows, columns = np.mgrid[:size, :size] / size
+    slope = rng.normal(0, 1, 2)
+    ramp = np.clip(0.5 + (columns - 0.5) * slope[0] + (rows - 0.5) * slope[1], 0, 1)[..., None]
+    image = (1 - ramp) * palette[0] + ramp * palette[1]
+    kind = rng.uniform()
+    if kind > 0.15:
+        for scale in (4, 12, 40):
+            coarse = rng.normal(0, rng.uniform(0, 0.1), (scale, scale, 1)) + rng.normal(
+                0, 0.03, (scale, scale, 3)
+            )
+            image = image + cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC)
+    if kind > 0.3:
+        image = _draw_shapes(np.ascontiguousarray(image, np.float32), palette, rng)
+    blur = rng.uniform(0, 0.06) * size * rng.uniform()
+    if blur > 0.3:
+        image = cv2.GaussianBlur(image, (0, 0), blur)
+    return np.clip(image, 0, 1) ** 2.2 * rng.uniform(0.3, 1.1)
 
 
 def finish(
-  color: Float[np.ndarray, "S S 3"], coverage: Float[np.ndarray, "S S"], rng: np.random.Generator
+    color: Float[np.ndarray, "S S 3"], coverage: Float[np.ndarray, "S S"], rng: np.random.Generator
 ) -> UInt8[np.ndarray, "S S 3"]:
-  """Composes a rendering over a background and develops it like a photograph.
+    """Composes a rendering over a background and develops it like a photograph.
 
-  Args:
-    color: linear RGB times coverage.
-    coverage: 0 background, 1 person.
-    rng: source of randomness.
+    Args:
+        color: linear RGB times coverage.
+        coverage: 0 background, 1 person.
+        rng: source of randomness.
 
-  Returns:
-    sRGB picture.
-  """
-  background = sample_background(len(color), rng)
-  image = np.asarray(color, np.float64) + (1 - np.asarray(coverage))[..., None] * background
-  person = image[coverage > 0.5]
-  brightness = np.percentile(person, 80) if len(person) else 0.5
-  # Exposure makes up for most of how dark or bright the person is, yet dark skin stays darker.
-  image *= (0.45 / max(brightness, 0.02)) ** rng.uniform(0.45, 0.85) * np.exp(rng.normal(0, 0.2))
-  image *= np.exp(rng.normal(0, 0.06, 3))
-  image = np.clip(image, 0, 1)
-  image = np.where(image < 0.0031308, 12.92 * image, 1.055 * image ** (1 / 2.4) - 0.055)
-  image = np.clip(0.5 + (image - 0.5) * np.exp(rng.normal(0, 0.12)), 0, 1) ** np.exp(rng.normal(0, 0.12))
-  grey = image.mean(-1, keepdims=True)
-  image = grey + (image - grey) * (0.0 if rng.uniform() < 0.03 else np.exp(rng.normal(0, 0.2)))
-  return _capture(np.clip(image, 0, 1), rng)
+    Returns:
+        sRGB picture.
+    """
+    background = sample_background(len(color), rng)
+    image = np.asarray(color, np.float64) + (1 - np.asarray(coverage))[..., None] * background
+    person = image[coverage > 0.5]
+    brightness = np.percentile(person, 80) if len(person) else 0.5
+    # Exposure makes up for most of how dark or bright the person is, yet dark skin stays darker.
+    image *= (0.45 / max(brightness, 0.02)) ** rng.uniform(0.45, 0.85) * np.exp(rng.normal(0, 0.2))
+    image *= np.exp(rng.normal(0, 0.06, 3))
+    image = np.clip(image, 0, 1)
+    image = np.where(image < 0.0031308, 12.92 * image, 1.055 * image ** (1 / 2.4) - 0.055)
+    image = np.clip(0.5 + (image - 0.5) * np.exp(rng.normal(0, 0.12)), 0, 1) ** np.exp(
+        rng.normal(0, 0.12)
+    )
+    grey = image.mean(-1, keepdims=True)
+    image = grey + (image - grey) * (0.0 if rng.uniform() < 0.03 else np.exp(rng.normal(0, 0.2)))
+    return _capture(np.clip(image, 0, 1), rng)
 
 
 def _draw_shapes(image, palette, rng):
-  size = len(image)
-  for _ in range(rng.integers(2, 14)):
-    color = np.clip(palette[rng.integers(len(palette))] + rng.normal(0, 0.06, 3), 0, 1).tolist()
-    center = rng.uniform(-0.1, 1.1, 2) * size
-    extent = size * rng.uniform(0.02, 0.5, 2) ** 1.3
-    turn = float(rng.uniform(0, 180)) if rng.uniform() < 0.4 else 0.0
-    if rng.uniform() < 0.55:
-      corners = cv2.boxPoints((center.tolist(), (2 * extent).tolist(), turn))
-      cv2.fillPoly(image, [corners.astype(np.int32)], color, cv2.LINE_AA)
-    else:
-      cv2.ellipse(image, (center.tolist(), (2 * extent).tolist(), turn), color, -1, cv2.LINE_AA)
-  return image
+    size = len(image)
+    for _ in range(rng.integers(2, 14)):
+        color = np.clip(palette[rng.integers(len(palette))] + rng.normal(0, 0.06, 3), 0, 1).tolist()
+        center = rng.uniform(-0.1, 1.1, 2) * size
+        extent = size * rng.uniform(0.02, 0.5, 2) ** 1.3
+        turn = float(rng.uniform(0, 180)) if rng.uniform() < 0.4 else 0.0
+        if rng.uniform() < 0.55:
+            corners = cv2.boxPoints((center.tolist(), (2 * extent).tolist(), turn))
+            cv2.fillPoly(image, [corners.astype(np.int32)], color, cv2.LINE_AA)
+        else:
+            cv2.ellipse(
+                image, (center.tolist(), (2 * extent).tolist(), turn), color, -1, cv2.LINE_AA
+            )
+    return image
 
 
 def _capture(image, rng):
-  """Blur, little resolution, sensor noise, compression: each now and then."""
-  size = len(image)
-  if rng.uniform() < 0.35:
-    image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.3, 1.3))
-  if rng.uniform() < 0.1:
-    length = int(rng.integers(3, 8))
-    turn = cv2.getRotationMatrix2D(((length - 1) / 2,) * 2, float(rng.uniform(0, 180)), 1)
-    kernel = cv2.warpAffine(np.eye(length, dtype=np.float32), turn, (length, length))
-    image = cv2.filter2D(image, -1, kernel / max(kernel.sum(), 1e-6))
-  if rng.uniform() < 0.2:
-    small = int(size * rng.uniform(0.35, 0.9))
-    image = cv2.resize(cv2.resize(image, (small, small), interpolation=cv2.INTER_AREA), (size, size))
-  if rng.uniform() < 0.6:
-    grain = rng.normal(0, rng.uniform(0.002, 0.03), image.shape)
-    image = image + (cv2.GaussianBlur(grain, (0, 0), 0.7) * 1.8 if rng.uniform() < 0.4 else grain)
-  pixels = np.rint(255 * np.clip(image, 0, 1)).astype(np.uint8)
-  if rng.uniform() < 0.4:
-    quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(35, 92))]
-    pixels = cv2.imdecode(cv2.imencode(".jpg", pixels, quality)[1], cv2.IMREAD_COLOR)
-  return pixels
+    """Blur, little resolution, sensor noise, compression: each now and then."""
+    size = len(image)
+    if rng.uniform() < 0.35:
+        image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.3, 1.3))
+    if rng.uniform() < 0.1:
+        length = int(rng.integers(3, 8))
+        turn = cv2.getRotationMatrix2D(((length - 1) / 2,) * 2, float(rng.uniform(0, 180)), 1)
+        kernel = cv2.warpAffine(np.eye(length, dtype=np.float32), turn, (length, length))
+        image = cv2.filter2D(image, -1, kernel / max(kernel.sum(), 1e-6))
+    if rng.uniform() < 0.2:
+        small = int(size * rng.uniform(0.35, 0.9))
+        image = cv2.resize(
+            cv2.resize(image, (small, small), interpolation=cv2.INTER_AREA), (size, size)
+        )
+    if rng.uniform() < 0.6:
+        grain = rng.normal(0, rng.uniform(0.002, 0.03), image.shape)
+        image = image + (
+            cv2.GaussianBlur(grain, (0, 0), 0.7) * 1.8 if rng.uniform() < 0.4 else grain
+        )
+    pixels = np.rint(255 * np.clip(image, 0, 1)).astype(np.uint8)
+    if rng.uniform() < 0.4:
+        quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(35, 92))]
+        pixels = cv2.imdecode(cv2.imencode(".jpg", pixels, quality)[1], cv2.IMREAD_COLOR)
+    return pixels

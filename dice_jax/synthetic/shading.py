@@ -1,4 +1,6 @@
-"""From a coloured mesh to a lit picture: z-buffer, shadow map, soft diffuse and specular light (JAX, one program)."""
+"""From a coloured mesh to a lit picture: z-buffer, shadow map, soft diffuse and specular light
+(JAX, one program).
+"""
 
 from __future__ import annotations
 
@@ -22,143 +24,167 @@ _NOISE_SIZE = 64
 
 @struct.dataclass
 class Surface:
-  """All that is drawn, camera axes.
+    """All that is drawn, camera axes.
 
-  Attributes:
-    vertices: metres.
-    albedo: linear RGB.
-    gloss: strength of the highlights; eyes and lips have more than skin, cloth none.
-    softness: how far light wraps around the shape: 1 for skin, 0 for cloth.
-    occlusion: share of the surrounding light that arrives.
-    texture: where to look up fine texture, and how strong it is (last column).
-  """
+    Attributes:
+        vertices: metres.
+        albedo: linear RGB.
+        gloss: strength of the highlights; eyes and lips have more than skin, cloth none.
+        softness: how far light wraps around the shape: 1 for skin, 0 for cloth.
+        occlusion: share of the surrounding light that arrives.
+        texture: where to look up fine texture, and how strong it is (last column).
+    """
 
-  vertices: Float[Array, "N 3"]
-  albedo: Float[Array, "N 3"]
-  gloss: Float[Array, "N"]
-  softness: Float[Array, "N"]
-  occlusion: Float[Array, "N"]
-  texture: Float[Array, "N 4"]
+    vertices: Float[Array, "N 3"]
+    albedo: Float[Array, "N 3"]
+    gloss: Float[Array, "N"]
+    softness: Float[Array, "N"]
+    occlusion: Float[Array, "N"]
+    texture: Float[Array, "N 4"]
 
 
 @struct.dataclass
 class Lights:
-  """As `sample.Lighting`."""
+    """As `sample.Lighting`."""
 
-  directions: Float[Array, "3 3"]
-  colors: Float[Array, "3 3"]
-  sky: Float[Array, "3"]
-  ground: Float[Array, "3"]
-  shadow_softness: Float[Array, ""]
+    directions: Float[Array, "3 3"]
+    colors: Float[Array, "3 3"]
+    sky: Float[Array, "3"]
+    ground: Float[Array, "3"]
+    shadow_softness: Float[Array, ""]
 
 
 @functools.partial(jax.jit, static_argnames="size")
 def shade(
-  surface: Surface,
-  faces: Int[Array, "F 3"],
-  lights: Lights,
-  focal_length: Float[Array, ""],
-  camera_center: Float[Array, "2"],
-  size: int,
+    surface: Surface,
+    faces: Int[Array, "F 3"],
+    lights: Lights,
+    focal_length: Float[Array, ""],
+    camera_center: Float[Array, "2"],
+    size: int,
 ) -> tuple[Float[Array, "S S 3"], Float[Array, "S S"]]:
-  """Draws the surface.
+    """Draws the surface.
 
-  Args:
-    surface: what to draw.
-    faces: its triangles.
-    lights: where light comes from.
-    focal_length: pixels of the final picture.
-    camera_center: principal point, pixels of the final picture.
-    size: side of the final picture, pixels.
+    Args:
+        surface: what to draw.
+        faces: its triangles.
+        lights: where light comes from.
+        focal_length: pixels of the final picture.
+        camera_center: principal point, pixels of the final picture.
+        size: side of the final picture, pixels.
 
-  Returns:
-    Linear RGB times coverage, and coverage in [0, 1].
-  """
-  fine = size * OVERSAMPLING
-  screen = perspective_to_screen(surface.vertices, OVERSAMPLING * focal_length, OVERSAMPLING * camera_center)
-  fragments = rasterize(screen, faces, fine, fine, perspective=True)
-  covered = fragments.face_ids >= 0
-  normals = vertex_normals(surface.vertices, faces)
-  attributes = jnp.concatenate(
-    [surface.vertices, normals, surface.albedo, surface.texture, surface.gloss[:, None], surface.softness[:, None],
-     surface.occlusion[:, None]], -1,
-  )  # fmt: skip
-  pixels = interpolate(fragments, faces, attributes)
-  position, normal, albedo, texture, gloss, softness, occlusion = jnp.split(pixels, (3, 6, 9, 13, 14, 15), axis=-1)
-  normal = normal / jnp.maximum(jnp.linalg.norm(normal, axis=-1, keepdims=True), 1e-6)
-  view = -position / jnp.maximum(jnp.linalg.norm(position, axis=-1, keepdims=True), 1e-6)
-  # Thin shapes show their back sides: both sides are lit alike.
-  normal = jnp.where((normal * view).sum(-1, keepdims=True) < 0, -normal, normal)
-  grain = _noise(texture[..., :3])
-  albedo = jnp.clip(albedo * (1 + texture[..., 3:] * grain[..., None]), 0.0, 1.0)
+    Returns:
+        Linear RGB times coverage, and coverage in [0, 1].
+    """
+    fine = size * OVERSAMPLING
+    screen = perspective_to_screen(
+        surface.vertices, OVERSAMPLING * focal_length, OVERSAMPLING * camera_center
+    )
+    fragments = rasterize(screen, faces, fine, fine, perspective=True)
+    covered = fragments.face_ids >= 0
+    normals = vertex_normals(surface.vertices, faces)
+    attributes = jnp.concatenate(
+        [
+            surface.vertices,
+            normals,
+            surface.albedo,
+            surface.texture,
+            surface.gloss[:, None],
+            surface.softness[:, None],
+            surface.occlusion[:, None],
+        ],
+        -1,
+    )
+    pixels = interpolate(fragments, faces, attributes)
+    position, normal, albedo, texture, gloss, softness, occlusion = jnp.split(
+        pixels, (3, 6, 9, 13, 14, 15), axis=-1
+    )
+    normal = normal / jnp.maximum(jnp.linalg.norm(normal, axis=-1, keepdims=True), 1e-6)
+    view = -position / jnp.maximum(jnp.linalg.norm(position, axis=-1, keepdims=True), 1e-6)
+    # Thin shapes show their back sides: both sides are lit alike.
+    normal = jnp.where((normal * view).sum(-1, keepdims=True) < 0, -normal, normal)
+    grain = _noise(texture[..., :3])
+    albedo = jnp.clip(albedo * (1 + texture[..., 3:] * grain[..., None]), 0.0, 1.0)
 
-  up = 0.5 - 0.5 * normal[..., 1:2]
-  light = occlusion * (up * lights.sky + (1 - up) * lights.ground)
-  shine = jnp.zeros_like(light)
-  lit = _shadow(surface.vertices, faces, position, normal, lights)
-  for index in range(lights.directions.shape[0]):
-    direction, color = lights.directions[index], lights.colors[index]
-    cosine = (normal @ direction)[..., None]
-    reaches = lit[..., None] if index == 0 else 0.3 + 0.7 * occlusion
-    # Light that enters skin leaves it farther on, red farthest: the terminator is soft and warm.
-    wrap = softness * jnp.array([0.28, 0.14, 0.10])
-    light += reaches * color * jnp.maximum((cosine + wrap) / (1 + wrap), 0.0)
-    middle = view + direction
-    middle = middle / jnp.maximum(jnp.linalg.norm(middle, axis=-1, keepdims=True), 1e-6)
-    closeness = jnp.maximum((normal * middle).sum(-1, keepdims=True), 0.0)
-    sharpness = 10 + 60 * gloss
-    shine += reaches * color * gloss * 0.25 * closeness**sharpness * (cosine > 0)
-  color = jnp.where(covered[..., None], albedo * light + shine, 0.0)
-  pool = lambda image: image.reshape(size, OVERSAMPLING, size, OVERSAMPLING, -1).mean((1, 3))
-  return pool(color), pool(covered[..., None].astype(jnp.float32))[..., 0]
+    up = 0.5 - 0.5 * normal[..., 1:2]
+    light = occlusion * (up * lights.sky + (1 - up) * lights.ground)
+    shine = jnp.zeros_like(light)
+    lit = _shadow(surface.vertices, faces, position, normal, lights)
+    for index in range(lights.directions.shape[0]):
+        direction, color = lights.directions[index], lights.colors[index]
+        cosine = (normal @ direction)[..., None]
+        reaches = lit[..., None] if index == 0 else 0.3 + 0.7 * occlusion
+        # Light that enters skin leaves it farther on, red farthest: the terminator is soft and
+        # warm.
+        wrap = softness * jnp.array([0.28, 0.14, 0.10])
+        light += reaches * color * jnp.maximum((cosine + wrap) / (1 + wrap), 0.0)
+        middle = view + direction
+        middle = middle / jnp.maximum(jnp.linalg.norm(middle, axis=-1, keepdims=True), 1e-6)
+        closeness = jnp.maximum((normal * middle).sum(-1, keepdims=True), 0.0)
+        sharpness = 10 + 60 * gloss
+        shine += reaches * color * gloss * 0.25 * closeness**sharpness * (cosine > 0)
+    color = jnp.where(covered[..., None], albedo * light + shine, 0.0)
+    pool = lambda image: image.reshape(size, OVERSAMPLING, size, OVERSAMPLING, -1).mean((1, 3))
+    return pool(color), pool(covered[..., None].astype(jnp.float32))[..., 0]
 
 
 @functools.partial(jax.jit, static_argnames="size")
 def draw_depth(
-  vertices: Float[Array, "N 3"],
-  faces: Int[Array, "F 3"],
-  focal_length: Float[Array, ""],
-  camera_center: Float[Array, "2"],
-  size: int,
+    vertices: Float[Array, "N 3"],
+    faces: Int[Array, "F 3"],
+    focal_length: Float[Array, ""],
+    camera_center: Float[Array, "2"],
+    size: int,
 ) -> tuple[Float[Array, "S S"], Int[Array, "S S"]]:
-  """Depth in metres (infinite in the background) and face ids (-1 there) of a mesh in camera axes."""
-  screen = perspective_to_screen(vertices, focal_length, camera_center)
-  fragments = rasterize(screen, faces, size, size, perspective=True)
-  return fragments.depth, fragments.face_ids
+    """Depth in metres (infinite in the background) and face ids (-1 there) of a mesh in camera
+    axes.
+    """
+    screen = perspective_to_screen(vertices, focal_length, camera_center)
+    fragments = rasterize(screen, faces, size, size, perspective=True)
+    return fragments.depth, fragments.face_ids
 
 
 def _shadow(vertices, faces, position, normal, lights):
-  """Share of the main light that arrives: nine taps around each pixel in a depth map seen from the light."""
-  forward = -lights.directions[0]
-  side = jnp.cross(forward, jnp.array([0.31, 0.87, 0.38]))
-  side = side / jnp.linalg.norm(side)
-  axes = jnp.stack([side, jnp.cross(forward, side), forward])
-  center = jnp.median(vertices, axis=0)
-  to_map = lambda points: jnp.concatenate(
-    [((points - center) @ axes.T)[..., :2] * (_SHADOW_SIZE / _SHADOW_SPAN) + _SHADOW_SIZE / 2,
-     ((points - center) @ axes.T)[..., 2:] + 5.0], -1)  # fmt: skip
-  depth = rasterize(to_map(vertices), faces, _SHADOW_SIZE, _SHADOW_SIZE).depth
-  at = to_map(position + 0.003 * normal)
-  spread = lights.shadow_softness * _SHADOW_SIZE / _SHADOW_SPAN
-  lit = 0.0
-  for dx in (-1, 0, 1):
-    for dy in (-1, 0, 1):
-      pixel = jnp.floor(at[..., :2] + spread * jnp.array([dx, dy])).astype(jnp.int32)
-      pixel = jnp.clip(pixel, 0, _SHADOW_SIZE - 1)
-      lit += depth[pixel[..., 1], pixel[..., 0]] > at[..., 2] - 0.004
-  return lit / 9
+    """Share of the main light that arrives: nine taps around each pixel in a depth map seen from
+    the light.
+    """
+    forward = -lights.directions[0]
+    side = jnp.cross(forward, jnp.array([0.31, 0.87, 0.38]))
+    side = side / jnp.linalg.norm(side)
+    axes = jnp.stack([side, jnp.cross(forward, side), forward])
+    center = jnp.median(vertices, axis=0)
+    to_map = lambda points: jnp.concatenate(
+        [
+            ((points - center) @ axes.T)[..., :2] * (_SHADOW_SIZE / _SHADOW_SPAN)
+            + _SHADOW_SIZE / 2,
+            ((points - center) @ axes.T)[..., 2:] + 5.0,
+        ],
+        -1,
+    )
+    depth = rasterize(to_map(vertices), faces, _SHADOW_SIZE, _SHADOW_SIZE).depth
+    at = to_map(position + 0.003 * normal)
+    spread = lights.shadow_softness * _SHADOW_SIZE / _SHADOW_SPAN
+    lit = 0.0
+    for dx in (-1, 0, 1):
+        for dy in (-1, 0, 1):
+            pixel = jnp.floor(at[..., :2] + spread * jnp.array([dx, dy])).astype(jnp.int32)
+            pixel = jnp.clip(pixel, 0, _SHADOW_SIZE - 1)
+            lit += depth[pixel[..., 1], pixel[..., 0]] > at[..., 2] - 0.004
+    return lit / 9
 
 
 def _noise(coordinates):
-  """Smooth noise of standard deviation about 1 that repeats every metre, in three octaves."""
-  volume = jnp.asarray(_noise_volume())
-  total = 0.0
-  for octave, weight in ((1, 0.5), (3, 0.6), (9, 0.6)):
-    grid = jnp.moveaxis(coordinates * (_NOISE_SIZE * octave), -1, 0)
-    total += weight * jax.scipy.ndimage.map_coordinates(volume, list(grid), order=1, mode="wrap")
-  return total
+    """Smooth noise of standard deviation about 1 that repeats every metre, in three octaves."""
+    volume = jnp.asarray(_noise_volume())
+    total = 0.0
+    for octave, weight in ((1, 0.5), (3, 0.6), (9, 0.6)):
+        grid = jnp.moveaxis(coordinates * (_NOISE_SIZE * octave), -1, 0)
+        total += weight * jax.scipy.ndimage.map_coordinates(
+            volume, list(grid), order=1, mode="wrap"
+        )
+    return total
 
 
 @functools.cache
 def _noise_volume():
-  return np.random.default_rng(7).normal(0, 1.4, (_NOISE_SIZE,) * 3).astype(np.float32)
+    return np.random.default_rng(7).normal(0, 1.4, (_NOISE_SIZE,) * 3).astype(np.float32)

@@ -2,9 +2,9 @@
 
   python -m dice_jax.tools.convert_mano --assets ~/dice_assets
 
-Register at https://mano.is.tue.mpg.de, download "Models & Code" (v1.2), and put MANO_RIGHT.pkl, MANO_LEFT.pkl or the
-unpacked folder mano_v1_2 into the folder of assets. Writes mano_right.npz and mano_left.npz beside them. Neither chumpy
-nor torch is needed, and nothing in the files is executed.
+Register at https://mano.is.tue.mpg.de, download "Models & Code" (v1.2), and put MANO_RIGHT.pkl,
+MANO_LEFT.pkl or the unpacked folder mano_v1_2 into the folder of assets. Writes mano_right.npz and
+mano_left.npz beside them. Neither chumpy nor torch is needed, and nothing in the files is executed.
 """
 
 from __future__ import annotations
@@ -15,31 +15,40 @@ from dice_jax.tools import command_line, licensed_files
 
 
 def main(argv: list[str] | None = None) -> None:
-  parser = command_line.parser(__doc__)
-  parser.add_argument("--assets", help="folder of licensed files (default: $DICE_ASSETS)")
-  parser.add_argument("--side", choices=("right", "left", "both"), default="both", help="both: each one that is there")
-  parser.add_argument(
-    "--mirror-left-shapes", action="store_true",
-    help="negate the x of the left hand's shape blend shapes, which v1.2 copied from the right hand: the same betas "
-    "then make mirrored hands; without it the result is what smplx loads")  # fmt: skip
-  args = parser.parse_args(argv)
-
-  folder = asset_folder.assets_folder(args.assets)
-  sides = ("right", "left") if args.side == "both" else (args.side,)
-  found = {side: licensed_files.find(folder, licensed_files.MANO[side]) for side in sides}
-  if not any(found.values()):
-    names = " or ".join(f"MANO_{side.upper()}.pkl" for side in sides)
-    raise errors.UserError(
-      f"no {names} in {folder} (or its {', '.join(licensed_files.MANO_FOLDERS)}): register at "
-      "https://mano.is.tue.mpg.de and put it there"
+    parser = command_line.parser(__doc__)
+    parser.add_argument("--assets", help="folder of licensed files (default: $DICE_ASSETS)")
+    parser.add_argument(
+        "--side",
+        choices=("right", "left", "both"),
+        default="both",
+        help="both: each one that is there",
     )
-  for side, path in found.items():
-    if path is None:
-      print(f"mano_{side}: MANO_{side.upper()}.pkl is not in {folder}, left out")
-      continue
-    model = licensed.convert_mano(path, mirror_shapedirs=args.mirror_left_shapes and side == "left")
-    licensed_files.save(folder / f"mano_{side}.npz", model)
+    parser.add_argument(
+        "--mirror-left-shapes",
+        action="store_true",
+        help="negate the x of the left hand's shape blend shapes, which v1.2 copied from the right hand: the same betas "
+        "then make mirrored hands; without it the result is what smplx loads",
+    )
+    args = parser.parse_args(argv)
+
+    folder = asset_folder.assets_folder(args.assets)
+    sides = ("right", "left") if args.side == "both" else (args.side,)
+    found = {side: licensed_files.find(folder, licensed_files.MANO[side]) for side in sides}
+    if not any(found.values()):
+        names = " or ".join(f"MANO_{side.upper()}.pkl" for side in sides)
+        raise errors.UserError(
+            f"no {names} in {folder} (or its {', '.join(licensed_files.MANO_FOLDERS)}): register at "
+            "https://mano.is.tue.mpg.de and put it there"
+        )
+    for side, path in found.items():
+        if path is None:
+            print(f"mano_{side}: MANO_{side.upper()}.pkl is not in {folder}, left out")
+            continue
+        model = licensed.convert_mano(
+            path, mirror_shapedirs=args.mirror_left_shapes and side == "left"
+        )
+        licensed_files.save(folder / f"mano_{side}.npz", model)
 
 
 if __name__ == "__main__":
-  command_line.run(main)
+    command_line.run(main)

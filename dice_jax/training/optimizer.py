@@ -14,65 +14,80 @@ BACKBONE = "backbone"
 
 
 def learning_rate(config: ConfigDict, total_steps: int) -> optax.Schedule:
-  """Linear warm-up, then `config.schedule`: "constant", "step" (x0.1 at half, as the authors) or "cosine" (to zero).
+    """Linear warm-up, then `config.schedule`: "constant", "step" (x0.1 at half, as the authors) or
+    "cosine" (to zero).
 
-  Args:
-    config: `learning_rate`, `warmup_steps`, `schedule`.
-    total_steps: length of the run.
+    Args:
+        config: `learning_rate`, `warmup_steps`, `schedule`.
+        total_steps: length of the run.
 
-  Raises:
-    UserError: an unknown schedule.
-  """
-  peak, warmup = config.learning_rate, config.warmup_steps
-  after = max(total_steps - warmup, 1)
-  schedules = {
-    "constant": lambda: optax.constant_schedule(peak),
-    "step": lambda: optax.piecewise_constant_schedule(peak, {total_steps // 2 - warmup: 0.1}),
-    "cosine": lambda: optax.cosine_decay_schedule(peak, after),
-  }
-  if config.schedule not in schedules:
-    raise UserError(f"optimizer.schedule is '{config.schedule}', choose one of {', '.join(schedules)}")
-  # One more step than the warm-up has, so that the first update already moves.
-  rise = optax.linear_schedule(peak / (warmup + 1), peak, warmup)
-  return optax.join_schedules([rise, schedules[config.schedule]()], [warmup])
+    Raises:
+        UserError: an unknown schedule.
+    """
+    peak, warmup = config.learning_rate, config.warmup_steps
+    after = max(total_steps - warmup, 1)
+    schedules = {
+        "constant": lambda: optax.constant_schedule(peak),
+        "step": lambda: optax.piecewise_constant_schedule(peak, {total_steps // 2 - warmup: 0.1}),
+        "cosine": lambda: optax.cosine_decay_schedule(peak, after),
+    }
+    if config.schedule not in schedules:
+        raise UserError(
+            f"optimizer.schedule is '{config.schedule}', choose one of {', '.join(schedules)}"
+        )
+    # One more step than the warm-up has, so that the first update already moves.
+    rise = optax.linear_schedule(peak / (warmup + 1), peak, warmup)
+    return optax.join_schedules([rise, schedules[config.schedule]()], [warmup])
 
 
 def generator_optimizer(config: ConfigDict, total_steps: int) -> optax.GradientTransformation:
-  """AdamW for the network itself: clipped, scheduled, with a rate of its own for the pretrained backbone."""
-  rate = learning_rate(config, total_steps)
-  return _only_where_there_are_gradients(optax.chain(
-    _clip(config),
-    optax.adamw(rate, config.b1, config.b2, weight_decay=config.weight_decay, mask=decays),
-    optax.masked(optax.scale(config.backbone_learning_rate_scale), _in_backbone),
-  ))  # fmt: skip
+    """AdamW for the network itself: clipped, scheduled, with a rate of its own for the pretrained
+    backbone.
+    """
+    rate = learning_rate(config, total_steps)
+    return _only_where_there_are_gradients(
+        optax.chain(
+            _clip(config),
+            optax.adamw(rate, config.b1, config.b2, weight_decay=config.weight_decay, mask=decays),
+            optax.masked(optax.scale(config.backbone_learning_rate_scale), _in_backbone),
+        )
+    )
 
 
 def discriminator_optimizer(config: ConfigDict) -> optax.GradientTransformation:
-  """AdamW for a discriminator: a constant rate, as in the authors' code."""
-  rate = config.discriminator_learning_rate
-  return optax.adamw(rate, config.b1, config.b2, weight_decay=config.weight_decay, mask=decays)
+    """AdamW for a discriminator: a constant rate, as in the authors' code."""
+    rate = config.discriminator_learning_rate
+    return optax.adamw(rate, config.b1, config.b2, weight_decay=config.weight_decay, mask=decays)
 
 
 def decays(params: PyTree) -> PyTree:
-  """Which weights decay: matrices and kernels; never a bias, a norm's scale or another vector."""
-  return jax.tree.map(lambda x: x.ndim > 1, params)
+    """Which weights decay: matrices and kernels; never a bias, a norm's scale or another vector."""
+    return jax.tree.map(lambda x: x.ndim > 1, params)
 
 
 def _in_backbone(params: PyTree) -> PyTree:
-  return jax.tree_util.tree_map_with_path(lambda path, _: path[0].key == BACKBONE, params)
+    return jax.tree_util.tree_map_with_path(lambda path, _: path[0].key == BACKBONE, params)
 
 
 def _clip(config: ConfigDict) -> optax.GradientTransformation:
-  by_value = optax.clip(config.clip_by_value) if config.clip_by_value else optax.identity()
-  by_norm = optax.clip_by_global_norm(config.clip_by_global_norm) if config.clip_by_global_norm else optax.identity()
-  return optax.chain(by_value, by_norm)
+    by_value = optax.clip(config.clip_by_value) if config.clip_by_value else optax.identity()
+    by_norm = (
+        optax.clip_by_global_norm(config.clip_by_global_norm)
+        if config.clip_by_global_norm
+        else optax.identity()
+    )
+    return optax.chain(by_value, by_norm)
 
 
-def _only_where_there_are_gradients(inner: optax.GradientTransformation) -> optax.GradientTransformation:
-  """Leaves arrays alone whose gradient is 0 throughout: frozen weights, which decay would shrink."""
+def _only_where_there_are_gradients(
+    inner: optax.GradientTransformation,
+) -> optax.GradientTransformation:
+    """Leaves arrays alone whose gradient is 0 throughout: frozen weights, which decay would shrink."""
 
-  def update(grads, state, params=None):
-    updates, state = inner.update(grads, state, params)
-    return jax.tree.map(lambda update, grad: jnp.where(jnp.any(grad != 0), update, 0), updates, grads), state
+    def update(grads, state, params=None):
+        updates, state = inner.update(grads, state, params)
+        return jax.tree.map(
+            lambda update, grad: jnp.where(jnp.any(grad != 0), update, 0), updates, grads
+        ), state
 
-  return optax.GradientTransformation(inner.init, update)
+    return optax.GradientTransformation(inner.init, update)

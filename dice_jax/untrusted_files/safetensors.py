@@ -1,4 +1,6 @@
-"""Reads `.safetensors`, the format in which timm and Hugging Face publish weights: a JSON table and raw bytes."""
+"""Reads `.safetensors`, the format in which timm and Hugging Face publish weights: a JSON table and
+raw bytes.
+"""
 
 from __future__ import annotations
 
@@ -10,32 +12,42 @@ import jax.numpy as jnp
 import numpy as np
 
 _DTYPES = {
-  "F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": jnp.dtype("bfloat16"), "I64": "<i8", "I32": "<i4", "I16": "<i2",
-  "I8": "i1", "U8": "u1", "BOOL": "?",
-}  # fmt: skip
+    "F64": "<f8",
+    "F32": "<f4",
+    "F16": "<f2",
+    "BF16": jnp.dtype("bfloat16"),
+    "I64": "<i8",
+    "I32": "<i4",
+    "I16": "<i2",
+    "I8": "i1",
+    "U8": "u1",
+    "BOOL": "?",
+}
 
 
 def read_safetensors(path: str | os.PathLike) -> dict[str, np.ndarray]:
-  """Reads all tensors of a file.
+    """Reads all tensors of a file.
 
-  Raises:
-    FileNotFoundError: no such file.
-    ValueError: not such a file, or damaged.
-  """
-  if not os.path.isfile(path):
-    raise FileNotFoundError(f"no weights at {path}")
-  data = np.memmap(path, np.uint8, "r") if os.path.getsize(path) else np.zeros(0, np.uint8)
-  try:
-    (length,) = struct.unpack("<Q", data[:8].tobytes())
-    table = json.loads(data[8 : 8 + length].tobytes()) if length <= data.size else None
-    table.pop("__metadata__", None)
-    return {name: _tensor(data[8 + length :], **entry) for name, entry in table.items()}
-  except (struct.error, ValueError, TypeError, KeyError, AttributeError) as error:
-    raise ValueError(f"{path} is not a safetensors file, or is damaged ({error}): fetch it again") from error
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: not such a file, or damaged.
+    """
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"no weights at {path}")
+    data = np.memmap(path, np.uint8, "r") if os.path.getsize(path) else np.zeros(0, np.uint8)
+    try:
+        (length,) = struct.unpack("<Q", data[:8].tobytes())
+        table = json.loads(data[8 : 8 + length].tobytes()) if length <= data.size else None
+        table.pop("__metadata__", None)
+        return {name: _tensor(data[8 + length :], **entry) for name, entry in table.items()}
+    except (struct.error, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ValueError(
+            f"{path} is not a safetensors file, or is damaged ({error}): fetch it again"
+        ) from error
 
 
 def _tensor(data, dtype, shape, data_offsets):
-  begin, end = data_offsets
-  if not 0 <= begin <= end <= data.size:
-    raise ValueError(f"a tensor lies at bytes {begin} to {end} of {data.size}")
-  return data[begin:end].view(np.dtype(_DTYPES[dtype])).reshape(shape)
+    begin, end = data_offsets
+    if not 0 <= begin <= end <= data.size:
+        raise ValueError(f"a tensor lies at bytes {begin} to {end} of {data.size}")
+    return data[begin:end].view(np.dtype(_DTYPES[dtype])).reshape(shape)

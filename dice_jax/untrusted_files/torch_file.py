@@ -1,7 +1,8 @@
 """Reads the weights that PyTorch has saved, without PyTorch and without trusting the file.
 
-A saved state is a pickle, and a pickle may run any code. The unpickler here knows tensors, storages and ordered
-dictionaries; any other name in the file is an error. `torch_module` reads whole modules in the same way.
+A saved state is a pickle, and a pickle may run any code. The unpickler here knows tensors, storages
+and ordered dictionaries; any other name in the file is an error. `torch_module` reads whole modules
+in the same way.
 """
 
 from __future__ import annotations
@@ -18,128 +19,160 @@ import jax.numpy as jnp
 import numpy as np
 
 _DTYPES = {
-  "FloatStorage": "<f4", "DoubleStorage": "<f8", "HalfStorage": "<f2", "LongStorage": "<i8", "IntStorage": "<i4",
-  "ShortStorage": "<i2", "CharStorage": "i1", "ByteStorage": "u1", "BoolStorage": "?",
-  "BFloat16Storage": jnp.dtype("bfloat16"),
-}  # fmt: skip
+    "FloatStorage": "<f4",
+    "DoubleStorage": "<f8",
+    "HalfStorage": "<f2",
+    "LongStorage": "<i8",
+    "IntStorage": "<i4",
+    "ShortStorage": "<i2",
+    "CharStorage": "i1",
+    "ByteStorage": "u1",
+    "BoolStorage": "?",
+    "BFloat16Storage": jnp.dtype("bfloat16"),
+}
 
 _DAMAGE = (
-  pickle.UnpicklingError, zipfile.BadZipFile, struct.error,
-  EOFError, KeyError, IndexError, TypeError, AttributeError, ValueError, MemoryError, OverflowError,
-)  # fmt: skip
+    pickle.UnpicklingError,
+    zipfile.BadZipFile,
+    struct.error,
+    EOFError,
+    KeyError,
+    IndexError,
+    TypeError,
+    AttributeError,
+    ValueError,
+    MemoryError,
+    OverflowError,
+)
 
 
 def read_state(path: str | os.PathLike) -> dict[str, np.ndarray]:
-  """Reads a `state_dict` written by `torch.save`, in the format since PyTorch 1.6 (a zip) or the one before.
+    """Reads a `state_dict` written by `torch.save`, in the format since PyTorch 1.6 (a zip) or the
+    one before.
 
-  Args:
-    path: the file. A dictionary that keeps the weights under "state_dict" or "model" is accepted too.
+    Args:
+        path: the file. A dictionary that keeps the weights under "state_dict" or "model" is
+            accepted too.
 
-  Returns:
-    Arrays by name.
+    Returns:
+        Arrays by name.
 
-  Raises:
-    FileNotFoundError: no such file.
-    ValueError: not such a file, damaged, or holding anything else than tensors.
-  """
-  return tensors(load(path, Unpickler, "a plain PyTorch state_dict"), path)
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: not such a file, damaged, or holding anything else than tensors.
+    """
+    return tensors(load(path, Unpickler, "a plain PyTorch state_dict"), path)
 
 
 def tensors(state: Any, path: str | os.PathLike) -> dict[str, np.ndarray]:
-  """The tensors of a saved dictionary; a `ValueError` names `path` if it is no dictionary."""
-  if not isinstance(state, Mapping):
-    raise ValueError(f"{path} is not a plain PyTorch state_dict: it holds no dictionary")
-  for key in ("state_dict", "model"):
-    state = state[key] if isinstance(state.get(key), Mapping) else state
-  return {name: value for name, value in state.items() if isinstance(value, np.ndarray)}
+    """The tensors of a saved dictionary; a `ValueError` names `path` if it is no dictionary."""
+    if not isinstance(state, Mapping):
+        raise ValueError(f"{path} is not a plain PyTorch state_dict: it holds no dictionary")
+    for key in ("state_dict", "model"):
+        state = state[key] if isinstance(state.get(key), Mapping) else state
+    return {name: value for name, value in state.items() if isinstance(value, np.ndarray)}
 
 
 def load(path: str | os.PathLike, unpickler: type[Unpickler], what: str) -> Any:
-  """Whatever `torch.save` wrote, in either format, its tensors as read-only arrays.
+    """Whatever `torch.save` wrote, in either format, its tensors as read-only arrays.
 
-  Args:
-    path: the file.
-    unpickler: says which names the file may use.
-    what: names what is expected, for the message.
+    Args:
+        path: the file.
+        unpickler: says which names the file may use.
+        what: names what is expected, for the message.
 
-  Raises:
-    FileNotFoundError: no such file.
-    ValueError: one line on what the file is not, or which name in it is not allowed.
-  """
-  if not os.path.isfile(path):
-    raise FileNotFoundError(f"no weights at {path}")
-  try:
-    return _read_zip(path, unpickler) if zipfile.is_zipfile(path) else _read_legacy(path, unpickler)
-  except _DAMAGE as error:
-    raise ValueError(f"{path} is not {what}: {error or type(error).__name__}") from error
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: one line on what the file is not, or which name in it is not allowed.
+    """
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"no weights at {path}")
+    try:
+        return (
+            _read_zip(path, unpickler)
+            if zipfile.is_zipfile(path)
+            else _read_legacy(path, unpickler)
+        )
+    except _DAMAGE as error:
+        raise ValueError(f"{path} is not {what}: {error or type(error).__name__}") from error
 
 
 class Unpickler(pickle.Unpickler):
-  """Builds tensors, as views of what `storage(key, dtype, count)` returns, and ordered dictionaries."""
+    """Builds tensors, as views of what `storage(key, dtype, count)` returns, and ordered
+    dictionaries.
+    """
 
-  def __init__(self, file: BinaryIO, storage: Callable[[str, Any, int], np.ndarray]):
-    super().__init__(file)
-    self._storage, self._storages = storage, {}
+    def __init__(self, file: BinaryIO, storage: Callable[[str, Any, int], np.ndarray]):
+        super().__init__(file)
+        self._storage, self._storages = storage, {}
 
-  def find_class(self, module: str, name: str):
-    if module == "torch" and name in _DTYPES:
-      return _DTYPES[name]
-    if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
-      return lambda storage, offset, size, stride, *_: _strided(storage, offset, tuple(size), tuple(stride))
-    if (module, name) == ("torch._utils", "_rebuild_parameter"):
-      return lambda tensor, *_: tensor
-    if (module, name) == ("collections", "OrderedDict"):
-      return collections.OrderedDict
-    raise pickle.UnpicklingError(f"it names {module}.{name}")
+    def find_class(self, module: str, name: str):
+        if module == "torch" and name in _DTYPES:
+            return _DTYPES[name]
+        if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
+            return lambda storage, offset, size, stride, *_: _strided(
+                storage, offset, tuple(size), tuple(stride)
+            )
+        if (module, name) == ("torch._utils", "_rebuild_parameter"):
+            return lambda tensor, *_: tensor
+        if (module, name) == ("collections", "OrderedDict"):
+            return collections.OrderedDict
+        raise pickle.UnpicklingError(f"it names {module}.{name}")
 
-  def persistent_load(self, pid):
-    if pid[0] == "module":  # the old format wraps each class of a module, with its source code
-      return pid[1]
-    _, dtype, key, _, count, *view = pid
-    if key not in self._storages:
-      self._storages[key] = self._storage(key, dtype, count)
-    if not view or view[0] is None:
-      return self._storages[key]
-    _, offset, size = view[0]  # a part of another storage, as before PyTorch 0.4
-    return self._storages[key][offset : offset + size]
+    def persistent_load(self, pid):
+        if pid[0] == "module":  # the old format wraps each class of a module, with its source code
+            return pid[1]
+        _, dtype, key, _, count, *view = pid
+        if key not in self._storages:
+            self._storages[key] = self._storage(key, dtype, count)
+        if not view or view[0] is None:
+            return self._storages[key]
+        _, offset, size = view[0]  # a part of another storage, as before PyTorch 0.4
+        return self._storages[key][offset : offset + size]
 
 
 def _read_zip(path, unpickler):
-  with zipfile.ZipFile(path) as archive:
-    pickles = [name for name in archive.namelist() if name.endswith("/data.pkl")]
-    if len(pickles) != 1:
-      raise pickle.UnpicklingError("it has no data.pkl")
-    root = pickles[0].removesuffix("data.pkl")
-    read = lambda key, dtype, count: np.frombuffer(archive.read(f"{root}data/{key}"), dtype, count)
-    with archive.open(pickles[0]) as file:
-      return unpickler(file, read).load()
+    with zipfile.ZipFile(path) as archive:
+        pickles = [name for name in archive.namelist() if name.endswith("/data.pkl")]
+        if len(pickles) != 1:
+            raise pickle.UnpicklingError("it has no data.pkl")
+        root = pickles[0].removesuffix("data.pkl")
+        read = lambda key, dtype, count: np.frombuffer(
+            archive.read(f"{root}data/{key}"), dtype, count
+        )
+        with archive.open(pickles[0]) as file:
+            return unpickler(file, read).load()
 
 
 def _read_legacy(path, unpickler):
-  """The old format: three small pickles, the object, the list of its storages, and only then their contents."""
-  length, storages = os.path.getsize(path), {}
+    """The old format: three small pickles, the object, the list of its storages, and only then
+    their contents.
+    """
+    length, storages = os.path.getsize(path), {}
 
-  def reserve(key, dtype, count):
-    if not 0 <= count * np.dtype(dtype).itemsize <= length:
-      raise pickle.UnpicklingError("a storage is longer than the file")
-    return storages.setdefault(key, np.zeros(count, dtype))
+    def reserve(key, dtype, count):
+        if not 0 <= count * np.dtype(dtype).itemsize <= length:
+            raise pickle.UnpicklingError("a storage is longer than the file")
+        return storages.setdefault(key, np.zeros(count, dtype))
 
-  with open(path, "rb") as file:
-    unpickle = lambda: unpickler(file, reserve).load()
-    for _ in range(3):  # magic number, protocol version, sizes of the machine that wrote it
-      unpickle()
-    saved, keys = unpickle(), unpickle()
-    for key in keys:
-      (count,) = struct.unpack("<q", file.read(8))
-      storage = storages[key]
-      storage[:] = np.frombuffer(file.read(count * storage.itemsize), storage.dtype, count)
-  return saved
+    with open(path, "rb") as file:
+        unpickle = lambda: unpickler(file, reserve).load()
+        for _ in range(3):  # magic number, protocol version, sizes of the machine that wrote it
+            unpickle()
+        saved, keys = unpickle(), unpickle()
+        for key in keys:
+            (count,) = struct.unpack("<q", file.read(8))
+            storage = storages[key]
+            storage[:] = np.frombuffer(file.read(count * storage.itemsize), storage.dtype, count)
+    return saved
 
 
-def _strided(storage: np.ndarray, offset: int, size: tuple[int, ...], stride: tuple[int, ...]) -> np.ndarray:
-  """A tensor as a view of its storage."""
-  last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
-  if min((offset, *stride, *size)) < 0 or (0 not in size and last >= storage.size):
-    raise pickle.UnpicklingError("a tensor reaches beyond its storage")
-  strides = [step * storage.itemsize for step in stride]
-  return np.lib.stride_tricks.as_strided(storage[offset:], size, strides, writeable=False)
+def _strided(
+    storage: np.ndarray, offset: int, size: tuple[int, ...], stride: tuple[int, ...]
+) -> np.ndarray:
+    """A tensor as a view of its storage."""
+    last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
+    if min((offset, *stride, *size)) < 0 or (0 not in size and last >= storage.size):
+        raise pickle.UnpicklingError("a tensor reaches beyond its storage")
+    strides = [step * storage.itemsize for step in stride]
+    return np.lib.stride_tricks.as_strided(storage[offset:], size, strides, writeable=False)

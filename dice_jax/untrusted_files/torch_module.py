@@ -1,7 +1,9 @@
-"""Reads whole modules that PyTorch has pickled, without PyTorch, without their classes, and without running anything.
+"""Reads whole modules that PyTorch has pickled, without PyTorch, without their classes, and without
+running anything.
 
-Such a file names the classes of its author. Each becomes an inert stub that keeps what was stored in it; only names of
-the packages below may become one. A file that names anything else, `os.system` for instance, is refused.
+Such a file names the classes of its author. Each becomes an inert stub that keeps what was stored
+in it; only names of the packages below may become one. A file that names anything else, `os.system`
+for instance, is refused.
 """
 
 from __future__ import annotations
@@ -18,110 +20,123 @@ from dice_jax.untrusted_files import torch_file
 
 # What a network, its configuration and mesh matrices are made of. None of it is ever imported.
 _INERT = re.compile(
-  r"(metro|src\.modeling|apex|torch\.nn|torchvision|timm|transformers|pytorch_transformers|scipy\.sparse|yacs|easydict"
-  r"|manopth|mano|smplx|pytorch3d)(\..+)?|torch\._C\._nn|argparse|torch\.serialization|numpy\._?core\.multiarray"
+    r"(metro|src\.modeling|apex|torch\.nn|torchvision|timm|transformers|pytorch_transformers|scipy\.sparse|yacs|easydict"
+    r"|manopth|mano|smplx|pytorch3d)(\..+)?|torch\._C\._nn|argparse|torch\.serialization|numpy\._?core\.multiarray"
 )
 _INERT_TORCH = re.compile(r"device|dtype|strided|sparse_\w+|b?float\d+|u?int\d+|bool")
-_BUILTINS = {cls.__name__: cls for cls in (set, frozenset, list, dict, tuple, slice, object, complex, bytearray)}
+_BUILTINS = {
+    cls.__name__: cls
+    for cls in (set, frozenset, list, dict, tuple, slice, object, complex, bytearray)
+}
 # A state is set on what these return, which must therefore be new.
 _NUMPY = {
-  "_reconstruct": lambda subtype, shape, typecode: np.zeros(0, np.int8),
-  "dtype": lambda name, *_: np.dtype(name, copy=True),
+    "_reconstruct": lambda subtype, shape, typecode: np.zeros(0, np.int8),
+    "dtype": lambda name, *_: np.dtype(name, copy=True),
 }
 
 
 class Saved(NamedTuple):
-  """Attributes: `state`, tensors by name; `modules`, the plain attributes of each module by its name ("" the root)."""
+    """Attributes: `state`, tensors by name; `modules`, the plain attributes of each module by its
+    name ("" the root).
+    """
 
-  state: dict[str, np.ndarray]
-  modules: dict[str, dict[str, Any]]
+    state: dict[str, np.ndarray]
+    modules: dict[str, dict[str, Any]]
 
 
 class SparseTensor(NamedTuple):
-  """A PyTorch COO tensor: `indices` (2, N) rows and columns, `values` (N,), `size`."""
+    """A PyTorch COO tensor: `indices` (2, N) rows and columns, `values` (N,), `size`."""
 
-  indices: np.ndarray
-  values: np.ndarray
-  size: tuple[int, ...]
+    indices: np.ndarray
+    values: np.ndarray
+    size: tuple[int, ...]
 
 
 def read_module(path: str | os.PathLike) -> Saved:
-  """Reads a pickled `torch.nn.Module`, or a state dict, which has no `modules`.
+    """Reads a pickled `torch.nn.Module`, or a state dict, which has no `modules`.
 
-  Raises:
-    FileNotFoundError: no such file.
-    ValueError: not such a file, damaged, or naming what a network is not made of.
-  """
-  saved = read_object(path)
-  if not isinstance(saved, Stub):
-    return Saved(torch_file.tensors(saved, path), {})
-  state, modules = {}, {}
-  _walk(saved, "", state, modules, frozenset())
-  if not state:
-    raise ValueError(f"{path} is not a PyTorch module: the {type(saved).__name__} in it holds no tensors")
-  return Saved(state, modules)
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: not such a file, damaged, or naming what a network is not made of.
+    """
+    saved = read_object(path)
+    if not isinstance(saved, Stub):
+        return Saved(torch_file.tensors(saved, path), {})
+    state, modules = {}, {}
+    _walk(saved, "", state, modules, frozenset())
+    if not state:
+        raise ValueError(
+            f"{path} is not a PyTorch module: the {type(saved).__name__} in it holds no tensors"
+        )
+    return Saved(state, modules)
 
 
 def read_object(path: str | os.PathLike) -> Any:
-  """What `torch.save` wrote: arrays, containers, `SparseTensor`s, and `Stub`s for everything else; raises as above."""
-  return torch_file.load(path, _ModuleUnpickler, "a PyTorch module or state_dict")
+    """What `torch.save` wrote: arrays, containers, `SparseTensor`s, and `Stub`s for everything
+    else; raises as above.
+    """
+    return torch_file.load(path, _ModuleUnpickler, "a PyTorch module or state_dict")
 
 
 class Stub:
-  """Stands for an object whose class is not here: keeps its state as attributes and does nothing."""
+    """Stands for an object whose class is not here: keeps its state as attributes and does nothing."""
 
-  def __init__(self, *args, **kwargs):
-    self.args = args
+    def __init__(self, *args, **kwargs):
+        self.args = args
 
-  def __setstate__(self, state):
-    if isinstance(state, tuple) and len(state) == 2:  # attributes, and attributes in slots
-      state = {**(state[0] or {}), **(state[1] or {})}
-    vars(self).update(state if isinstance(state, dict) else {"state": state})
+    def __setstate__(self, state):
+        if isinstance(state, tuple) and len(state) == 2:  # attributes, and attributes in slots
+            state = {**(state[0] or {}), **(state[1] or {})}
+        vars(self).update(state if isinstance(state, dict) else {"state": state})
 
-  def __setitem__(self, key, value):  # of classes derived from dict
-    vars(self)[key] = value
+    def __setitem__(self, key, value):  # of classes derived from dict
+        vars(self)[key] = value
 
 
 class _ModuleUnpickler(torch_file.Unpickler):
-  def find_class(self, module: str, name: str):
-    if module in ("builtins", "__builtin__") and name in _BUILTINS:
-      return _BUILTINS[name]
-    if (module, name) in (("copyreg", "_reconstructor"), ("copy_reg", "_reconstructor")):
-      return _reconstruct
-    if (module, name) == ("torch", "Size"):
-      return tuple
-    if (module, name) == ("torch._utils", "_rebuild_sparse_tensor"):
-      return lambda _, data: SparseTensor(*data[:3])
-    if module.split(".")[0] == "numpy" and name in _NUMPY:
-      return _NUMPY[name]
-    if (module, name) == ("numpy", "ndarray"):
-      return Stub  # only ever an argument of _reconstruct
-    if (module, name) == ("_codecs", "encode"):
-      return lambda text, encoding: text.encode("latin1")
-    if (module, name) in (("collections", "defaultdict"), ("collections", "deque")):
-      return getattr(collections, name)
-    if _INERT.fullmatch(module) or (module == "torch" and _INERT_TORCH.fullmatch(name)):
-      return type(name.rpartition(".")[2], (Stub,), {"__module__": module})
-    return super().find_class(module, name)
+    def find_class(self, module: str, name: str):
+        if module in ("builtins", "__builtin__") and name in _BUILTINS:
+            return _BUILTINS[name]
+        if (module, name) in (("copyreg", "_reconstructor"), ("copy_reg", "_reconstructor")):
+            return _reconstruct
+        if (module, name) == ("torch", "Size"):
+            return tuple
+        if (module, name) == ("torch._utils", "_rebuild_sparse_tensor"):
+            return lambda _, data: SparseTensor(*data[:3])
+        if module.split(".")[0] == "numpy" and name in _NUMPY:
+            return _NUMPY[name]
+        if (module, name) == ("numpy", "ndarray"):
+            return Stub  # only ever an argument of _reconstruct
+        if (module, name) == ("_codecs", "encode"):
+            return lambda text, encoding: text.encode("latin1")
+        if (module, name) in (("collections", "defaultdict"), ("collections", "deque")):
+            return getattr(collections, name)
+        if _INERT.fullmatch(module) or (module == "torch" and _INERT_TORCH.fullmatch(name)):
+            return type(name.rpartition(".")[2], (Stub,), {"__module__": module})
+        return super().find_class(module, name)
 
 
 def _reconstruct(cls, base, state):
-  """`copyreg._reconstructor`, which pickles of protocol 0 and 1 call, for stubs alone."""
-  if not (isinstance(cls, type) and issubclass(cls, Stub)):
-    raise pickle.UnpicklingError(f"it builds a {cls}")
-  return cls()
+    """`copyreg._reconstructor`, which pickles of protocol 0 and 1 call, for stubs alone."""
+    if not (isinstance(cls, type) and issubclass(cls, Stub)):
+        raise pickle.UnpicklingError(f"it builds a {cls}")
+    return cls()
 
 
 def _walk(module, prefix, state, modules, parents):
-  """Collects a module's tensors and attributes, and those of its children, as `state_dict` names them."""
-  if not isinstance(module, Stub) or id(module) in parents:
-    return
-  fields = vars(module)
-  transient = fields.get("_non_persistent_buffers_set") or ()
-  for group in ("_parameters", "_buffers"):
-    for name, value in (fields.get(group) or {}).items():
-      if isinstance(value, np.ndarray) and name not in transient:
-        state[prefix + name] = value
-  modules[prefix.removesuffix(".")] = {name: value for name, value in fields.items() if not name.startswith("_")}
-  for name, child in (fields.get("_modules") or {}).items():
-    _walk(child, f"{prefix}{name}.", state, modules, parents | {id(module)})
+    """Collects a module's tensors and attributes, and those of its children, as `state_dict` names
+    them.
+    """
+    if not isinstance(module, Stub) or id(module) in parents:
+        return
+    fields = vars(module)
+    transient = fields.get("_non_persistent_buffers_set") or ()
+    for group in ("_parameters", "_buffers"):
+        for name, value in (fields.get(group) or {}).items():
+            if isinstance(value, np.ndarray) and name not in transient:
+                state[prefix + name] = value
+    modules[prefix.removesuffix(".")] = {
+        name: value for name, value in fields.items() if not name.startswith("_")
+    }
+    for name, child in (fields.get("_modules") or {}).items():
+        _walk(child, f"{prefix}{name}.", state, modules, parents | {id(module)})

@@ -13,20 +13,42 @@ INK = np.array([0.16, 0.17, 0.20])
 FAINT_INK = np.array([0.45, 0.46, 0.50])
 
 # Five evenly spaced stops each; lightness falls steadily, so that the ramps also read in grey.
-CONTACT = np.array([[1.0, 0.93, 0.62], [0.99, 0.72, 0.31], [0.94, 0.40, 0.17], [0.78, 0.10, 0.16], [0.45, 0.0, 0.16]])
-DENT = np.array([[0.78, 0.91, 0.80], [0.44, 0.78, 0.74], [0.17, 0.56, 0.69], [0.18, 0.33, 0.60], [0.19, 0.10, 0.40]])
+CONTACT = np.array(
+    [
+        [1.0, 0.93, 0.62],
+        [0.99, 0.72, 0.31],
+        [0.94, 0.40, 0.17],
+        [0.78, 0.10, 0.16],
+        [0.45, 0.0, 0.16],
+    ]
+)
+DENT = np.array(
+    [
+        [0.78, 0.91, 0.80],
+        [0.44, 0.78, 0.74],
+        [0.17, 0.56, 0.69],
+        [0.18, 0.33, 0.60],
+        [0.19, 0.10, 0.40],
+    ]
+)
 
 
-def ramp(values: Float[np.ndarray, "*B"], stops: Float[np.ndarray, "K 3"]) -> Float[np.ndarray, "*B 3"]:
-  """Colours for values in [0, 1], linearly between evenly spaced stops; values outside take the nearest stop."""
-  knots = np.linspace(0.0, 1.0, len(stops))
-  return np.stack([np.interp(values, knots, stops[:, channel]) for channel in range(3)], axis=-1)
+def ramp(
+    values: Float[np.ndarray, "*B"], stops: Float[np.ndarray, "K 3"]
+) -> Float[np.ndarray, "*B 3"]:
+    """Colours for values in [0, 1], linearly between evenly spaced stops; values outside take the
+    nearest stop.
+    """
+    knots = np.linspace(0.0, 1.0, len(stops))
+    return np.stack([np.interp(values, knots, stops[:, channel]) for channel in range(3)], axis=-1)
 
 
 def heat(
-  values: Float[np.ndarray, "V"], base: Float[np.ndarray, "3"], stops: Float[np.ndarray, "K 3"]
+    values: Float[np.ndarray, "V"], base: Float[np.ndarray, "3"], stops: Float[np.ndarray, "K 3"]
 ) -> Float[np.ndarray, "V 3"]:
-  """Colours for values in [0, 1] painted onto a base colour: nothing at 0, the ramp alone from 0.2."""
-  values = np.nan_to_num(np.asarray(values, np.float64))
-  opacity = np.clip(values / 0.2, 0.0, 1.0)[..., None]
-  return (1.0 - opacity) * base + opacity * ramp(values, stops)
+    """Colours for values in [0, 1] painted onto a base colour: nothing at 0, the ramp alone from
+    0.2.
+    """
+    values = np.nan_to_num(np.asarray(values, np.float64))
+    opacity = np.clip(values / 0.2, 0.0, 1.0)[..., None]
+    return (1.0 - opacity) * base + opacity * ramp(values, stops)

@@ -12,33 +12,38 @@ HEAD_SIZES = dict(betas=100, expression=50, global_orient=3, neck_pose=3, jaw_po
 
 @pytest.fixture(scope="session")
 def hand():
-  return load_hand()
+    return load_hand()
 
 
 @pytest.fixture(scope="session")
 def head():
-  return load_head()
+    return load_head()
 
 
 @pytest.fixture(params=["hand", "head"])
 def model(request):
-  """Each of the two models in turn."""
-  return request.getfixturevalue(request.param)
+    """Each of the two models in turn."""
+    return request.getfixturevalue(request.param)
 
 
 @pytest.fixture
 def random_hand(rng):
-  """A function that draws 100 hands far from the flat one; a keyword fixes a parameter for all."""
-  return lambda **fixed: HandParams(**_draw(rng, HAND_SIZES, fixed))
+    """A function that draws 100 hands far from the flat one; a keyword fixes a parameter for all."""
+    return lambda **fixed: HandParams(**_draw(rng, HAND_SIZES, fixed))
 
 
 @pytest.fixture
 def random_head(rng):
-  """A function that draws 100 heads far from the template; a keyword fixes a parameter for all."""
-  return lambda **fixed: HeadParams(**_draw(rng, HEAD_SIZES, fixed))
+    """A function that draws 100 heads far from the template; a keyword fixes a parameter for all."""
+    return lambda **fixed: HeadParams(**_draw(rng, HEAD_SIZES, fixed))
 
 
 def _draw(rng, sizes, fixed):
-  """One batch size everywhere: the tests share one compilation."""
-  values = {name: fixed.get(name, rng.normal(0, 0.5, (100, size))) for name, size in sizes.items()}
-  return {name: jnp.broadcast_to(jnp.asarray(value, jnp.float32), (100, sizes[name])) for name, value in values.items()}
+    """One batch size everywhere: the tests share one compilation."""
+    values = {
+        name: fixed.get(name, rng.normal(0, 0.5, (100, size))) for name, size in sizes.items()
+    }
+    return {
+        name: jnp.broadcast_to(jnp.asarray(value, jnp.float32), (100, sizes[name]))
+        for name, value in values.items()
+    }

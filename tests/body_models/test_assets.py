@@ -1,4 +1,6 @@
-"""Model files: what ships is sound, what is saved comes back, and what is wrong is told in one line."""
+"""Model files: what ships is sound, what is saved comes back, and what is wrong is told in one
+line.
+"""
 
 import os
 import pathlib
@@ -21,189 +23,240 @@ LOADERS = {"hand": load_hand, "head": load_head}
 
 @pytest.fixture
 def hand_file(tmp_path):
-  """Rewrites the open hand's file with some entries replaced (None: left out)."""
+    """Rewrites the open hand's file with some entries replaced (None: left out)."""
 
-  def write(**changes):
-    with np.load(DATA / "open_hand.npz") as archive:
-      arrays = {name: archive[name] for name in archive.files} | changes
-    path = tmp_path / f"hand_{len(os.listdir(tmp_path))}.npz"
-    np.savez(path, **{name: array for name, array in arrays.items() if array is not None})
-    return path
+    def write(**changes):
+        with np.load(DATA / "open_hand.npz") as archive:
+            arrays = {name: archive[name] for name in archive.files} | changes
+        path = tmp_path / f"hand_{len(os.listdir(tmp_path))}.npz"
+        np.savez(path, **{name: array for name, array in arrays.items() if array is not None})
+        return path
 
-  return write
+    return write
 
 
 def test_open_models_are_small_enough_to_ship():
-  assert (DATA / "open_hand.npz").stat().st_size < 0.5e6
-  assert (DATA / "open_head.npz").stat().st_size < 4e6
+    assert (DATA / "open_hand.npz").stat().st_size < 0.5e6
+    assert (DATA / "open_head.npz").stat().st_size < 4e6
 
 
 def test_sizes_are_those_of_mano_and_flame(hand, head):
-  assert hand.v_template.shape == (778, 3) and hand.faces.shape == (1538, 3) and len(hand.parents) == 16
-  assert hand.shapedirs.shape[-1] == hand.num_betas == 10
-  assert head.v_template.shape == (5023, 3) and head.faces.shape == (9976, 3) and len(head.parents) == 5
-  assert head.shapedirs.shape[-1] == 150 and head.num_betas == 100
-  assert hand.provenance and hand.licence and head.provenance and head.licence
-  assert hand.parents == (-1, 0, 1, 2, 0, 4, 5, 0, 7, 8, 0, 10, 11, 0, 13, 14)
-  assert head.parents == (-1, 0, 1, 1, 1)
+    assert (
+        hand.v_template.shape == (778, 3)
+        and hand.faces.shape == (1538, 3)
+        and len(hand.parents) == 16
+    )
+    assert hand.shapedirs.shape[-1] == hand.num_betas == 10
+    assert (
+        head.v_template.shape == (5023, 3)
+        and head.faces.shape == (9976, 3)
+        and len(head.parents) == 5
+    )
+    assert head.shapedirs.shape[-1] == 150 and head.num_betas == 100
+    assert hand.provenance and hand.licence and head.provenance and head.licence
+    assert hand.parents == (-1, 0, 1, 2, 0, 4, 5, 0, 7, 8, 0, 10, 11, 0, 13, 14)
+    assert head.parents == (-1, 0, 1, 1, 1)
 
 
 def test_weights_are_convex(model):
-  weights = np.asarray(model.lbs_weights)
-  assert weights.min() >= 0
-  np.testing.assert_allclose(weights.sum(-1), 1, atol=1e-6)
-  np.testing.assert_allclose(np.asarray(model.J_regressor).sum(-1), 1, atol=1e-5)
+    weights = np.asarray(model.lbs_weights)
+    assert weights.min() >= 0
+    np.testing.assert_allclose(weights.sum(-1), 1, atol=1e-6)
+    np.testing.assert_allclose(np.asarray(model.J_regressor).sum(-1), 1, atol=1e-5)
 
 
 def test_surface_is_one_hole_away_from_closed(model):
-  faces, closed = np.asarray(model.faces), np.asarray(model.closed_faces)
-  assert len(boundary_loops(faces)) == 1
-  np.testing.assert_array_equal(closed[: len(faces)], faces)
-  mesh = trimesh.Trimesh(model.v_template, closed, process=False)
-  assert mesh.is_watertight and mesh.is_winding_consistent
-  assert mesh.volume > 1e-4  # positive: counter-clockwise from outside
-  assert np.array_equal(np.unique(faces), np.arange(len(model.v_template)))
+    faces, closed = np.asarray(model.faces), np.asarray(model.closed_faces)
+    assert len(boundary_loops(faces)) == 1
+    np.testing.assert_array_equal(closed[: len(faces)], faces)
+    mesh = trimesh.Trimesh(model.v_template, closed, process=False)
+    assert mesh.is_watertight and mesh.is_winding_consistent
+    assert mesh.volume > 1e-4  # positive: counter-clockwise from outside
+    assert np.array_equal(np.unique(faces), np.arange(len(model.v_template)))
 
 
 def test_vertex_fields_are_in_range(model):
-  for field in (model.colors, model.stiffness):
-    assert np.asarray(field).min() >= 0 and np.asarray(field).max() <= 1
-  assert model.cavity.dtype == bool and model.regions.dtype == bool
-  assert not np.asarray(model.cavity).all()
+    for field in (model.colors, model.stiffness):
+        assert np.asarray(field).min() >= 0 and np.asarray(field).max() <= 1
+    assert model.cavity.dtype == bool and model.regions.dtype == bool
+    assert not np.asarray(model.cavity).all()
 
 
 def test_head_regions_are_named_and_sided(head):
-  assert {"cheek_left", "cheek_right", "chin", "forehead", "nose", "lips"} <= set(head.region_names)
-  x = np.asarray(head.v_template)[:, 0]
-  for name in head.region_names:
-    assert np.asarray(head.region(name)).any()
-    side = name.rpartition("_")[2]
-    if side in ("left", "right"):  # the subject's own left is +x
-      assert (x[np.asarray(head.region(name))].mean() > 0) == (side == "left")
-  with pytest.raises(KeyError, match=r"no region 'elbow'.*forehead"):
-    head.region("elbow")
+    assert {"cheek_left", "cheek_right", "chin", "forehead", "nose", "lips"} <= set(
+        head.region_names
+    )
+    x = np.asarray(head.v_template)[:, 0]
+    for name in head.region_names:
+        assert np.asarray(head.region(name)).any()
+        side = name.rpartition("_")[2]
+        if side in ("left", "right"):  # the subject's own left is +x
+            assert (x[np.asarray(head.region(name))].mean() > 0) == (side == "left")
+    with pytest.raises(KeyError, match=r"no region 'elbow'.*forehead"):
+        head.region("elbow")
 
 
 def test_soft_skin_is_softer_than_bone(head):
-  mean = lambda name: np.asarray(head.stiffness)[np.asarray(head.region(name))].mean()
-  assert max(mean("cheek_left"), mean("cheek_right"), mean("lips")) < mean("chin") < mean("forehead")
+    mean = lambda name: np.asarray(head.stiffness)[np.asarray(head.region(name))].mean()
+    assert (
+        max(mean("cheek_left"), mean("cheek_right"), mean("lips")) < mean("chin") < mean("forehead")
+    )
 
 
 def test_pose_prior_is_a_gaussian_with_an_orthogonal_basis(hand):
-  spread = np.asarray(hand.pose_std)
-  assert spread.min() >= 0 and spread.max() > 0.1
-  components = np.asarray(hand.pose_components)[spread > 1e-3]  # a direction no pose takes may be left zero
-  np.testing.assert_allclose(components @ components.T, np.eye(len(components)), atol=1e-4)
+    spread = np.asarray(hand.pose_std)
+    assert spread.min() >= 0 and spread.max() > 0.1
+    components = np.asarray(hand.pose_components)[
+        spread > 1e-3
+    ]  # a direction no pose takes may be left zero
+    np.testing.assert_allclose(components @ components.T, np.eye(len(components)), atol=1e-4)
 
 
 @pytest.mark.parametrize("quantise, tolerance", [(False, 0.0), (True, 1.1e-6)])
 def test_a_saved_model_comes_back(model, tmp_path, quantise, tolerance):
-  path = tmp_path / "model.npz"
-  save_model(path, model, quantise=quantise)
-  loaded = LOADERS[model.kind](path)
-  assert jax.tree.structure(loaded) == jax.tree.structure(model)
-  for name in ARRAYS:
-    np.testing.assert_allclose(getattr(loaded, name), getattr(model, name), atol=tolerance, rtol=0)
-  for ours, theirs in zip(jax.tree.leaves(loaded.hierarchy), jax.tree.leaves(model.hierarchy)):
-    np.testing.assert_array_equal(ours, theirs)
+    path = tmp_path / "model.npz"
+    save_model(path, model, quantise=quantise)
+    loaded = LOADERS[model.kind](path)
+    assert jax.tree.structure(loaded) == jax.tree.structure(model)
+    for name in ARRAYS:
+        np.testing.assert_allclose(
+            getattr(loaded, name), getattr(model, name), atol=tolerance, rtol=0
+        )
+    for ours, theirs in zip(jax.tree.leaves(loaded.hierarchy), jax.tree.leaves(model.hierarchy)):
+        np.testing.assert_array_equal(ours, theirs)
 
 
 def test_a_basis_too_large_for_the_step_still_fits(hand, tmp_path):
-  scaled = hand.replace(shapedirs=hand.shapedirs * 20)
-  save_model(tmp_path / "model.npz", scaled, quantise=True)
-  span = float(np.abs(scaled.shapedirs).max())
-  np.testing.assert_allclose(load_hand(tmp_path / "model.npz").shapedirs, scaled.shapedirs, atol=span / 60000)
+    scaled = hand.replace(shapedirs=hand.shapedirs * 20)
+    save_model(tmp_path / "model.npz", scaled, quantise=True)
+    span = float(np.abs(scaled.shapedirs).max())
+    np.testing.assert_allclose(
+        load_hand(tmp_path / "model.npz").shapedirs, scaled.shapedirs, atol=span / 60000
+    )
 
 
 def test_a_model_is_built_from_bare_arrays(hand):
-  needed = ("v_template", "faces", "shapedirs", "posedirs", "J_regressor", "lbs_weights", "parents", "tip_ids")
-  built = build_model(
-    "hand", **{name: np.asarray(getattr(hand, name)) for name in needed}, provenance="a test", licence="none"
-  )
-  np.testing.assert_array_equal(built.closed_faces, hand.closed_faces)
-  assert built.hierarchy.counts == (778, 195)
-  assert not built.cavity.any() and (built.stiffness == 1).all()
-  body = {name: np.asarray(getattr(hand, name)) for name in needed} | dict(v_template=np.zeros((6890, 3)))
-  with pytest.raises(ValueError, match=r"v_template has shape \(6890, 3\), a hand needs \(778, 3\)"):
-    build_model("hand", **body, provenance="", licence="")
-  with pytest.raises(ValueError, match='"hand" or "head"'):
-    build_model("foot", **{name: getattr(hand, name) for name in needed}, provenance="", licence="")
-  with pytest.raises(ValueError, match="tip_ids has shape"):
-    build_model("hand", **{name: np.asarray(getattr(hand, name)) for name in needed[:-1]}, provenance="", licence="")
+    needed = (
+        "v_template",
+        "faces",
+        "shapedirs",
+        "posedirs",
+        "J_regressor",
+        "lbs_weights",
+        "parents",
+        "tip_ids",
+    )
+    built = build_model(
+        "hand",
+        **{name: np.asarray(getattr(hand, name)) for name in needed},
+        provenance="a test",
+        licence="none",
+    )
+    np.testing.assert_array_equal(built.closed_faces, hand.closed_faces)
+    assert built.hierarchy.counts == (778, 195)
+    assert not built.cavity.any() and (built.stiffness == 1).all()
+    body = {name: np.asarray(getattr(hand, name)) for name in needed} | dict(
+        v_template=np.zeros((6890, 3))
+    )
+    with pytest.raises(
+        ValueError, match=r"v_template has shape \(6890, 3\), a hand needs \(778, 3\)"
+    ):
+        build_model("hand", **body, provenance="", licence="")
+    with pytest.raises(ValueError, match='"hand" or "head"'):
+        build_model(
+            "foot", **{name: getattr(hand, name) for name in needed}, provenance="", licence=""
+        )
+    with pytest.raises(ValueError, match="tip_ids has shape"):
+        build_model(
+            "hand",
+            **{name: np.asarray(getattr(hand, name)) for name in needed[:-1]},
+            provenance="",
+            licence="",
+        )
 
 
 def test_loading_is_cached_and_leaks_no_tracer(hand_file):
-  path = hand_file()
-  total = jax.jit(lambda: load_hand(path).v_template.sum())()
-  np.testing.assert_allclose(total, jnp.sum(load_hand(path).v_template), rtol=1e-4)
-  assert load_hand(path) is load_hand(str(path))
+    path = hand_file()
+    total = jax.jit(lambda: load_hand(path).v_template.sum())()
+    np.testing.assert_allclose(total, jnp.sum(load_hand(path).v_template), rtol=1e-4)
+    assert load_hand(path) is load_hand(str(path))
 
 
 @pytest.mark.parametrize("loader", [load_hand, load_head])
 def test_missing_file(loader, tmp_path):
-  with pytest.raises(FileNotFoundError, match=r"no (hand|head) model at .*nowhere.npz"):
-    loader(tmp_path / "nowhere.npz")
+    with pytest.raises(FileNotFoundError, match=r"no (hand|head) model at .*nowhere.npz"):
+        loader(tmp_path / "nowhere.npz")
 
 
 def test_hand_and_head_swapped():
-  with pytest.raises(ValueError, match=r"open_hand.npz holds a hand model, not a head"):
-    load_head(DATA / "open_hand.npz")
+    with pytest.raises(ValueError, match=r"open_hand.npz holds a hand model, not a head"):
+        load_head(DATA / "open_hand.npz")
 
 
 def with_value(name, index, value):
-  with np.load(DATA / "open_hand.npz") as archive:
-    array = archive[name].copy()
-  array[index] = value
-  return {name: array}
+    with np.load(DATA / "open_hand.npz") as archive:
+        array = archive[name].copy()
+    array[index] = value
+    return {name: array}
 
 
 @pytest.mark.parametrize(
-  "changes, message",
-  [
-    (dict(lbs_weights=None, tip_ids=None), "lacks lbs_weights, tip_ids"),
-    (dict(kind=None), "holds no model, not a hand"),
-    (dict(v_template=np.zeros((779, 3), np.float32)), r"v_template has shape \(779, 3\), a hand needs \(778, 3\)"),
-    (dict(faces=np.zeros((1537, 3), np.int32)), "another topology than MANO"),
-    (with_value("v_template", 3, np.nan), "v_template holds NaN"),
-    (with_value("faces", 3, 778), r"faces points outside the mesh \(0 to 777\)"),
-    (with_value("tip_ids", 0, -1), "tip_ids points outside the mesh"),
-    (with_value("parents", 0, 0), "the root .-1. first"),
-    (with_value("parents", 1, 5), "parents must come before their children"),
-    (with_value("lbs_weights", 7, 0.0), "the rows of lbs_weights must sum to 1"),
-    (dict(down_ids_1=np.arange(194, dtype=np.int32)), r"mesh levels of \(778, 194\) vertices"),
-    (with_value("up_weights_1", 5, np.nan), "up_weights of level 1 must be 778 rows of 3 that sum to 1"),
-    (with_value("up_ids_1", 0, 195), "up_ids of level 1 does not fit 778 and 195 vertices"),
-  ],
+    "changes, message",
+    [
+        (dict(lbs_weights=None, tip_ids=None), "lacks lbs_weights, tip_ids"),
+        (dict(kind=None), "holds no model, not a hand"),
+        (
+            dict(v_template=np.zeros((779, 3), np.float32)),
+            r"v_template has shape \(779, 3\), a hand needs \(778, 3\)",
+        ),
+        (dict(faces=np.zeros((1537, 3), np.int32)), "another topology than MANO"),
+        (with_value("v_template", 3, np.nan), "v_template holds NaN"),
+        (with_value("faces", 3, 778), r"faces points outside the mesh \(0 to 777\)"),
+        (with_value("tip_ids", 0, -1), "tip_ids points outside the mesh"),
+        (with_value("parents", 0, 0), "the root .-1. first"),
+        (with_value("parents", 1, 5), "parents must come before their children"),
+        (with_value("lbs_weights", 7, 0.0), "the rows of lbs_weights must sum to 1"),
+        (dict(down_ids_1=np.arange(194, dtype=np.int32)), r"mesh levels of \(778, 194\) vertices"),
+        (
+            with_value("up_weights_1", 5, np.nan),
+            "up_weights of level 1 must be 778 rows of 3 that sum to 1",
+        ),
+        (with_value("up_ids_1", 0, 195), "up_ids of level 1 does not fit 778 and 195 vertices"),
+    ],
 )
 def test_wrong_content_is_told_in_one_line(hand_file, changes, message):
-  path = hand_file(**changes)
-  with pytest.raises(ValueError, match=message) as caught:
-    load_hand(path)
-  assert "\n" not in str(caught.value) and path.name in str(caught.value)
+    path = hand_file(**changes)
+    with pytest.raises(ValueError, match=message) as caught:
+        load_hand(path)
+    assert "\n" not in str(caught.value) and path.name in str(caught.value)
 
 
 class Bomb:
-  """Unpickling this would create a file."""
+    """Unpickling this would create a file."""
 
-  def __init__(self, path):
-    self.path = path
+    def __init__(self, path):
+        self.path = path
 
-  def __reduce__(self):
-    return open, (str(self.path), "w")
+    def __reduce__(self):
+        return open, (str(self.path), "w")
 
 
 def test_pickles_are_refused_unopened(tmp_path):
-  trigger = tmp_path / "triggered"
-  np.savez(tmp_path / "object.npz", kind="hand", v_template=np.array([Bomb(trigger)], dtype=object))
-  (tmp_path / "plain.npz").write_bytes(pickle.dumps(Bomb(trigger)))
-  for name in ("object.npz", "plain.npz"):
-    with pytest.raises(ValueError, match=r"is not a body model file \(.npz without pickles\)"):
-      load_hand(tmp_path / name)
-  assert not trigger.exists()
+    trigger = tmp_path / "triggered"
+    np.savez(
+        tmp_path / "object.npz", kind="hand", v_template=np.array([Bomb(trigger)], dtype=object)
+    )
+    (tmp_path / "plain.npz").write_bytes(pickle.dumps(Bomb(trigger)))
+    for name in ("object.npz", "plain.npz"):
+        with pytest.raises(ValueError, match=r"is not a body model file \(.npz without pickles\)"):
+            load_hand(tmp_path / name)
+    assert not trigger.exists()
 
 
-@pytest.mark.parametrize("content", [b"", b"not a zip", (DATA / "open_hand.npz").read_bytes()[:5000]])
+@pytest.mark.parametrize(
+    "content", [b"", b"not a zip", (DATA / "open_hand.npz").read_bytes()[:5000]]
+)
 def test_damaged_files(tmp_path, content):
-  (tmp_path / "damaged.npz").write_bytes(content)
-  with pytest.raises(ValueError, match="is not a body model file"):
-    load_hand(tmp_path / "damaged.npz")
+    (tmp_path / "damaged.npz").write_bytes(content)
+    with pytest.raises(ValueError, match="is not a body model file"):
+        load_hand(tmp_path / "damaged.npz")

@@ -1,4 +1,6 @@
-"""Miniatures of FreiHAND, METRO's labels and RenderMe-360 come out as the parameters that they were made from."""
+"""Miniatures of FreiHAND, METRO's labels and RenderMe-360 come out as the parameters that they were
+made from.
+"""
 
 import json
 import pickle
@@ -24,144 +26,216 @@ COUNT = 40
 
 @pytest.fixture(scope="module")
 def hand(tmp_path_factory):
-  """A converted hand whose mean pose is far from flat, by the name that the tool asks for."""
-  folder = tmp_path_factory.mktemp("assets")
-  licensed_trees.write_mano(folder)
-  convert_mano.main(["--assets", str(folder)])
-  with pytest.MonkeyPatch.context() as patch:
-    patch.setenv("DICE_ASSETS", str(folder))
-    yield load_hand("mano_right")
+    """A converted hand whose mean pose is far from flat, by the name that the tool asks for."""
+    folder = tmp_path_factory.mktemp("assets")
+    licensed_trees.write_mano(folder)
+    convert_mano.main(["--assets", str(folder)])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DICE_ASSETS", str(folder))
+        yield load_hand("mano_right")
 
 
 @pytest.fixture(scope="module")
 def truth(hand):
-  """Absolute poses, betas, orientations, and the joints that they make."""
-  rng = np.random.default_rng(3)
-  pose, betas, orient = rng.normal(0, 0.3, (COUNT, 45)), rng.normal(0, 0.5, (COUNT, 10)), rng.normal(0, 1, (COUNT, 3))
-  params = HandParams(*(jnp.asarray(x, jnp.float32) for x in (betas, orient, pose, rng.normal(0, 0.1, (COUNT, 3)))))
-  return dict(pose=pose, betas=betas, orient=orient, joints=np.asarray(pose_hand(hand, params).keypoints, np.float64))
+    """Absolute poses, betas, orientations, and the joints that they make."""
+    rng = np.random.default_rng(3)
+    pose, betas, orient = (
+        rng.normal(0, 0.3, (COUNT, 45)),
+        rng.normal(0, 0.5, (COUNT, 10)),
+        rng.normal(0, 1, (COUNT, 3)),
+    )
+    params = HandParams(
+        *(
+            jnp.asarray(x, jnp.float32)
+            for x in (betas, orient, pose, rng.normal(0, 0.1, (COUNT, 3)))
+        )
+    )
+    return dict(
+        pose=pose,
+        betas=betas,
+        orient=orient,
+        joints=np.asarray(pose_hand(hand, params).keypoints, np.float64),
+    )
 
 
 def write_freihand(folder, truth, hand, offsets):
-  pose = truth["pose"] - np.asarray(hand.pose_mean, np.float64) * offsets
-  rows = np.concatenate([truth["orient"], pose, truth["betas"], np.zeros((COUNT, 2)), np.full((COUNT, 1), 0.03)], 1)
-  (folder / "training_mano.json").write_text(json.dumps(rows[:, None].tolist()))
-  (folder / "training_xyz.json").write_text(json.dumps(truth["joints"].tolist()))
+    pose = truth["pose"] - np.asarray(hand.pose_mean, np.float64) * offsets
+    rows = np.concatenate(
+        [truth["orient"], pose, truth["betas"], np.zeros((COUNT, 2)), np.full((COUNT, 1), 0.03)], 1
+    )
+    (folder / "training_mano.json").write_text(json.dumps(rows[:, None].tolist()))
+    (folder / "training_xyz.json").write_text(json.dumps(truth["joints"].tolist()))
 
 
 def write_metro(path, truth, hand, offsets, joints=True):
-  pose = truth["pose"] - np.asarray(hand.pose_mean, np.float64) * offsets
-  labels = [dict(pose=[*truth["orient"][i], *pose[i]], betas=truth["betas"][i].tolist()) for i in range(COUNT)]
-  for label, points in zip(labels, truth["joints"] if joints else ()):
-    label["3d_joints"] = np.column_stack([points, np.ones(21)]).tolist()
-  path.write_text("".join(f"image_{i}.jpg\t{json.dumps([label])}\n" for i, label in enumerate(labels)))
+    pose = truth["pose"] - np.asarray(hand.pose_mean, np.float64) * offsets
+    labels = [
+        dict(pose=[*truth["orient"][i], *pose[i]], betas=truth["betas"][i].tolist())
+        for i in range(COUNT)
+    ]
+    for label, points in zip(labels, truth["joints"] if joints else ()):
+        label["3d_joints"] = np.column_stack([points, np.ones(21)]).tolist()
+    path.write_text(
+        "".join(f"image_{i}.jpg\t{json.dumps([label])}\n" for i, label in enumerate(labels))
+    )
 
 
 @pytest.mark.parametrize("offsets", [True, False])
 @pytest.mark.parametrize("release", ["freihand", "metro"])
 def test_either_convention_is_recognised(hand, truth, tmp_path, capsys, release, offsets):
-  if release == "freihand":
-    write_freihand(tmp_path, truth, hand, offsets)
-  else:
-    write_metro(tmp_path / "train.label.tsv", truth, hand, offsets)
-  path = tmp_path if release == "freihand" else tmp_path / "train.label.tsv"
-  prepare_priors.main([f"--{release}", str(path), "--out", str(tmp_path)])
-  read = pose_priors.load(tmp_path / pose_priors.FILE)
-  np.testing.assert_allclose(read.hand[release]["hand_pose"], truth["pose"], atol=1e-5)
-  np.testing.assert_allclose(read.hand[release]["hand_betas"], truth["betas"], atol=1e-6)
-  told = capsys.readouterr().out
-  assert f"poses are {'offset' if offsets else 'absolute'}" in told and "self-test, mm: offset" in told
-  errors = readers.self_test(readers.read_freihand(path) if release == "freihand" else readers.read_metro(path), hand)
-  right, wrong = ("offset", "absolute") if offsets else ("absolute", "offset")
-  assert errors[right] < 0.01 and errors[wrong] > 3
+    if release == "freihand":
+        write_freihand(tmp_path, truth, hand, offsets)
+    else:
+        write_metro(tmp_path / "train.label.tsv", truth, hand, offsets)
+    path = tmp_path if release == "freihand" else tmp_path / "train.label.tsv"
+    prepare_priors.main([f"--{release}", str(path), "--out", str(tmp_path)])
+    read = pose_priors.load(tmp_path / pose_priors.FILE)
+    np.testing.assert_allclose(read.hand[release]["hand_pose"], truth["pose"], atol=1e-5)
+    np.testing.assert_allclose(read.hand[release]["hand_betas"], truth["betas"], atol=1e-6)
+    told = capsys.readouterr().out
+    assert (
+        f"poses are {'offset' if offsets else 'absolute'}" in told
+        and "self-test, mm: offset" in told
+    )
+    errors = readers.self_test(
+        readers.read_freihand(path) if release == "freihand" else readers.read_metro(path), hand
+    )
+    right, wrong = ("offset", "absolute") if offsets else ("absolute", "offset")
+    assert errors[right] < 0.01 and errors[wrong] > 3
 
 
 def test_without_joints_poses_are_offsets_as_freihands_are(hand, truth, tmp_path):
-  write_metro(tmp_path / "train.label.tsv", truth, hand, True, joints=False)
-  made, told = readers.absolute_hands(readers.read_metro(tmp_path / "train.label.tsv"), hand)
-  np.testing.assert_allclose(made["hand_pose"], truth["pose"], atol=1e-5)
-  assert "no joints" in told
+    write_metro(tmp_path / "train.label.tsv", truth, hand, True, joints=False)
+    made, told = readers.absolute_hands(readers.read_metro(tmp_path / "train.label.tsv"), hand)
+    np.testing.assert_allclose(made["hand_pose"], truth["pose"], atol=1e-5)
+    assert "no joints" in told
 
 
 def test_joints_in_other_units_are_refused(hand, truth, tmp_path):
-  write_freihand(tmp_path, {**truth, "joints": 1000 * truth["joints"]}, hand, True)
-  with pytest.raises(UserError, match="neither convention"):
-    readers.absolute_hands(readers.read_freihand(tmp_path), hand)
+    write_freihand(tmp_path, {**truth, "joints": 1000 * truth["joints"]}, hand, True)
+    with pytest.raises(UserError, match="neither convention"):
+        readers.absolute_hands(readers.read_freihand(tmp_path), hand)
 
 
 @pytest.fixture
 def renderme(tmp_path, rng):
-  """Two people, one file each, and what cannot be used."""
-  normal = lambda **shapes: {name: rng.normal(size=shape) for name, shape in shapes.items()}
-  fit = lambda: normal(shape=100, exp=50, global_pose=3, jaw_pose=(1, 3))
-  frames = {person: {frame: fit() for frame in range(4)} for person in "ab"}
-  for person, contents in frames.items():
-    (tmp_path / "renderme" / person).mkdir(parents=True)
-    (tmp_path / "renderme" / person / "fit.pkl").write_bytes(pickle.dumps(contents))
-  return tmp_path / "renderme", frames
+    """Two people, one file each, and what cannot be used."""
+    normal = lambda **shapes: {name: rng.normal(size=shape) for name, shape in shapes.items()}
+    fit = lambda: normal(shape=100, exp=50, global_pose=3, jaw_pose=(1, 3))
+    frames = {person: {frame: fit() for frame in range(4)} for person in "ab"}
+    for person, contents in frames.items():
+        (tmp_path / "renderme" / person).mkdir(parents=True)
+        (tmp_path / "renderme" / person / "fit.pkl").write_bytes(pickle.dumps(contents))
+    return tmp_path / "renderme", frames
 
 
 def test_renderme(renderme, tmp_path, capsys):
-  folder, frames = renderme
-  (folder / "c.pkl").write_bytes(b"\x80\x04cos\nsystem\n.")
-  (folder / "d.pkl").write_bytes(pickle.dumps({0: dict(shape=np.full(100, np.nan))}))
-  prepare_priors.main(["--renderme", str(folder), "--out", str(tmp_path)])
-  read = pose_priors.load(tmp_path / pose_priors.FILE).head["renderme"]
-  for name, theirs in (("head_betas", "shape"), ("head_expression", "exp"), ("head_jaw_pose", "jaw_pose")):
-    expected = [np.ravel(frame[theirs]) for person in "ab" for frame in frames[person].values()]
-    np.testing.assert_allclose(read[name], expected, rtol=1e-6)
-  told = capsys.readouterr().out
-  assert "c.pkl names os.system" in told and "d.pkl: frame 0 has no shape" in told and "2 files left out" in told
+    folder, frames = renderme
+    (folder / "c.pkl").write_bytes(b"\x80\x04cos\nsystem\n.")
+    (folder / "d.pkl").write_bytes(pickle.dumps({0: dict(shape=np.full(100, np.nan))}))
+    prepare_priors.main(["--renderme", str(folder), "--out", str(tmp_path)])
+    read = pose_priors.load(tmp_path / pose_priors.FILE).head["renderme"]
+    for name, theirs in (
+        ("head_betas", "shape"),
+        ("head_expression", "exp"),
+        ("head_jaw_pose", "jaw_pose"),
+    ):
+        expected = [np.ravel(frame[theirs]) for person in "ab" for frame in frames[person].values()]
+        np.testing.assert_allclose(read[name], expected, rtol=1e-6)
+    told = capsys.readouterr().out
+    assert (
+        "c.pkl names os.system" in told
+        and "d.pkl: frame 0 has no shape" in told
+        and "2 files left out" in told
+    )
 
 
 def test_our_own_data_sets_join_in_with_counts(monkeypatch, tmp_path, rng, capsys, renderme):
-  sizes = {**pose_priors.HAND, **pose_priors.HEAD}
-  samples = [{name: np.full(size, i, np.float32) for name, size in sizes.items()} | {"image": b""} for i in range(10)]
-  monkeypatch.setitem(registry.DATASETS, "hand_face_synth", lambda *_: samples)
-  prepare_priors.main(
-    ["--renderme", str(renderme[0]), "--data", "hand_face_synth", "--limit", "4", "--out", str(tmp_path)])
-  read = pose_priors.load(tmp_path / pose_priors.FILE)
-  assert read.counts() == {"hand": {"hand_face_synth": 4}, "head": {"renderme": 8, "hand_face_synth": 4}}
-  np.testing.assert_array_equal(read.hand["hand_face_synth"]["hand_pose"][:, 0], [0, 3, 6, 9])
-  table = capsys.readouterr().out
-  assert "hand_face_synth" in table and "       4        4" in table
+    sizes = {**pose_priors.HAND, **pose_priors.HEAD}
+    samples = [
+        {name: np.full(size, i, np.float32) for name, size in sizes.items()} | {"image": b""}
+        for i in range(10)
+    ]
+    monkeypatch.setitem(registry.DATASETS, "hand_face_synth", lambda *_: samples)
+    prepare_priors.main(
+        [
+            "--renderme",
+            str(renderme[0]),
+            "--data",
+            "hand_face_synth",
+            "--limit",
+            "4",
+            "--out",
+            str(tmp_path),
+        ]
+    )
+    read = pose_priors.load(tmp_path / pose_priors.FILE)
+    assert read.counts() == {
+        "hand": {"hand_face_synth": 4},
+        "head": {"renderme": 8, "hand_face_synth": 4},
+    }
+    np.testing.assert_array_equal(read.hand["hand_face_synth"]["hand_pose"][:, 0], [0, 3, 6, 9])
+    table = capsys.readouterr().out
+    assert "hand_face_synth" in table and "       4        4" in table
 
 
 def test_draws_are_a_pure_function_and_hold_their_shares(rng):
-  part = lambda sizes, value: {name: np.full((50, size), value, np.float32) for name, size in sizes.items()}
-  made = pose_priors.Priors({"a": part(pose_priors.HAND, 1), "b": part(pose_priors.HAND, 2)}, {"a": part(pose_priors.HEAD, 1)})
-  hand, head = made.draw(0, 7, 4000, {"a": 6, "b": 4})
-  assert hand.hand_pose.shape == (4000, 45) and head.betas.shape == (4000, 100) and head.jaw_pose.shape == (4000, 3)
-  assert abs((hand.betas[:, 0] == 1).mean() - 0.6) < 0.04
-  np.testing.assert_array_equal(hand.betas[:, 0], hand.hand_pose[:, 0])  # of one and the same hand
-  jax.tree.map(np.testing.assert_array_equal, made.draw(0, 7, 4000, {"a": 6, "b": 4}), (hand, head))
-  assert (made.draw(0, 8, 4000)[0].betas != hand.betas).any()
-  with pytest.raises(UserError, match="no head of b"):
-    made.draw(0, 0, 4, {"b": 1})
+    part = lambda sizes, value: {
+        name: np.full((50, size), value, np.float32) for name, size in sizes.items()
+    }
+    made = pose_priors.Priors(
+        {"a": part(pose_priors.HAND, 1), "b": part(pose_priors.HAND, 2)},
+        {"a": part(pose_priors.HEAD, 1)},
+    )
+    hand, head = made.draw(0, 7, 4000, {"a": 6, "b": 4})
+    assert (
+        hand.hand_pose.shape == (4000, 45)
+        and head.betas.shape == (4000, 100)
+        and head.jaw_pose.shape == (4000, 3)
+    )
+    assert abs((hand.betas[:, 0] == 1).mean() - 0.6) < 0.04
+    np.testing.assert_array_equal(
+        hand.betas[:, 0], hand.hand_pose[:, 0]
+    )  # of one and the same hand
+    jax.tree.map(
+        np.testing.assert_array_equal, made.draw(0, 7, 4000, {"a": 6, "b": 4}), (hand, head)
+    )
+    assert (made.draw(0, 8, 4000)[0].betas != hand.betas).any()
+    with pytest.raises(UserError, match="no head of b"):
+        made.draw(0, 0, 4, {"b": 1})
 
 
-@pytest.mark.parametrize("name, content, words", [
-  ("training_mano.json", "[[1, 2]]", "rows of 61 numbers"), ("training_mano.json", "[1, ", "rows of 61"),
-  ("training_xyz.json", None, "is missing"), ("training_xyz.json", json.dumps([[[0.0] * 3] * 21]), "40 hands in"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "name, content, words",
+    [
+        ("training_mano.json", "[[1, 2]]", "rows of 61 numbers"),
+        ("training_mano.json", "[1, ", "rows of 61"),
+        ("training_xyz.json", None, "is missing"),
+        ("training_xyz.json", json.dumps([[[0.0] * 3] * 21]), "40 hands in"),
+    ],
+)
 def test_bad_files_are_named(hand, truth, tmp_path, name, content, words):
-  write_freihand(tmp_path, truth, hand, True)
-  (tmp_path / name).unlink()
-  if content is not None:
-    (tmp_path / name).write_text(content)
-  with pytest.raises((UserError, FileNotFoundError), match=words):
-    readers.read_freihand(tmp_path)
+    write_freihand(tmp_path, truth, hand, True)
+    (tmp_path / name).unlink()
+    if content is not None:
+        (tmp_path / name).write_text(content)
+    with pytest.raises((UserError, FileNotFoundError), match=words):
+        readers.read_freihand(tmp_path)
 
 
 def test_what_is_no_file_of_priors(tmp_path):
-  with pytest.raises(FileNotFoundError, match=r"dice_jax.tools\.prepare_priors"):
-    pose_priors.load(tmp_path / "nowhere.npz")
-  for arrays in (dict(a=np.zeros(3)), {"hand/x/hand_pose": np.zeros((3, 44))}, {"hand/x/hand_pose": np.zeros((0, 45))}):
-    np.savez(tmp_path / "other.npz", **arrays)
-    with pytest.raises(UserError, match=r"other\.npz"):
-      pose_priors.load(tmp_path / "other.npz")
-  (tmp_path / "other.npz").write_bytes(b"none")
-  with pytest.raises(UserError, match="is not a file of pose priors"):
-    pose_priors.load(tmp_path / "other.npz")
-  with pytest.raises(UserError, match="no source named"):
-    prepare_priors.main([])
+    with pytest.raises(FileNotFoundError, match=r"dice_jax.tools\.prepare_priors"):
+        pose_priors.load(tmp_path / "nowhere.npz")
+    for arrays in (
+        dict(a=np.zeros(3)),
+        {"hand/x/hand_pose": np.zeros((3, 44))},
+        {"hand/x/hand_pose": np.zeros((0, 45))},
+    ):
+        np.savez(tmp_path / "other.npz", **arrays)
+        with pytest.raises(UserError, match=r"other\.npz"):
+            pose_priors.load(tmp_path / "other.npz")
+    (tmp_path / "other.npz").write_bytes(b"none")
+    with pytest.raises(UserError, match="is not a file of pose priors"):
+        pose_priors.load(tmp_path / "other.npz")
+    with pytest.raises(UserError, match="no source named"):
+        prepare_priors.main([])

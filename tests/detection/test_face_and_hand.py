@@ -17,49 +17,57 @@ NOSE = np.array([206.0, 138.0])  # of the astronaut, read off the picture
 
 @pytest.fixture(scope="module")
 def portrait():
-  return images.read_image(SAMPLES / "astronaut.jpg")
+    return images.read_image(SAMPLES / "astronaut.jpg")
 
 
 def test_the_portrait_has_a_face_and_no_hand(portrait):
-  found = face_and_hand.find(portrait)
-  assert found.hand is None
-  left, top, right, bottom = found.face
-  assert left < NOSE[0] < right and top < NOSE[1] < bottom
-  assert found.box.left >= 0 and found.box.top >= 0
+    found = face_and_hand.find(portrait)
+    assert found.hand is None
+    left, top, right, bottom = found.face
+    assert left < NOSE[0] < right and top < NOSE[1] < bottom
+    assert found.box.left >= 0 and found.box.top >= 0
 
 
 @pytest.mark.parametrize(("scale", "left", "top"), [(1.0, 700, 100), (0.6, 40, 500), (2.5, 0, 300)])
 def test_the_box_follows_the_face(portrait, scale, left, top):
-  """Pasted anywhere at any size, small enough to need the tiles too."""
-  small = cv2.resize(portrait, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-  photo = np.full((1400, 1800, 3), 200, np.uint8)
-  photo[top : top + len(small), left : left + len(small[0])] = small
-  found = face_and_hand.find(photo)
-  reference = face_and_hand.find(portrait)
-  center = lambda face: (face[:2] + face[2:]) / 2
-  side = scale * (reference.face[2] - reference.face[0])
-  assert np.abs(center(found.face) - (center(reference.face) * scale + [left, top])).max() < 0.12 * side
-  assert found.face[2] - found.face[0] == pytest.approx(side, rel=0.2)
+    """Pasted anywhere at any size, small enough to need the tiles too."""
+    small = cv2.resize(portrait, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    photo = np.full((1400, 1800, 3), 200, np.uint8)
+    photo[top : top + len(small), left : left + len(small[0])] = small
+    found = face_and_hand.find(photo)
+    reference = face_and_hand.find(portrait)
+    center = lambda face: (face[:2] + face[2:]) / 2
+    side = scale * (reference.face[2] - reference.face[0])
+    assert (
+        np.abs(center(found.face) - (center(reference.face) * scale + [left, top])).max()
+        < 0.12 * side
+    )
+    assert found.face[2] - found.face[0] == pytest.approx(side, rel=0.2)
 
 
 def test_nothing_found_crops_the_centre(rng):
-  for photo in (np.full((300, 500, 3), 128, np.uint8), rng.integers(0, 256, (300, 500, 3), np.uint8)):
-    found = face_and_hand.find(photo)
-    assert found.face is None and found.hand is None
-    assert found.box == crop.centre_box(300, 500)
+    for photo in (
+        np.full((300, 500, 3), 128, np.uint8),
+        rng.integers(0, 256, (300, 500, 3), np.uint8),
+    ):
+        found = face_and_hand.find(photo)
+        assert found.face is None and found.hand is None
+        assert found.box == crop.centre_box(300, 500)
 
 
 @pytest.mark.parametrize("path", sorted(SAMPLES.glob("scene_*.jpg")), ids=lambda path: path.stem)
 def test_face_and_hand_of_the_sample_scenes_are_found(path):
-  photo = images.read_image(path)
-  for shift in (0, 150):  # as it is, and as a part of a larger photo
-    found = face_and_hand.find(np.pad(photo, ((shift, shift), (shift, 2 * shift), (0, 0)), constant_values=180))
-    assert found.face is not None and found.hand is not None
-    assert found.box.size >= crop.box_around(np.stack([found.face, found.hand])).size
+    photo = images.read_image(path)
+    for shift in (0, 150):  # as it is, and as a part of a larger photo
+        found = face_and_hand.find(
+            np.pad(photo, ((shift, shift), (shift, 2 * shift), (0, 0)), constant_values=180)
+        )
+        assert found.face is not None and found.hand is not None
+        assert found.box.size >= crop.box_around(np.stack([found.face, found.hand])).size
 
 
 @pytest.mark.parametrize(("size", "count"), [(128, 896), (192, 2016)])
 def test_anchors_match_the_outputs_of_the_networks(size, count):
-  anchors = face_and_hand._anchors(size)
-  assert anchors.shape == (count, 2) and anchors.min() > 0 and anchors.max() < 1
-  np.testing.assert_allclose(anchors.mean(axis=0), 0.5, atol=1e-9)
+    anchors = face_and_hand._anchors(size)
+    assert anchors.shape == (count, 2) and anchors.min() > 0 and anchors.max() < 1
+    np.testing.assert_allclose(anchors.mean(axis=0), 0.5, atol=1e-9)

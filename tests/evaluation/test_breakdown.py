@@ -7,45 +7,54 @@ from dice_jax.evaluation import breakdown, summarize
 
 @pytest.fixture
 def rows(rng):
-  return random_rows(8, rng)
+    return random_rows(8, rng)
 
 
-TONES = np.linspace(0, 1, 10)[[0, 2, 3, 4, 6, 7, 9, 9]]  # tones 1, 3, 4, 5, 7, 8, 10, 10 of the Monk scale
+TONES = np.linspace(0, 1, 10)[
+    [0, 2, 3, 4, 6, 7, 9, 9]
+]  # tones 1, 3, 4, 5, 7, 8, 10, 10 of the Monk scale
 GESTURES = np.array(["wave", "hush", "wave", "hush", "point", "wave", "hush", "hush"])
 
 
 def test_tones_are_counted_on_the_monk_scale(rows):
-  groups = breakdown.groups(rows, GESTURES, TONES)["skin tone"]
-  assert [list(np.flatnonzero(mask)) for mask in groups.values()] == [[0, 1], [2, 3, 4], [5, 6, 7]]
-  assert [name.split(",")[0] for name in groups] == ["light", "medium", "dark"]
+    groups = breakdown.groups(rows, GESTURES, TONES)["skin tone"]
+    assert [list(np.flatnonzero(mask)) for mask in groups.values()] == [
+        [0, 1],
+        [2, 3, 4],
+        [5, 6, 7],
+    ]
+    assert [name.split(",")[0] for name in groups] == ["light", "medium", "dark"]
 
 
 def test_every_sample_is_in_one_group_of_each_kind(rows):
-  for kind, groups in breakdown.groups(rows, GESTURES, TONES).items():
-    np.testing.assert_array_equal(np.sum(list(groups.values()), axis=0), 1, err_msg=kind)
+    for kind, groups in breakdown.groups(rows, GESTURES, TONES).items():
+        np.testing.assert_array_equal(np.sum(list(groups.values()), axis=0), 1, err_msg=kind)
 
 
 def test_a_scene_touches_where_a_vertex_is_labelled(rows):
-  nothing = np.zeros(8)
-  contacts = rows.hand_contact, rows.head_contact
-  hand, head = (c.replace(true_positive=nothing.copy(), false_negative=nothing.copy()) for c in contacts)
-  hand.true_positive[1], head.false_negative[4] = 3, 1
-  labelled = np.array([1, 1, 1, 1, 1, 1, 0, 0])
-  groups = breakdown.groups(
-    rows.replace(hand_contact=hand, head_contact=head, contact_frames=labelled), GESTURES, TONES)["touch"]  # fmt: skip
-  assert list(np.flatnonzero(groups["touching"])) == [1, 4]
-  assert list(np.flatnonzero(groups["not touching"])) == [0, 2, 3, 5]
+    nothing = np.zeros(8)
+    contacts = rows.hand_contact, rows.head_contact
+    hand, head = (
+        c.replace(true_positive=nothing.copy(), false_negative=nothing.copy()) for c in contacts
+    )
+    hand.true_positive[1], head.false_negative[4] = 3, 1
+    labelled = np.array([1, 1, 1, 1, 1, 1, 0, 0])
+    groups = breakdown.groups(
+        rows.replace(hand_contact=hand, head_contact=head, contact_frames=labelled), GESTURES, TONES
+    )["touch"]
+    assert list(np.flatnonzero(groups["touching"])) == [1, 4]
+    assert list(np.flatnonzero(groups["not touching"])) == [0, 2, 3, 5]
 
 
 def test_what_the_data_do_not_tell_is_left_out(rows):
-  unknown = breakdown.groups(rows, np.full(8, ""), np.full(8, np.nan))
-  assert set(unknown) == {"touch"}
+    unknown = breakdown.groups(rows, np.full(8, ""), np.full(8, np.nan))
+    assert set(unknown) == {"touch"}
 
 
 def test_groups_weighted_by_their_size_make_the_whole(rows):
-  kinds = breakdown.groups(rows, GESTURES, TONES)
-  whole = summarize.summarise(summarize.total(rows))
-  for groups in breakdown.summarise_groups(rows, np.arange(8), kinds).values():
-    parts = [(group["frames"], group["pve_mm"]) for group in groups.values()]
-    assert sum(n for n, _ in parts) == 8
-    assert sum(n * value for n, value in parts) / 8 == pytest.approx(whole["pve_mm"])
+    kinds = breakdown.groups(rows, GESTURES, TONES)
+    whole = summarize.summarise(summarize.total(rows))
+    for groups in breakdown.summarise_groups(rows, np.arange(8), kinds).values():
+        parts = [(group["frames"], group["pve_mm"]) for group in groups.values()]
+        assert sum(n for n, _ in parts) == 8
+        assert sum(n * value for n, value in parts) / 8 == pytest.approx(whole["pve_mm"])

@@ -6,34 +6,37 @@ from dice_jax.input_pipeline import loader
 
 
 class CountingSource(list):
-  """Remembers which samples were read."""
+    """Remembers which samples were read."""
 
-  def __init__(self, samples):
-    super().__init__(samples)
-    self.read = []
+    def __init__(self, samples):
+        super().__init__(samples)
+        self.read = []
 
-  def __getitem__(self, index):
-    self.read.append(index)
-    return super().__getitem__(index)
+    def __getitem__(self, index):
+        self.read.append(index)
+        return super().__getitem__(index)
 
 
 def test_labels_are_noted_while_batches_are_read_and_nothing_is_read_for_them():
-  samples = [micro_run.sample(seed) | {"gesture": b"wave", "skin_tone": np.float32(0.1 * seed)} for seed in range(5)]
-  source = CountingSource(samples)
-  labelled = LabelledSource(source)
-  for batch, _ in loader.sequential_batches(labelled, 5):
-    assert len(batch.images) == 5
-  labels = labelled.labels(5)
-  assert sorted(source.read) == [0, 1, 2, 3, 4]
-  np.testing.assert_array_equal(labels.subject, np.arange(5))
-  np.testing.assert_array_equal(labels.gesture, ["wave"] * 5)
-  np.testing.assert_allclose(labels.skin_tone, 0.1 * np.arange(5), rtol=1e-6)
+    samples = [
+        micro_run.sample(seed) | {"gesture": b"wave", "skin_tone": np.float32(0.1 * seed)}
+        for seed in range(5)
+    ]
+    source = CountingSource(samples)
+    labelled = LabelledSource(source)
+    for batch, _ in loader.sequential_batches(labelled, 5):
+        assert len(batch.images) == 5
+    labels = labelled.labels(5)
+    assert sorted(source.read) == [0, 1, 2, 3, 4]
+    np.testing.assert_array_equal(labels.subject, np.arange(5))
+    np.testing.assert_array_equal(labels.gesture, ["wave"] * 5)
+    np.testing.assert_allclose(labels.skin_tone, 0.1 * np.arange(5), rtol=1e-6)
 
 
 def test_samples_of_nobody_known_are_somebody_of_their_own():
-  labelled = LabelledSource([{}, {"subject": 7}, {}])
-  for index in range(3):
-    labelled[index]
-  labels = labelled.labels(3)
-  assert len(set(labels.subject)) == 3 and labels.subject[1] == 7
-  assert (labels.gesture == "").all() and np.isnan(labels.skin_tone).all()
+    labelled = LabelledSource([{}, {"subject": 7}, {}])
+    for index in range(3):
+        labelled[index]
+    labels = labelled.labels(3)
+    assert len(set(labels.subject)) == 3 and labels.subject[1] == 7
+    assert (labels.gesture == "").all() and np.isnan(labels.skin_tone).all()

@@ -1,4 +1,6 @@
-"""Nearest neighbours and closest points: brute force, SciPy and trimesh agree; gradients are exact and finite."""
+"""Nearest neighbours and closest points: brute force, SciPy and trimesh agree; gradients are exact
+and finite.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -15,125 +17,159 @@ closest_point = jax.jit(nearest.closest_point_on_mesh)
 
 
 def test_neighbours_agree_with_a_kd_tree(rng):
-  query = rng.uniform(-0.1, 0.1, (2, 3, 200, 3)).astype(np.float32) + 5.0  # far from the origin
-  points = rng.uniform(-0.1, 0.1, (2, 3, 500, 3)).astype(np.float32) + 5.0
-  distances, indices = neighbours(jnp.asarray(query), jnp.asarray(points))
-  for b in np.ndindex(2, 3):
-    expected, _ = cKDTree(points[b].astype(np.float64)).query(query[b].astype(np.float64))
-    np.testing.assert_allclose(distances[b], expected, atol=1e-6)
-    chosen = np.linalg.norm(query[b] - points[b][np.asarray(indices[b])], axis=-1)
-    np.testing.assert_allclose(chosen, expected, atol=1e-6)
+    query = rng.uniform(-0.1, 0.1, (2, 3, 200, 3)).astype(np.float32) + 5.0  # far from the origin
+    points = rng.uniform(-0.1, 0.1, (2, 3, 500, 3)).astype(np.float32) + 5.0
+    distances, indices = neighbours(jnp.asarray(query), jnp.asarray(points))
+    for b in np.ndindex(2, 3):
+        expected, _ = cKDTree(points[b].astype(np.float64)).query(query[b].astype(np.float64))
+        np.testing.assert_allclose(distances[b], expected, atol=1e-6)
+        chosen = np.linalg.norm(query[b] - points[b][np.asarray(indices[b])], axis=-1)
+        np.testing.assert_allclose(chosen, expected, atol=1e-6)
 
 
 def test_blocks_do_not_change_the_answer(rng, monkeypatch):
-  query, points = rng.normal(size=(2, 101, 3)).astype(np.float32), rng.normal(size=(2, 57, 3)).astype(np.float32)
-  whole = neighbours(jnp.asarray(query), jnp.asarray(points))
-  monkeypatch.setattr(nearest, "PAIRS_PER_BLOCK_CPU", 57 * 8)
-  monkeypatch.setattr(nearest, "PAIRS_PER_BLOCK", 57 * 8)
-  parts = nearest.nearest_neighbours(jnp.asarray(query), jnp.asarray(points))
-  np.testing.assert_array_equal(whole[1], parts[1])
-  np.testing.assert_allclose(whole[0], parts[0], rtol=1e-6)
+    query, points = (
+        rng.normal(size=(2, 101, 3)).astype(np.float32),
+        rng.normal(size=(2, 57, 3)).astype(np.float32),
+    )
+    whole = neighbours(jnp.asarray(query), jnp.asarray(points))
+    monkeypatch.setattr(nearest, "PAIRS_PER_BLOCK_CPU", 57 * 8)
+    monkeypatch.setattr(nearest, "PAIRS_PER_BLOCK", 57 * 8)
+    parts = nearest.nearest_neighbours(jnp.asarray(query), jnp.asarray(points))
+    np.testing.assert_array_equal(whole[1], parts[1])
+    np.testing.assert_allclose(whole[0], parts[0], rtol=1e-6)
 
 
 def test_only_valid_points_count(rng):
-  query, points = rng.normal(size=(3, 40, 3)), rng.normal(size=(3, 60, 3))
-  valid = rng.random((3, 60)) < 0.3
-  valid[2] = False
-  moved = np.where(valid[..., None], points, np.nan)
-  arrays = [jnp.asarray(array, jnp.float32) for array in (query, points, moved)]
-  distances, indices = neighbours(arrays[0], arrays[1], jnp.asarray(valid))
-  for b in range(2):
-    pairwise = np.where(valid[b], np.linalg.norm(query[b][:, None] - points[b], axis=-1), np.inf)
-    np.testing.assert_allclose(distances[b], pairwise.min(-1), rtol=1e-5)
-    assert valid[b][np.asarray(indices[b])].all()
-  assert np.isinf(distances[2]).all()
-  np.testing.assert_array_equal(neighbours(arrays[0], arrays[2], jnp.asarray(valid))[0], distances)
-  # Where nothing is valid a mask afterwards gives a zero gradient, not NaN.
-  masked = lambda q: jnp.where(valid.any(-1)[:, None], neighbours(q, arrays[1], valid)[0], 0.0).sum()
-  gradient = jax.jit(jax.grad(masked))(arrays[0])
-  assert np.isfinite(gradient).all() and (np.asarray(gradient[2]) == 0).all()
+    query, points = rng.normal(size=(3, 40, 3)), rng.normal(size=(3, 60, 3))
+    valid = rng.random((3, 60)) < 0.3
+    valid[2] = False
+    moved = np.where(valid[..., None], points, np.nan)
+    arrays = [jnp.asarray(array, jnp.float32) for array in (query, points, moved)]
+    distances, indices = neighbours(arrays[0], arrays[1], jnp.asarray(valid))
+    for b in range(2):
+        pairwise = np.where(
+            valid[b], np.linalg.norm(query[b][:, None] - points[b], axis=-1), np.inf
+        )
+        np.testing.assert_allclose(distances[b], pairwise.min(-1), rtol=1e-5)
+        assert valid[b][np.asarray(indices[b])].all()
+    assert np.isinf(distances[2]).all()
+    np.testing.assert_array_equal(
+        neighbours(arrays[0], arrays[2], jnp.asarray(valid))[0], distances
+    )
+    # Where nothing is valid a mask afterwards gives a zero gradient, not NaN.
+    masked = lambda q: jnp.where(
+        valid.any(-1)[:, None], neighbours(q, arrays[1], valid)[0], 0.0
+    ).sum()
+    gradient = jax.jit(jax.grad(masked))(arrays[0])
+    assert np.isfinite(gradient).all() and (np.asarray(gradient[2]) == 0).all()
 
 
 def test_the_lowest_index_wins_a_tie():
-  points = jnp.array([[1.0, 0.0, 0.0], [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
-  _, indices = neighbours(jnp.zeros((4, 3)), points)
-  np.testing.assert_array_equal(indices, 1)
+    points = jnp.array([[1.0, 0.0, 0.0], [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
+    _, indices = neighbours(jnp.zeros((4, 3)), points)
+    np.testing.assert_array_equal(indices, 1)
 
 
 def test_gradient_is_the_unit_direction_and_zero_at_contact(rng):
-  query, points = jnp.asarray(rng.normal(size=(20, 3)), jnp.float32), jnp.asarray(rng.normal(size=(50, 3)), jnp.float32)
-  query = query.at[0].set(points[7])
-  scalar = lambda q, p: neighbours(q, p)[0].sum()
-  to_query, to_points = jax.jit(jax.grad(scalar, (0, 1)))(query, points)
-  distances, indices = neighbours(query, points)
-  expected = (query - points[indices])[1:] / distances[1:, None]
-  np.testing.assert_allclose(to_query[1:], expected, atol=1e-5)
-  np.testing.assert_array_equal(to_query[0], 0.0)
-  np.testing.assert_allclose(to_points, -jnp.zeros_like(points).at[indices].add(to_query), atol=1e-6)
+    query, points = (
+        jnp.asarray(rng.normal(size=(20, 3)), jnp.float32),
+        jnp.asarray(rng.normal(size=(50, 3)), jnp.float32),
+    )
+    query = query.at[0].set(points[7])
+    scalar = lambda q, p: neighbours(q, p)[0].sum()
+    to_query, to_points = jax.jit(jax.grad(scalar, (0, 1)))(query, points)
+    distances, indices = neighbours(query, points)
+    expected = (query - points[indices])[1:] / distances[1:, None]
+    np.testing.assert_allclose(to_query[1:], expected, atol=1e-5)
+    np.testing.assert_array_equal(to_query[0], 0.0)
+    np.testing.assert_allclose(
+        to_points, -jnp.zeros_like(points).at[indices].add(to_query), atol=1e-6
+    )
 
 
 def test_closest_points_agree_with_trimesh(rng):
-  shapes = [blob(rng), blob(rng)]
-  points = rng.uniform(-0.15, 0.15, (2, 300, 3)).astype(np.float32)
-  points[:, :50] = [shape.triangles_center[:50] for shape in shapes]  # on the surface
-  points[:, 50:70] = [shape.vertices[:20] for shape in shapes]
-  vertices = jnp.asarray(np.stack([shape.vertices for shape in shapes]), jnp.float32)
-  found = closest_point(jnp.asarray(points), vertices, jnp.asarray(shapes[0].faces))
-  closest, face_ids, barycentrics, distances = map(np.asarray, found)
-  for b, shape in enumerate(shapes):
-    _, expected, _ = trimesh.proximity.closest_point(shape, points[b].astype(np.float64))
-    np.testing.assert_allclose(distances[b], expected, atol=1e-6)
-    np.testing.assert_allclose(np.linalg.norm(points[b] - closest[b], axis=-1), distances[b], atol=1e-6)
-    corners = shape.vertices[shape.faces[face_ids[b]]]
-    np.testing.assert_allclose(np.einsum("kvc,kv->kc", corners, barycentrics[b]), closest[b], atol=1e-6)
-  assert (barycentrics >= 0).all()
-  np.testing.assert_allclose(barycentrics.sum(-1), 1.0, atol=1e-6)
+    shapes = [blob(rng), blob(rng)]
+    points = rng.uniform(-0.15, 0.15, (2, 300, 3)).astype(np.float32)
+    points[:, :50] = [shape.triangles_center[:50] for shape in shapes]  # on the surface
+    points[:, 50:70] = [shape.vertices[:20] for shape in shapes]
+    vertices = jnp.asarray(np.stack([shape.vertices for shape in shapes]), jnp.float32)
+    found = closest_point(jnp.asarray(points), vertices, jnp.asarray(shapes[0].faces))
+    closest, face_ids, barycentrics, distances = map(np.asarray, found)
+    for b, shape in enumerate(shapes):
+        _, expected, _ = trimesh.proximity.closest_point(shape, points[b].astype(np.float64))
+        np.testing.assert_allclose(distances[b], expected, atol=1e-6)
+        np.testing.assert_allclose(
+            np.linalg.norm(points[b] - closest[b], axis=-1), distances[b], atol=1e-6
+        )
+        corners = shape.vertices[shape.faces[face_ids[b]]]
+        np.testing.assert_allclose(
+            np.einsum("kvc,kv->kc", corners, barycentrics[b]), closest[b], atol=1e-6
+        )
+    assert (barycentrics >= 0).all()
+    np.testing.assert_allclose(barycentrics.sum(-1), 1.0, atol=1e-6)
 
 
 def test_every_region_of_single_triangles_agrees_with_trimesh(rng):
-  triangles = rng.normal(size=(4000, 3, 3))
-  triangles[:500, 2] = triangles[:500, 0] + 1e-3 * rng.normal(size=(500, 3))  # slivers
-  points = rng.normal(size=(4000, 3)) * 2
-  expected = trimesh.triangles.closest_point(triangles, points)
-  barycentrics = nearest.closest_barycentrics(jnp.asarray(points, jnp.float32), jnp.asarray(triangles, jnp.float32))
-  found = np.einsum("kvc,kv->kc", triangles, barycentrics)
-  to_found, to_expected = (np.linalg.norm(points - other, axis=-1) for other in (found, expected))
-  np.testing.assert_allclose(to_found, to_expected, atol=1e-5)
-  positive = (np.asarray(barycentrics) > 0).sum(-1)
-  assert {1, 2, 3} == set(positive.tolist())  # corners, edges and interiors all occurred
+    triangles = rng.normal(size=(4000, 3, 3))
+    triangles[:500, 2] = triangles[:500, 0] + 1e-3 * rng.normal(size=(500, 3))  # slivers
+    points = rng.normal(size=(4000, 3)) * 2
+    expected = trimesh.triangles.closest_point(triangles, points)
+    barycentrics = nearest.closest_barycentrics(
+        jnp.asarray(points, jnp.float32), jnp.asarray(triangles, jnp.float32)
+    )
+    found = np.einsum("kvc,kv->kc", triangles, barycentrics)
+    to_found, to_expected = (np.linalg.norm(points - other, axis=-1) for other in (found, expected))
+    np.testing.assert_allclose(to_found, to_expected, atol=1e-5)
+    positive = (np.asarray(barycentrics) > 0).sum(-1)
+    assert {1, 2, 3} == set(positive.tolist())  # corners, edges and interiors all occurred
 
 
 def test_triangles_without_area_are_segments_and_points():
-  flat = jnp.array([[[0.0, 0, 0], [1.0, 0, 0], [2.0, 0, 0]], [[1.0, 1, 1], [1.0, 1, 1], [1.0, 1, 1]]])
-  points = jnp.array([[1.5, 2.0, 0.0], [1.0, 1.0, 3.0]])
-  found = (flat * nearest.closest_barycentrics(points, flat)[..., None]).sum(-2)
-  np.testing.assert_allclose(found, [[1.5, 0, 0], [1, 1, 1]], atol=1e-6)
-  *_, distances = closest_point(points, flat.reshape(-1, 3), jnp.arange(6).reshape(2, 3))
-  np.testing.assert_allclose(distances, [1.5, 2.0], atol=1e-6)  # point 0 is nearer to the second: sqrt(.25 + 1 + 1)
+    flat = jnp.array(
+        [[[0.0, 0, 0], [1.0, 0, 0], [2.0, 0, 0]], [[1.0, 1, 1], [1.0, 1, 1], [1.0, 1, 1]]]
+    )
+    points = jnp.array([[1.5, 2.0, 0.0], [1.0, 1.0, 3.0]])
+    found = (flat * nearest.closest_barycentrics(points, flat)[..., None]).sum(-2)
+    np.testing.assert_allclose(found, [[1.5, 0, 0], [1, 1, 1]], atol=1e-6)
+    *_, distances = closest_point(points, flat.reshape(-1, 3), jnp.arange(6).reshape(2, 3))
+    np.testing.assert_allclose(
+        distances, [1.5, 2.0], atol=1e-6
+    )  # point 0 is nearer to the second: sqrt(.25 + 1 + 1)
 
 
 def test_excluded_faces_are_not_found(rng):
-  shape = blob(rng)
-  valid = shape.triangles_center[:, 2] > 0
-  points = rng.uniform(-0.15, 0.15, (100, 3))
-  vertices = jnp.asarray(shape.vertices, jnp.float32)
-  arguments = (jnp.asarray(points, jnp.float32), vertices, jnp.asarray(shape.faces), jnp.asarray(valid))
-  _, face_ids, _, distances = closest_point(*arguments)
-  assert valid[np.asarray(face_ids)].all()
-  half = trimesh.Trimesh(shape.vertices, shape.faces[valid], process=False)
-  np.testing.assert_allclose(distances, trimesh.proximity.closest_point(half, points)[1], atol=1e-6)
+    shape = blob(rng)
+    valid = shape.triangles_center[:, 2] > 0
+    points = rng.uniform(-0.15, 0.15, (100, 3))
+    vertices = jnp.asarray(shape.vertices, jnp.float32)
+    arguments = (
+        jnp.asarray(points, jnp.float32),
+        vertices,
+        jnp.asarray(shape.faces),
+        jnp.asarray(valid),
+    )
+    _, face_ids, _, distances = closest_point(*arguments)
+    assert valid[np.asarray(face_ids)].all()
+    half = trimesh.Trimesh(shape.vertices, shape.faces[valid], process=False)
+    np.testing.assert_allclose(
+        distances, trimesh.proximity.closest_point(half, points)[1], atol=1e-6
+    )
 
 
 @pytest.mark.parametrize("moves", ["points", "vertices"])
 def test_distance_gradient_agrees_with_finite_differences(rng, moves):
-  with jax.enable_x64(True):
-    shape = blob(rng, subdivisions=2)
-    points, faces = rng.uniform(-0.15, 0.15, (60, 3)), jnp.asarray(shape.faces)
-    weights = rng.normal(size=60)
-    scalar = lambda p, v: (closest_point(p, v, faces)[3] * weights).sum()
-    arrays = (jnp.asarray(points), jnp.asarray(shape.vertices))
-    directions = tuple(rng.normal(size=a.shape) * (name == moves) for name, a in zip(("points", "vertices"), arrays))
-    gradients = jax.jit(jax.grad(scalar, (0, 1)))(*arrays)
-    found = sum((g * d).sum() for g, d in zip(gradients, directions))
-    expected = directional_derivative(jax.jit(scalar), arrays, directions, 1e-7)
-    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    with jax.enable_x64(True):
+        shape = blob(rng, subdivisions=2)
+        points, faces = rng.uniform(-0.15, 0.15, (60, 3)), jnp.asarray(shape.faces)
+        weights = rng.normal(size=60)
+        scalar = lambda p, v: (closest_point(p, v, faces)[3] * weights).sum()
+        arrays = (jnp.asarray(points), jnp.asarray(shape.vertices))
+        directions = tuple(
+            rng.normal(size=a.shape) * (name == moves)
+            for name, a in zip(("points", "vertices"), arrays)
+        )
+        gradients = jax.jit(jax.grad(scalar, (0, 1)))(*arrays)
+        found = sum((g * d).sum() for g, d in zip(gradients, directions))
+        expected = directional_derivative(jax.jit(scalar), arrays, directions, 1e-7)
+        np.testing.assert_allclose(found, expected, rtol=1e-5)

@@ -11,96 +11,136 @@ from dice_jax.datasets import registry
 from dice_jax.input_pipeline import augment
 from dice_jax.structs import HandParams, HeadParams
 
-NO_ROOT = augment.RootJoint(np.zeros(3), np.zeros((3, 10))), augment.RootJoint(np.zeros(3), np.zeros((3, 150)))
+NO_ROOT = (
+    augment.RootJoint(np.zeros(3), np.zeros((3, 10))),
+    augment.RootJoint(np.zeros(3), np.zeros((3, 150))),
+)
 
 
 @pytest.fixture
 def sample(rng):
-  normal = lambda *shape: (0.3 * rng.normal(size=shape)).astype(np.float32)
-  keypoints = lambda count: np.column_stack([rng.uniform(60, 160, (count, 2)), np.ones(count)]).astype(np.float32)
-  return dict(
-    image=rng.integers(0, 256, (224, 224, 3), dtype=np.uint8),
-    hand_keypoints_2d=keypoints(21), head_keypoints_2d=keypoints(68), deformations=normal(5023, 3),
-    hand_betas=normal(10), hand_global_orient=normal(3), hand_pose=normal(45), hand_transl=normal(3),
-    head_betas=normal(100), head_expression=normal(50), head_global_orient=normal(3), head_neck_pose=normal(3),
-    head_jaw_pose=normal(3), head_transl=normal(3))  # fmt: skip
+    normal = lambda *shape: (0.3 * rng.normal(size=shape)).astype(np.float32)
+    keypoints = lambda count: np.column_stack(
+        [rng.uniform(60, 160, (count, 2)), np.ones(count)]
+    ).astype(np.float32)
+    return dict(
+        image=rng.integers(0, 256, (224, 224, 3), dtype=np.uint8),
+        hand_keypoints_2d=keypoints(21),
+        head_keypoints_2d=keypoints(68),
+        deformations=normal(5023, 3),
+        hand_betas=normal(10),
+        hand_global_orient=normal(3),
+        hand_pose=normal(45),
+        hand_transl=normal(3),
+        head_betas=normal(100),
+        head_expression=normal(50),
+        head_global_orient=normal(3),
+        head_neck_pose=normal(3),
+        head_jaw_pose=normal(3),
+        head_transl=normal(3),
+    )
 
 
 def posed(sample, hand_model, head_model):
-  field = lambda name: jnp.asarray(sample[name])[None]
-  hand = mano.pose_hand(hand_model, HandParams(
-    field("hand_betas"), field("hand_global_orient"), field("hand_pose"), field("hand_transl")))
-  head = flame.pose_head(head_model, HeadParams(
-    field("head_betas"), field("head_expression"), field("head_global_orient"), field("head_neck_pose"),
-    field("head_jaw_pose"), field("head_transl")))  # fmt: skip
-  return np.asarray(hand.vertices[0]), np.asarray(head.vertices[0])
+    field = lambda name: jnp.asarray(sample[name])[None]
+    hand = mano.pose_hand(
+        hand_model,
+        HandParams(
+            field("hand_betas"),
+            field("hand_global_orient"),
+            field("hand_pose"),
+            field("hand_transl"),
+        ),
+    )
+    head = flame.pose_head(
+        head_model,
+        HeadParams(
+            field("head_betas"),
+            field("head_expression"),
+            field("head_global_orient"),
+            field("head_neck_pose"),
+            field("head_jaw_pose"),
+            field("head_transl"),
+        ),
+    )
+    return np.asarray(hand.vertices[0]), np.asarray(head.vertices[0])
 
 
 @pytest.mark.parametrize("angle", [0.4, -2.0, np.pi])
 def test_parameters_pose_the_turned_meshes(sample, angle):
-  hand_model, head_model = assets.load_hand(), assets.load_head()
-  roots = registry.root_joint(hand_model), registry.root_joint(head_model)
-  moved = augment.move_in_plane(sample, angle, 1.1, np.array([5.0, -3.0]), *roots)
-  turn = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
-  before, after = posed(sample, hand_model, head_model), posed(moved, hand_model, head_model)
-  for mesh_before, mesh_after in zip(before, after):
-    np.testing.assert_allclose(mesh_after, mesh_before @ turn.T, atol=2e-6)
-  np.testing.assert_allclose(moved["deformations"], sample["deformations"] @ turn.T, atol=1e-6)
+    hand_model, head_model = assets.load_hand(), assets.load_head()
+    roots = registry.root_joint(hand_model), registry.root_joint(head_model)
+    moved = augment.move_in_plane(sample, angle, 1.1, np.array([5.0, -3.0]), *roots)
+    turn = np.array(
+        [[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]]
+    )
+    before, after = posed(sample, hand_model, head_model), posed(moved, hand_model, head_model)
+    for mesh_before, mesh_after in zip(before, after):
+        np.testing.assert_allclose(mesh_after, mesh_before @ turn.T, atol=2e-6)
+    np.testing.assert_allclose(moved["deformations"], sample["deformations"] @ turn.T, atol=1e-6)
 
 
 def test_keypoints_stay_on_their_dots(sample, rng):
-  dots = np.stack(np.meshgrid(np.linspace(60, 160, 5), np.linspace(60, 160, 4)), -1).reshape(-1, 2)
-  dots = np.concatenate([dots, [[72.5, 76.5]]])
-  rows, columns = np.mgrid[:224, :224] + 0.5
-  picture = sum(np.exp(-((columns - x) ** 2 + (rows - y) ** 2) / 8) for x, y in dots)
-  image = np.repeat((255 * np.clip(picture, 0, 1)).astype(np.uint8)[..., None], 3, axis=-1)
-  sample = {**sample, "image": image, "hand_keypoints_2d": np.column_stack([dots, np.ones(21)])}
-  moved = augment.move_in_plane(sample, 0.5, 0.9, np.array([7.5, -4.25]), *NO_ROOT)
-  brightness = moved["image"][..., 0].astype(float)
-  for x, y, _ in moved["hand_keypoints_2d"]:
-    near = (np.abs(columns - x) < 6) & (np.abs(rows - y) < 6)
-    weight = brightness * near
-    center = np.array([(weight * columns).sum(), (weight * rows).sum()]) / weight.sum()
-    assert np.linalg.norm(center - (x, y)) < 0.1
+    dots = np.stack(np.meshgrid(np.linspace(60, 160, 5), np.linspace(60, 160, 4)), -1).reshape(
+        -1, 2
+    )
+    dots = np.concatenate([dots, [[72.5, 76.5]]])
+    rows, columns = np.mgrid[:224, :224] + 0.5
+    picture = sum(np.exp(-((columns - x) ** 2 + (rows - y) ** 2) / 8) for x, y in dots)
+    image = np.repeat((255 * np.clip(picture, 0, 1)).astype(np.uint8)[..., None], 3, axis=-1)
+    sample = {**sample, "image": image, "hand_keypoints_2d": np.column_stack([dots, np.ones(21)])}
+    moved = augment.move_in_plane(sample, 0.5, 0.9, np.array([7.5, -4.25]), *NO_ROOT)
+    brightness = moved["image"][..., 0].astype(float)
+    for x, y, _ in moved["hand_keypoints_2d"]:
+        near = (np.abs(columns - x) < 6) & (np.abs(rows - y) < 6)
+        weight = brightness * near
+        center = np.array([(weight * columns).sum(), (weight * rows).sum()]) / weight.sum()
+        assert np.linalg.norm(center - (x, y)) < 0.1
 
 
 def test_projection_of_the_turned_scene_is_the_turned_projection(sample, rng):
-  """Scaled orthography: what the labels claim in 3D and in 2D agrees after any in-plane move."""
-  points, scale, transl = rng.normal(size=(21, 3)), 500.0, np.array([100.0, 120.0])
-  sample = {**sample, "hand_keypoints_2d": np.column_stack([scale * points[:, :2] + transl, np.ones(21)])}
-  angle, resize, shift = 0.7, 1.2, np.array([4.0, 9.0])
-  moved = augment.move_in_plane(sample, angle, resize, shift, *NO_ROOT)
-  turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-  new_transl = resize * turn @ (transl - 112.0) + 112.0 + shift
-  expected = resize * scale * points[:, :2] @ turn.T + new_transl
-  np.testing.assert_allclose(moved["hand_keypoints_2d"][:, :2], expected, rtol=1e-5, atol=1e-3)
+    """Scaled orthography: what the labels claim in 3D and in 2D agrees after any in-plane move."""
+    points, scale, transl = rng.normal(size=(21, 3)), 500.0, np.array([100.0, 120.0])
+    sample = {
+        **sample,
+        "hand_keypoints_2d": np.column_stack([scale * points[:, :2] + transl, np.ones(21)]),
+    }
+    angle, resize, shift = 0.7, 1.2, np.array([4.0, 9.0])
+    moved = augment.move_in_plane(sample, angle, resize, shift, *NO_ROOT)
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    new_transl = resize * turn @ (transl - 112.0) + 112.0 + shift
+    expected = resize * scale * points[:, :2] @ turn.T + new_transl
+    np.testing.assert_allclose(moved["hand_keypoints_2d"][:, :2], expected, rtol=1e-5, atol=1e-3)
 
 
 def test_larger_image_shrinks_to_the_crop_in_place(sample):
-  gradient = np.linspace(0, 255, 448).astype(np.uint8)
-  large = np.repeat(np.tile(gradient, (448, 1))[..., None], 3, axis=-1)
-  moved = augment.move_in_plane({**sample, "image": large}, 0.0, 1.0, np.zeros(2), *NO_ROOT)
-  expected = cv2.resize(large, (224, 224), interpolation=cv2.INTER_AREA)
-  assert moved["image"].shape == (224, 224, 3)
-  assert np.abs(moved["image"][4:-4, 4:-4].astype(int) - expected[4:-4, 4:-4]).max() <= 2
+    gradient = np.linspace(0, 255, 448).astype(np.uint8)
+    large = np.repeat(np.tile(gradient, (448, 1))[..., None], 3, axis=-1)
+    moved = augment.move_in_plane({**sample, "image": large}, 0.0, 1.0, np.zeros(2), *NO_ROOT)
+    expected = cv2.resize(large, (224, 224), interpolation=cv2.INTER_AREA)
+    assert moved["image"].shape == (224, 224, 3)
+    assert np.abs(moved["image"][4:-4, 4:-4].astype(int) - expected[4:-4, 4:-4]).max() <= 2
 
 
 def test_ranges_of_zero_change_nothing(sample, rng):
-  same = augment.augment(sample, rng, augment.Ranges(), *NO_ROOT)
-  np.testing.assert_array_equal(same["image"], sample["image"])
-  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), same, dict(sample))
+    same = augment.augment(sample, rng, augment.Ranges(), *NO_ROOT)
+    np.testing.assert_array_equal(same["image"], sample["image"])
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), same, dict(sample))
 
 
 def test_the_generator_alone_decides(sample):
-  ranges = augment.Ranges(rotation=0.3, scale=0.1, shift=10, color=0.3, blur=0.5, noise=10)
-  first, second, other = (
-    augment.augment(sample, np.random.default_rng(seed), ranges, *NO_ROOT) for seed in (1, 1, 2))
-  np.testing.assert_array_equal(first["image"], second["image"])
-  assert np.abs(first["image"].astype(int) - other["image"]).mean() > 1
+    ranges = augment.Ranges(rotation=0.3, scale=0.1, shift=10, color=0.3, blur=0.5, noise=10)
+    first, second, other = (
+        augment.augment(sample, np.random.default_rng(seed), ranges, *NO_ROOT) for seed in (1, 1, 2)
+    )
+    np.testing.assert_array_equal(first["image"], second["image"])
+    assert np.abs(first["image"].astype(int) - other["image"]).mean() > 1
 
 
 def test_jitter_has_the_noise_it_is_told():
-  grey = np.full((224, 224, 3), 128, np.uint8)
-  deviations = [
-    augment.jitter(grey, np.random.default_rng(seed), augment.Ranges(noise=10.0)).std() for seed in range(200)]
-  assert 9.0 < max(deviations) < 11.0 and min(deviations) < 1.0
+    grey = np.full((224, 224, 3), 128, np.uint8)
+    deviations = [
+        augment.jitter(grey, np.random.default_rng(seed), augment.Ranges(noise=10.0)).std()
+        for seed in range(200)
+    ]
+    assert 9.0 < max(deviations) < 11.0 and min(deviations) < 1.0

@@ -11,158 +11,191 @@ from dice_jax.structs import Camera
 
 @pytest.fixture
 def depths(rng):
-  """Rendered depths about 1 m, pseudo depths in another unit, and which of 12 keypoints count."""
-  pred, target = 1 + 0.1 * rng.normal(size=(4, 12)), rng.uniform(0.2, 3, size=(4, 12))
-  visible = rng.uniform(size=(4, 12)) < 0.7
-  return jnp.asarray(pred, jnp.float32), jnp.asarray(target, jnp.float32), jnp.asarray(visible)
+    """Rendered depths about 1 m, pseudo depths in another unit, and which of 12 keypoints count."""
+    pred, target = 1 + 0.1 * rng.normal(size=(4, 12)), rng.uniform(0.2, 3, size=(4, 12))
+    visible = rng.uniform(size=(4, 12)) < 0.7
+    return jnp.asarray(pred, jnp.float32), jnp.asarray(target, jnp.float32), jnp.asarray(visible)
 
 
 def test_silog_is_the_standard_deviation_of_the_log_ratio(depths):
-  pred, target, visible = map(np.asarray, depths)
-  expected = [np.std(np.log(p[v]) - np.log(t[v]), ddof=1) for p, t, v in zip(pred, target, visible)]
-  np.testing.assert_allclose(depth.silog(*depths), expected, rtol=1e-4)
+    pred, target, visible = map(np.asarray, depths)
+    expected = [
+        np.std(np.log(p[v]) - np.log(t[v]), ddof=1) for p, t, v in zip(pred, target, visible)
+    ]
+    np.testing.assert_allclose(depth.silog(*depths), expected, rtol=1e-4)
 
 
 def test_silog_is_per_image_and_free_of_scale(depths):
-  """Trap 8: with one variance over the batch, a scale that differs between images would cost."""
-  pred, target, visible = depths
-  scaled = target * jnp.array([1.0, 10.0, 0.1, 3.0])[:, None]
-  np.testing.assert_allclose(depth.silog(pred, scaled, visible), depth.silog(*depths), rtol=1e-4)
-  alone = jnp.concatenate([depth.silog(*(x[i : i + 1] for x in depths)) for i in range(4)])
-  np.testing.assert_array_equal(depth.silog(*depths), alone)
+    """Trap 8: with one variance over the batch, a scale that differs between images would cost."""
+    pred, target, visible = depths
+    scaled = target * jnp.array([1.0, 10.0, 0.1, 3.0])[:, None]
+    np.testing.assert_allclose(depth.silog(pred, scaled, visible), depth.silog(*depths), rtol=1e-4)
+    alone = jnp.concatenate([depth.silog(*(x[i : i + 1] for x in depths)) for i in range(4)])
+    np.testing.assert_array_equal(depth.silog(*depths), alone)
 
 
 def test_hidden_keypoints_never_matter(depths):
-  pred, target, visible = depths
-  for placeholder in (0.0, -1.0, np.nan, np.inf):
-    spoiled = [jnp.where(visible, values, placeholder) for values in (pred, target)]
-    value, gradient = jax.value_and_grad(lambda p, t: depth.silog(p, t, visible).sum())(*spoiled)
-    np.testing.assert_allclose(value, depth.silog(*depths).sum(), rtol=1e-6)
-    np.testing.assert_array_equal(gradient[~visible], 0)
-    assert np.isfinite(gradient).all()
+    pred, target, visible = depths
+    for placeholder in (0.0, -1.0, np.nan, np.inf):
+        spoiled = [jnp.where(visible, values, placeholder) for values in (pred, target)]
+        value, gradient = jax.value_and_grad(lambda p, t: depth.silog(p, t, visible).sum())(
+            *spoiled
+        )
+        np.testing.assert_allclose(value, depth.silog(*depths).sum(), rtol=1e-6)
+        np.testing.assert_array_equal(gradient[~visible], 0)
+        assert np.isfinite(gradient).all()
 
 
 @pytest.mark.parametrize("count", [0, 1])
 def test_fewer_than_two_keypoints_cost_nothing(depths, count):
-  pred, target, _ = depths
-  visible = jnp.arange(12) < count
-  value, gradient = jax.value_and_grad(lambda p: depth.silog(p, target, jnp.broadcast_to(visible, p.shape)).sum())(pred)
-  assert value == 0
-  np.testing.assert_array_equal(gradient, 0)
+    pred, target, _ = depths
+    visible = jnp.arange(12) < count
+    value, gradient = jax.value_and_grad(
+        lambda p: depth.silog(p, target, jnp.broadcast_to(visible, p.shape)).sum()
+    )(pred)
+    assert value == 0
+    np.testing.assert_array_equal(gradient, 0)
 
 
 def test_gradient_is_right_and_finite_at_the_optimum(depths):
-  """Trap 8: the gradient of the square root is infinite where prediction and target agree."""
-  pred, target, visible = depths
-  check_grads(lambda p: depth.silog(p, target, visible).sum(), (pred,), 1, modes=["rev"], atol=1e-2, rtol=1e-2,
-              eps=1e-3)  # fmt: skip
-  gradient = jax.grad(lambda p: depth.silog(p, 2 * pred, visible).sum())(pred)
-  assert np.isfinite(gradient).all()
-  gradient = jax.grad(lambda p: depth.silog(p, jnp.ones_like(p), visible).sum())(jnp.ones_like(pred))
-  np.testing.assert_array_equal(gradient, 0)
+    """Trap 8: the gradient of the square root is infinite where prediction and target agree."""
+    pred, target, visible = depths
+    check_grads(
+        lambda p: depth.silog(p, target, visible).sum(),
+        (pred,),
+        1,
+        modes=["rev"],
+        atol=1e-2,
+        rtol=1e-2,
+        eps=1e-3,
+    )
+    gradient = jax.grad(lambda p: depth.silog(p, 2 * pred, visible).sum())(pred)
+    assert np.isfinite(gradient).all()
+    gradient = jax.grad(lambda p: depth.silog(p, jnp.ones_like(p), visible).sum())(
+        jnp.ones_like(pred)
+    )
+    np.testing.assert_array_equal(gradient, 0)
 
 
 def test_alignment_is_the_least_squares_line(depths):
-  pred, target, visible = depths
-  pred = pred + 0.1 * target  # so that the slope is positive
-  aligned = np.asarray(depth.align_scale_and_shift(target, pred, visible))
-  for a, p, t, v in zip(aligned, *map(np.asarray, (pred, target, visible))):
-    slope, shift = np.polyfit(t[v], p[v], 1)
-    assert slope > 0
-    np.testing.assert_allclose(a[v], slope * t[v] + shift, rtol=1e-4)
+    pred, target, visible = depths
+    pred = pred + 0.1 * target  # so that the slope is positive
+    aligned = np.asarray(depth.align_scale_and_shift(target, pred, visible))
+    for a, p, t, v in zip(aligned, *map(np.asarray, (pred, target, visible))):
+        slope, shift = np.polyfit(t[v], p[v], 1)
+        assert slope > 0
+        np.testing.assert_allclose(a[v], slope * t[v] + shift, rtol=1e-4)
 
 
 def test_an_affine_unit_is_forgiven_only_with_alignment(depths):
-  pred, _, visible = depths
-  affine = 3.0 * (pred - 0.5)
-  assert depth.depth_loss(pred, affine, visible).min() > 1e-2
-  np.testing.assert_allclose(depth.depth_loss(pred, affine, visible, align_shift=True), 0, atol=1e-5)
+    pred, _, visible = depths
+    affine = 3.0 * (pred - 0.5)
+    assert depth.depth_loss(pred, affine, visible).min() > 1e-2
+    np.testing.assert_allclose(
+        depth.depth_loss(pred, affine, visible, align_shift=True), 0, atol=1e-5
+    )
 
 
 def test_an_inverted_relief_is_not_forgiven(depths):
-  pred, _, visible = depths
-  assert depth.depth_loss(pred, 3.0 - pred, visible, align_shift=True).min() > 1e-2
+    pred, _, visible = depths
+    assert depth.depth_loss(pred, 3.0 - pred, visible, align_shift=True).min() > 1e-2
 
 
 @pytest.fixture
 def scene():
-  """A ball (the hand) in front of a slanted plane (the head), a camera, and keypoints in metres."""
-  ball = trimesh.creation.icosphere(3, 0.02)
-  ball.apply_translation([0.03, -0.02, -0.1])
-  plane = trimesh.Trimesh([[-0.1, -0.1, 0], [0.1, -0.1, 0], [0.1, 0.1, 0], [-0.1, 0.1, 0]], [[0, 1, 2], [0, 2, 3]])
-  plane.vertices[:, 2] = 0.5 * plane.vertices[:, 0] - 0.2 * plane.vertices[:, 1]
-  camera = Camera(scale=jnp.array([1000.0]), transl=jnp.array([[110.3, 114.8]]))
-  batch = lambda x: jnp.asarray(np.asarray(x)[None], jnp.float32)
-  return {
-    "hand_vertices": batch(ball.vertices), "head_vertices": batch(plane.vertices),
-    "hand_faces": jnp.asarray(ball.faces), "head_faces": jnp.asarray(plane.faces), "camera": camera,
-  }  # fmt: skip
+    """A ball (the hand) in front of a slanted plane (the head), a camera, and keypoints in metres."""
+    ball = trimesh.creation.icosphere(3, 0.02)
+    ball.apply_translation([0.03, -0.02, -0.1])
+    plane = trimesh.Trimesh(
+        [[-0.1, -0.1, 0], [0.1, -0.1, 0], [0.1, 0.1, 0], [-0.1, 0.1, 0]], [[0, 1, 2], [0, 2, 3]]
+    )
+    plane.vertices[:, 2] = 0.5 * plane.vertices[:, 0] - 0.2 * plane.vertices[:, 1]
+    camera = Camera(scale=jnp.array([1000.0]), transl=jnp.array([[110.3, 114.8]]))
+    batch = lambda x: jnp.asarray(np.asarray(x)[None], jnp.float32)
+    return {
+        "hand_vertices": batch(ball.vertices),
+        "head_vertices": batch(plane.vertices),
+        "hand_faces": jnp.asarray(ball.faces),
+        "head_faces": jnp.asarray(plane.faces),
+        "camera": camera,
+    }
 
 
 compiled = jax.jit(depth.render_keypoint_depth, static_argnames="occlusion_aware")
 
 
 def render(scene, keypoints, **options):
-  """Depth and visibility of some keypoints (K, 3) of the scene; filled up to 50, so as to compile once."""
-  filled = np.resize(np.asarray(keypoints, np.float32), (1, 50, 3))
-  return tuple(values[0, : len(keypoints)] for values in compiled(**scene, keypoints_3d=filled, **options))
+    """Depth and visibility of some keypoints (K, 3) of the scene; filled up to 50, so as to compile
+    once.
+    """
+    filled = np.resize(np.asarray(keypoints, np.float32), (1, 50, 3))
+    return tuple(
+        values[0, : len(keypoints)] for values in compiled(**scene, keypoints_3d=filled, **options)
+    )
 
 
 def test_depth_is_read_at_the_pixel_of_the_keypoint(scene, rng):
-  """Trap 2: x is the column and y the row. The plane's depth tells one from the other."""
-  keypoints = np.concatenate([rng.uniform(-0.095, 0.095, (50, 2)), np.zeros((50, 1))], -1)
-  away = np.linalg.norm(keypoints[:, :2] - [0.03, -0.02], axis=-1) > 0.025
-  keypoints = keypoints[away]
-  read, visible = render(scene, keypoints)
-  pixels = np.floor(keypoints[:, :2] * 1000 + [110.3, 114.8]) + 0.5
-  x, y = ((pixels - [110.3, 114.8]) / 1000).T
-  assert visible.all()
-  np.testing.assert_allclose(read, 1 + 0.5 * x - 0.2 * y, atol=1e-5)
+    """Trap 2: x is the column and y the row. The plane's depth tells one from the other."""
+    keypoints = np.concatenate([rng.uniform(-0.095, 0.095, (50, 2)), np.zeros((50, 1))], -1)
+    away = np.linalg.norm(keypoints[:, :2] - [0.03, -0.02], axis=-1) > 0.025
+    keypoints = keypoints[away]
+    read, visible = render(scene, keypoints)
+    pixels = np.floor(keypoints[:, :2] * 1000 + [110.3, 114.8]) + 0.5
+    x, y = ((pixels - [110.3, 114.8]) / 1000).T
+    assert visible.all()
+    np.testing.assert_allclose(read, 1 + 0.5 * x - 0.2 * y, atol=1e-5)
 
 
 def test_depth_equals_ray_casting(scene):
-  meshes = [trimesh.Trimesh(scene[f"{part}_vertices"][0], scene[f"{part}_faces"], process=False)
-            for part in ("hand", "head")]  # fmt: skip
-  both = trimesh.util.concatenate(meshes)
-  keypoints = np.array([[0.03, -0.02, 0], [0.04, -0.03, 0], [0.02, -0.02, 0], [-0.05, 0.06, 0]])
-  read, _ = render(scene, keypoints)
-  pixels = np.floor(keypoints[:, :2] * 1000 + [110.3, 114.8]) + 0.5
-  origins = np.concatenate([(pixels - [110.3, 114.8]) / 1000, np.full((4, 1), -1.0)], -1)
-  hits, rays, _ = both.ray.intersects_location(origins, np.tile([0, 0, 1.0], (4, 1)), multiple_hits=False)
-  np.testing.assert_allclose(read[rays], hits[:, 2] + 1, atol=1e-4)
+    meshes = [
+        trimesh.Trimesh(scene[f"{part}_vertices"][0], scene[f"{part}_faces"], process=False)
+        for part in ("hand", "head")
+    ]
+    both = trimesh.util.concatenate(meshes)
+    keypoints = np.array([[0.03, -0.02, 0], [0.04, -0.03, 0], [0.02, -0.02, 0], [-0.05, 0.06, 0]])
+    read, _ = render(scene, keypoints)
+    pixels = np.floor(keypoints[:, :2] * 1000 + [110.3, 114.8]) + 0.5
+    origins = np.concatenate([(pixels - [110.3, 114.8]) / 1000, np.full((4, 1), -1.0)], -1)
+    hits, rays, _ = both.ray.intersects_location(
+        origins, np.tile([0, 0, 1.0], (4, 1)), multiple_hits=False
+    )
+    np.testing.assert_allclose(read[rays], hits[:, 2] + 1, atol=1e-4)
 
 
 def test_background_and_out_of_image_do_not_count(scene):
-  keypoints = [[0.0, 0.0, 0], [0.109, 0.0, 0], [0.5, 0.0, 0], [0.0, -0.5, 0], [-0.2, 0.1, 0]]
-  read, visible = render(scene, keypoints)
-  np.testing.assert_array_equal(visible, [True, False, False, False, False])
-  assert np.isfinite(read).all()
+    keypoints = [[0.0, 0.0, 0], [0.109, 0.0, 0], [0.5, 0.0, 0], [0.0, -0.5, 0], [-0.2, 0.1, 0]]
+    read, visible = render(scene, keypoints)
+    np.testing.assert_array_equal(visible, [True, False, False, False, False])
+    assert np.isfinite(read).all()
 
 
 def test_an_occluded_keypoint_counts_unless_asked(scene):
-  behind_the_ball, on_the_ball = [0.03, -0.02, 0.02], [0.03, -0.02, -0.11]
-  _, visible = render(scene, [behind_the_ball, on_the_ball])
-  np.testing.assert_array_equal(visible, [True, True])
-  _, visible = render(scene, [behind_the_ball, on_the_ball], occlusion_aware=True)
-  np.testing.assert_array_equal(visible, [False, True])
+    behind_the_ball, on_the_ball = [0.03, -0.02, 0.02], [0.03, -0.02, -0.11]
+    _, visible = render(scene, [behind_the_ball, on_the_ball])
+    np.testing.assert_array_equal(visible, [True, True])
+    _, visible = render(scene, [behind_the_ball, on_the_ball], occlusion_aware=True)
+    np.testing.assert_array_equal(visible, [False, True])
 
 
 def test_rendered_depth_is_differentiable_in_vertices_and_camera(scene):
-  keypoints = jnp.array([[[0.031, -0.0204, 0], [-0.0502, 0.0611, 0], [0.0603, 0.0508, 0]]])
-  scene = dict(scene)
-  hand, head, camera = scene.pop("hand_vertices"), scene.pop("head_vertices"), scene.pop("camera")
+    keypoints = jnp.array([[[0.031, -0.0204, 0], [-0.0502, 0.0611, 0], [0.0603, 0.0508, 0]]])
+    scene = dict(scene)
+    hand, head, camera = scene.pop("hand_vertices"), scene.pop("head_vertices"), scene.pop("camera")
 
-  @jax.jit
-  def loss(hand, head, transl):
-    moved = camera.replace(transl=transl)
-    read, _ = depth.render_keypoint_depth(hand, head, camera=moved, keypoints_3d=keypoints, **scene)
-    return (read * jnp.array([1.0, 2.0, -3.0])).sum()
+    @jax.jit
+    def loss(hand, head, transl):
+        moved = camera.replace(transl=transl)
+        read, _ = depth.render_keypoint_depth(
+            hand, head, camera=moved, keypoints_3d=keypoints, **scene
+        )
+        return (read * jnp.array([1.0, 2.0, -3.0])).sum()
 
-  gradients = jax.jit(jax.grad(loss, (0, 1, 2)))(hand, head, camera.transl)
-  for k, values in enumerate((hand, head, camera.transl)):
-    direction = np.random.default_rng(k).normal(size=values.shape).astype(np.float32)
-    eps = 1e-2 if k == 2 else 1e-5  # pixels, metres: small enough to stay on the same faces
-    arguments = lambda sign, k=k, d=direction, e=eps: [
-      v + sign * e * d if j == k else v for j, v in enumerate((hand, head, camera.transl))]
-    numeric = (loss(*arguments(1)) - loss(*arguments(-1))) / (2 * eps)
-    np.testing.assert_allclose((gradients[k] * direction).sum(), numeric, rtol=0.05, atol=2e-3)
+    gradients = jax.jit(jax.grad(loss, (0, 1, 2)))(hand, head, camera.transl)
+    for k, values in enumerate((hand, head, camera.transl)):
+        direction = np.random.default_rng(k).normal(size=values.shape).astype(np.float32)
+        eps = 1e-2 if k == 2 else 1e-5  # pixels, metres: small enough to stay on the same faces
+        arguments = lambda sign, k=k, d=direction, e=eps: [
+            v + sign * e * d if j == k else v for j, v in enumerate((hand, head, camera.transl))
+        ]
+        numeric = (loss(*arguments(1)) - loss(*arguments(-1))) / (2 * eps)
+        np.testing.assert_allclose((gradients[k] * direction).sum(), numeric, rtol=0.05, atol=2e-3)

@@ -7,48 +7,85 @@ from dice_jax.losses.presets import LossWeights, loss_weights
 
 
 def effective(weights: LossWeights, name: str) -> float:
-  """What the named part is multiplied with in the end."""
-  return total.total({name: 1.0}, weights)
+    """What the named part is multiplied with in the end."""
+    return total.total({name: 1.0}, weights)
 
 
 def test_paper_preset_holds_the_paper_s_ratios():
-  weights = presets.PAPER
-  expected = {
-    "reprojection": 12.5, "vertices": 50, "rough_vertices": 200, "keypoints": 25, "params": 25,
-    "touch": 1, "contact": 3, "collision": 5, "deformation": 30, "adversarial": 1, "depth": 2.5,
-    "presence": 0, "deformation_prior": 0, "heatmaps": 0,
-  }  # fmt: skip
-  assert {name: effective(weights, name) for name in total.PARTS} == pytest.approx(expected)
-  assert not weights.non_saturating and not weights.touch_squared and weights.touch_deformed
+    weights = presets.PAPER
+    expected = {
+        "reprojection": 12.5,
+        "vertices": 50,
+        "rough_vertices": 200,
+        "keypoints": 25,
+        "params": 25,
+        "touch": 1,
+        "contact": 3,
+        "collision": 5,
+        "deformation": 30,
+        "adversarial": 1,
+        "depth": 2.5,
+        "presence": 0,
+        "deformation_prior": 0,
+        "heatmaps": 0,
+    }
+    assert {name: effective(weights, name) for name in total.PARTS} == pytest.approx(expected)
+    assert not weights.non_saturating and not weights.touch_squared and weights.touch_deformed
 
 
 def test_release_preset_is_its_training_script_divided_by_twenty():
-  weights = presets.RELEASE
-  flags = {
-    "vertices": 1000, "keypoints": 500, "reprojection": 250, "params": 500, "contact": 300 * 0.2, "presence": 500,
-    "deformation": 3000, "deformation_prior": 200, "touch": 100, "collision": 500, "adversarial": 20, "depth": 50,
-    "rough_vertices": 4 * 1000, "heatmaps": 0,
-  }  # fmt: skip
-  scaled = {name: flag / 20 for name, flag in flags.items()}
-  assert {name: effective(weights, name) for name in total.PARTS} == pytest.approx(scaled)
-  assert (weights.deviation, weights.large_deformation) == (100, 4)
-  assert (weights.discriminator_hand, weights.discriminator_head) == (3, 1)
+    weights = presets.RELEASE
+    flags = {
+        "vertices": 1000,
+        "keypoints": 500,
+        "reprojection": 250,
+        "params": 500,
+        "contact": 300 * 0.2,
+        "presence": 500,
+        "deformation": 3000,
+        "deformation_prior": 200,
+        "touch": 100,
+        "collision": 500,
+        "adversarial": 20,
+        "depth": 50,
+        "rough_vertices": 4 * 1000,
+        "heatmaps": 0,
+    }
+    scaled = {name: flag / 20 for name, flag in flags.items()}
+    assert {name: effective(weights, name) for name in total.PARTS} == pytest.approx(scaled)
+    assert (weights.deviation, weights.large_deformation) == (100, 4)
+    assert (weights.discriminator_hand, weights.discriminator_head) == (3, 1)
 
 
 def test_fixed_is_the_default_and_keeps_the_paper_s_outer_weights():
-  assert loss_weights() == presets.FIXED == LossWeights()
-  for name in ("mesh", "interaction", "adversarial", "depth", "reprojection", "vertices", "keypoints", "params",
-               "rough", "hand", "head", "touch", "contact", "collision", "deformation"):  # fmt: skip
-    assert getattr(presets.FIXED, name) == getattr(presets.PAPER, name)
+    assert loss_weights() == presets.FIXED == LossWeights()
+    for name in (
+        "mesh",
+        "interaction",
+        "adversarial",
+        "depth",
+        "reprojection",
+        "vertices",
+        "keypoints",
+        "params",
+        "rough",
+        "hand",
+        "head",
+        "touch",
+        "contact",
+        "collision",
+        "deformation",
+    ):
+        assert getattr(presets.FIXED, name) == getattr(presets.PAPER, name)
 
 
 def test_overrides_replace_single_fields():
-  weights = loss_weights("paper", {"touch": 0.0, "depth_align_shift": True})
-  assert weights == dataclasses.replace(presets.PAPER, touch=0.0, depth_align_shift=True)
+    weights = loss_weights("paper", {"touch": 0.0, "depth_align_shift": True})
+    assert weights == dataclasses.replace(presets.PAPER, touch=0.0, depth_align_shift=True)
 
 
 @pytest.mark.parametrize("arguments", [("papier", None), ("paper", {"tuch": 1.0})])
 def test_a_slip_of_the_pen_is_one_clear_line(arguments):
-  with pytest.raises(ValueError, match=r"unknown loss") as error:
-    loss_weights(*arguments)
-  assert "\n" not in str(error.value)
+    with pytest.raises(ValueError, match=r"unknown loss") as error:
+        loss_weights(*arguments)
+    assert "\n" not in str(error.value)

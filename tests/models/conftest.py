@@ -12,11 +12,15 @@ from dice_jax.models import presets
 
 @pytest.fixture(scope="session")
 def bodies():
-  return load_hand(), load_head()
+    return load_hand(), load_head()
 
 
 @pytest.fixture(scope="session")
 def network(bodies):
-  """(module, queries, variables) of the tiny preset."""
-  module, queries = models.create_model(presets.tiny(), *bodies)
-  return module, queries, init(module, np.random.default_rng(7), jnp.zeros((1, 224, 224, 3)), queries, train=False)
+    """(module, queries, variables) of the tiny preset."""
+    module, queries = models.create_model(presets.tiny(), *bodies)
+    return (
+        module,
+        queries,
+        init(module, np.random.default_rng(7), jnp.zeros((1, 224, 224, 3)), queries, train=False),
+    )

@@ -14,114 +14,137 @@ CENTERED = IKNetConfig(hidden=16, center_inputs=True, orientation="6d", base_ori
 
 
 def numpy_iknet(variables, x, variant):
-  """The figure of the paper, and the released code, written out."""
-  params, stats = (jax.tree.map(np.float64, variables[name]) for name in ("params", "batch_stats"))
+    """The figure of the paper, and the released code, written out."""
+    params, stats = (
+        jax.tree.map(np.float64, variables[name]) for name in ("params", "batch_stats")
+    )
 
-  def linear_norm(name, x):
-    p, n, s = params[name], params[f"{name}_norm"], stats[f"{name}_norm"]
-    return (x @ p["kernel"] + p["bias"] - s["mean"]) / np.sqrt(s["var"] + 1e-5) * n["scale"] + n["bias"]
+    def linear_norm(name, x):
+        p, n, s = params[name], params[f"{name}_norm"], stats[f"{name}_norm"]
+        return (x @ p["kernel"] + p["bias"] - s["mean"]) / np.sqrt(s["var"] + 1e-5) * n[
+            "scale"
+        ] + n["bias"]
 
-  relu = lambda x: np.maximum(x, 0)
-  block = lambda i, x: relu(linear_norm(f"block_{i}", x))
-  if variant == "paper":
-    x1 = block(1, x)
-    x2 = block(2, x1)
-    x3 = block(3, x1 + x2)
-    x4 = block(4, x3)
-    hidden = block(5, x4) + x3
-  else:
-    hidden = block(1, x)
-    for i in (2, 3):
-      hidden = relu(hidden + linear_norm(f"block_{i}_outer", relu(linear_norm(f"block_{i}_inner", hidden))))
-  return hidden @ params["output"]["kernel"] + params["output"]["bias"]
+    relu = lambda x: np.maximum(x, 0)
+    block = lambda i, x: relu(linear_norm(f"block_{i}", x))
+    if variant == "paper":
+        x1 = block(1, x)
+        x2 = block(2, x1)
+        x3 = block(3, x1 + x2)
+        x4 = block(4, x3)
+        hidden = block(5, x4) + x3
+    else:
+        hidden = block(1, x)
+        for i in (2, 3):
+            hidden = relu(
+                hidden
+                + linear_norm(f"block_{i}_outer", relu(linear_norm(f"block_{i}_inner", hidden)))
+            )
+    return hidden @ params["output"]["kernel"] + params["output"]["bias"]
 
 
 @pytest.mark.parametrize("variant", ["paper", "release"])
 def test_wiring(rng, variant):
-  module = IKNet(IKNetConfig(variant=variant, hidden=12), features=7)
-  x = jnp.asarray(rng.normal(size=(4, 9)), jnp.float32)
-  variables = init(module, rng, x, train=False)
-  expected = numpy_iknet(variables, np.float64(x), variant)
-  np.testing.assert_allclose(module.apply(variables, x, train=False), expected, atol=1e-5)
+    module = IKNet(IKNetConfig(variant=variant, hidden=12), features=7)
+    x = jnp.asarray(rng.normal(size=(4, 9)), jnp.float32)
+    variables = init(module, rng, x, train=False)
+    expected = numpy_iknet(variables, np.float64(x), variant)
+    np.testing.assert_allclose(module.apply(variables, x, train=False), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("variant", ["paper", "release"])
 def test_sizes_are_the_papers(variant):
-  config = IKNetConfig(variant=variant)
-  sizes = lambda net, vertices: jax.tree.map(
-    lambda x: x.shape[-1],
-    jax.eval_shape(lambda: net.init_with_output(
-      jax.random.key(0), jnp.zeros((1, vertices, 3)), jnp.zeros((1, 3)), train=False)))  # fmt: skip
-  hand, hand_variables = sizes(HandIKNet(config), 778)
-  head, head_variables = sizes(HeadIKNet(config), 1675)
-  assert sum(jax.tree.leaves(hand)) == 61 == hand_variables["params"]["mlp"]["output"]["kernel"]
-  assert sum(jax.tree.leaves(head)) == 162 == head_variables["params"]["mlp"]["output"]["kernel"]
+    config = IKNetConfig(variant=variant)
+    sizes = lambda net, vertices: jax.tree.map(
+        lambda x: x.shape[-1],
+        jax.eval_shape(
+            lambda: net.init_with_output(
+                jax.random.key(0), jnp.zeros((1, vertices, 3)), jnp.zeros((1, 3)), train=False
+            )
+        ),
+    )
+    hand, hand_variables = sizes(HandIKNet(config), 778)
+    head, head_variables = sizes(HeadIKNet(config), 1675)
+    assert sum(jax.tree.leaves(hand)) == 61 == hand_variables["params"]["mlp"]["output"]["kernel"]
+    assert sum(jax.tree.leaves(head)) == 162 == head_variables["params"]["mlp"]["output"]["kernel"]
 
 
 def test_centered_inputs_follow_the_hand_and_ignore_the_origin(rng):
-  module = HandIKNet(CENTERED)
-  vertices = jnp.asarray(rng.normal(size=(2, 20, 3)), jnp.float32)
-  center = jnp.asarray(rng.normal(size=(2, 3)), jnp.float32)
-  shift = jnp.array([0.3, -0.2, 0.9])
-  variables = init(module, rng, vertices, center, train=False)
-  run = jax.jit(lambda variables, v, c: module.apply(variables, v, c, train=False))
-  # Another origin of the rough meshes changes nothing.
-  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5),
-               run(variables, vertices, center), run(variables, vertices + shift, center + shift))  # fmt: skip
-  # With an output layer of zeros the hand is where its rough mesh is.
-  variables["params"]["mlp"]["output"] = jax.tree.map(jnp.zeros_like, variables["params"]["mlp"]["output"])
-  np.testing.assert_allclose(run(variables, vertices, center).transl, vertices.mean(1) - center, atol=1e-6)
+    module = HandIKNet(CENTERED)
+    vertices = jnp.asarray(rng.normal(size=(2, 20, 3)), jnp.float32)
+    center = jnp.asarray(rng.normal(size=(2, 3)), jnp.float32)
+    shift = jnp.array([0.3, -0.2, 0.9])
+    variables = init(module, rng, vertices, center, train=False)
+    run = jax.jit(lambda variables, v, c: module.apply(variables, v, c, train=False))
+    # Another origin of the rough meshes changes nothing.
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5),
+        run(variables, vertices, center),
+        run(variables, vertices + shift, center + shift),
+    )
+    # With an output layer of zeros the hand is where its rough mesh is.
+    variables["params"]["mlp"]["output"] = jax.tree.map(
+        jnp.zeros_like, variables["params"]["mlp"]["output"]
+    )
+    np.testing.assert_allclose(
+        run(variables, vertices, center).transl, vertices.mean(1) - center, atol=1e-6
+    )
 
 
 def test_a_mesh_that_was_turned_is_answered_as_if_it_was_not_and_the_answer_turned(rng):
-  module = HandIKNet(CENTERED)
-  vertices = rng.normal(size=(2, 20, 3))
-  vertices = jnp.asarray(vertices - vertices.mean(1, keepdims=True), jnp.float32)
-  turns = Rotation.random(2, rng=3)
-  matrices, center = jnp.asarray(turns.as_matrix(), jnp.float32), jnp.zeros((2, 3))
-  variables = init(module, rng, vertices, center, train=False)
-  run = jax.jit(lambda variables, v, turn: module.apply(variables, v, center, turn, train=False))
-  still = run(variables, vertices, jnp.broadcast_to(jnp.eye(3), (2, 3, 3)))
-  turned = run(variables, jnp.einsum("bij,bnj->bni", matrices, vertices), matrices)
-  for name in ("betas", "hand_pose", "transl"):
-    np.testing.assert_allclose(getattr(turned, name), getattr(still, name), atol=1e-4, err_msg=name)
-  expected = turns * Rotation.from_rotvec(still.global_orient)
-  difference = expected.inv() * Rotation.from_rotvec(turned.global_orient)
-  np.testing.assert_allclose(difference.magnitude(), 0.0, atol=1e-3)
+    module = HandIKNet(CENTERED)
+    vertices = rng.normal(size=(2, 20, 3))
+    vertices = jnp.asarray(vertices - vertices.mean(1, keepdims=True), jnp.float32)
+    turns = Rotation.random(2, rng=3)
+    matrices, center = jnp.asarray(turns.as_matrix(), jnp.float32), jnp.zeros((2, 3))
+    variables = init(module, rng, vertices, center, train=False)
+    run = jax.jit(lambda variables, v, turn: module.apply(variables, v, center, turn, train=False))
+    still = run(variables, vertices, jnp.broadcast_to(jnp.eye(3), (2, 3, 3)))
+    turned = run(variables, jnp.einsum("bij,bnj->bni", matrices, vertices), matrices)
+    for name in ("betas", "hand_pose", "transl"):
+        np.testing.assert_allclose(
+            getattr(turned, name), getattr(still, name), atol=1e-4, err_msg=name
+        )
+    expected = turns * Rotation.from_rotvec(still.global_orient)
+    difference = expected.inv() * Rotation.from_rotvec(turned.global_orient)
+    np.testing.assert_allclose(difference.magnitude(), 0.0, atol=1e-3)
 
 
 def test_training_starts_from_the_mean_person_and_the_typical_view():
-  head = HeadIKNet(IKNetConfig(hidden=32, center_inputs=True, orientation="6d", base_orient=FRONTAL_HEAD))
-  vertices = jax.random.normal(jax.random.key(0), (8, 15, 3))
-  start = jax.jit(lambda key: head.init_with_output(key, vertices, vertices.mean(1), train=False))
-  (params, _), _ = start(jax.random.key(1))
-  for name in ("betas", "expression", "neck_pose", "jaw_pose"):
-    assert np.abs(getattr(params, name)).max() < 0.1
-  angle = np.linalg.norm(params.global_orient, axis=-1)
-  np.testing.assert_allclose(np.pi - angle, 0.0, atol=0.1)
+    head = HeadIKNet(
+        IKNetConfig(hidden=32, center_inputs=True, orientation="6d", base_orient=FRONTAL_HEAD)
+    )
+    vertices = jax.random.normal(jax.random.key(0), (8, 15, 3))
+    start = jax.jit(lambda key: head.init_with_output(key, vertices, vertices.mean(1), train=False))
+    (params, _), _ = start(jax.random.key(1))
+    for name in ("betas", "expression", "neck_pose", "jaw_pose"):
+        assert np.abs(getattr(params, name)).max() < 0.1
+    angle = np.linalg.norm(params.global_orient, axis=-1)
+    np.testing.assert_allclose(np.pi - angle, 0.0, atol=0.1)
 
 
 def test_rotation_from_6d_is_a_rotation(rng):
-  rotation = np.asarray(rotation_from_6d(jnp.asarray(rng.normal(size=(50, 6)), jnp.float32)))
-  np.testing.assert_allclose(rotation @ rotation.swapaxes(-1, -2) - np.eye(3), 0.0, atol=1e-5)
-  np.testing.assert_allclose(np.linalg.det(rotation), 1.0, atol=1e-5)
-  np.testing.assert_allclose(rotation_from_6d(jnp.zeros(6)), np.eye(3), atol=1e-6)
+    rotation = np.asarray(rotation_from_6d(jnp.asarray(rng.normal(size=(50, 6)), jnp.float32)))
+    np.testing.assert_allclose(rotation @ rotation.swapaxes(-1, -2) - np.eye(3), 0.0, atol=1e-5)
+    np.testing.assert_allclose(np.linalg.det(rotation), 1.0, atol=1e-5)
+    np.testing.assert_allclose(rotation_from_6d(jnp.zeros(6)), np.eye(3), atol=1e-6)
 
 
 def test_every_orientation_can_be_reached_without_a_jump(rng):
-  # Around a half turn from the base, where axis-angle jumps, the matrix must follow the six numbers smoothly.
-  base = Rotation.from_rotvec(PALM_TO_FACE)
-  targets = Rotation.random(30, rng=1).as_matrix()
-  relative = base.inv().as_matrix() @ targets
-  six = np.concatenate([relative[..., 0] - [1, 0, 0], relative[..., 1] - [0, 1, 0]], -1)
-  axis_angle = jax.jit(lambda six: to_axis_angle(six, None, CENTERED))
-  matrix = lambda six: Rotation.from_rotvec(np.float64(axis_angle(np.float32(six)))).as_matrix()
-  np.testing.assert_allclose(matrix(six), targets, atol=1e-4)
-  nudged = matrix(six + 1e-3 * rng.normal(size=six.shape))
-  assert np.abs(nudged - targets).max() < 2e-2
+    # Around a half turn from the base, where axis-angle jumps, the matrix must follow the six
+    # numbers smoothly.
+    base = Rotation.from_rotvec(PALM_TO_FACE)
+    targets = Rotation.random(30, rng=1).as_matrix()
+    relative = base.inv().as_matrix() @ targets
+    six = np.concatenate([relative[..., 0] - [1, 0, 0], relative[..., 1] - [0, 1, 0]], -1)
+    axis_angle = jax.jit(lambda six: to_axis_angle(six, None, CENTERED))
+    matrix = lambda six: Rotation.from_rotvec(np.float64(axis_angle(np.float32(six)))).as_matrix()
+    np.testing.assert_allclose(matrix(six), targets, atol=1e-4)
+    nudged = matrix(six + 1e-3 * rng.normal(size=six.shape))
+    assert np.abs(nudged - targets).max() < 2e-2
 
 
 def test_gradient_is_finite_where_the_head_looks_into_the_camera():
-  config = IKNetConfig(orientation="6d", base_orient=FRONTAL_HEAD)
-  jacobian = jax.jit(jax.jacobian(lambda x: to_axis_angle(x, None, config)))(jnp.zeros(6))
-  assert np.isfinite(jacobian).all() and np.abs(jacobian).max() > 0.1
+    config = IKNetConfig(orientation="6d", base_orient=FRONTAL_HEAD)
+    jacobian = jax.jit(jax.jacobian(lambda x: to_axis_angle(x, None, config)))(jnp.zeros(6))
+    assert np.isfinite(jacobian).all() and np.abs(jacobian).max() > 0.1

@@ -1,7 +1,8 @@
-"""The authors' network in PyTorch, written from its specification: parity, names, shapes, and how it is pickled.
+"""The authors' network in PyTorch, written from its specification: parity, names, shapes, and how
+it is pickled.
 
-Dead parts (BERT's word embeddings and poolers, HRNet's classifier) are there, since their weights are in the files.
-`Sizes()` are the authors'; narrower ones keep every name.
+Dead parts (BERT's word embeddings and poolers, HRNet's classifier) are there, since their weights
+are in the files. `Sizes()` are the authors'; narrower ones keep every name.
 """
 
 from __future__ import annotations
@@ -19,29 +20,42 @@ from torch.nn import functional as F
 
 @dataclasses.dataclass(frozen=True)
 class Sizes:
-  """Everything that a converter must read off the file."""
+    """Everything that a converter must read off the file."""
 
-  width: int = 64
-  depth: int = 4
-  features: int = 2048
-  mesh_hidden: tuple[int, ...] = (1024, 256, 128)
-  mesh_outputs: tuple[int, ...] = (512, 128, 3)
-  projection: int = 512
-  deform_hidden: tuple[int, ...] = (256, 64)
-  deform_outputs: tuple[int, ...] = (128, 4)
-  layers: int = 4
-  feed_forward: int = 3072
-  heads: int = 4
-  camera: int = 250
-  presence: tuple[int, int] = (512, 64)
-  ik: int = 1024
-  vocabulary: int = 30522
+    width: int = 64
+    depth: int = 4
+    features: int = 2048
+    mesh_hidden: tuple[int, ...] = (1024, 256, 128)
+    mesh_outputs: tuple[int, ...] = (512, 128, 3)
+    projection: int = 512
+    deform_hidden: tuple[int, ...] = (256, 64)
+    deform_outputs: tuple[int, ...] = (128, 4)
+    layers: int = 4
+    feed_forward: int = 3072
+    heads: int = 4
+    camera: int = 250
+    presence: tuple[int, int] = (512, 64)
+    ik: int = 1024
+    vocabulary: int = 30522
 
 
 NARROW = Sizes(
-  width=4, depth=1, features=24, mesh_hidden=(16, 8, 12), mesh_outputs=(10, 8, 3), projection=14,
-  deform_hidden=(12, 8), deform_outputs=(6, 4), layers=2, feed_forward=20, heads=2, camera=15, presence=(9, 7),
-  ik=32, vocabulary=11)  # fmt: skip
+    width=4,
+    depth=1,
+    features=24,
+    mesh_hidden=(16, 8, 12),
+    mesh_outputs=(10, 8, 3),
+    projection=14,
+    deform_hidden=(12, 8),
+    deform_outputs=(6, 4),
+    layers=2,
+    feed_forward=20,
+    heads=2,
+    camera=15,
+    presence=(9, 7),
+    ik=32,
+    vocabulary=11,
+)
 
 EXCHANGES = {2: 1, 3: 4, 4: 3}  # modules of each stage of HRNet
 
@@ -50,323 +64,411 @@ EXCHANGES = {2: 1, 3: 4, 4: 3}  # modules of each stage of HRNet
 
 
 def conv_norm(inputs, outputs, size, stride=1, bias=False, relu=True):
-  layers = [nn.Conv2d(inputs, outputs, size, stride, size // 2, bias=bias), nn.BatchNorm2d(outputs)]
-  return nn.Sequential(*layers, nn.ReLU()) if relu else nn.Sequential(*layers)
+    layers = [
+        nn.Conv2d(inputs, outputs, size, stride, size // 2, bias=bias),
+        nn.BatchNorm2d(outputs),
+    ]
+    return nn.Sequential(*layers, nn.ReLU()) if relu else nn.Sequential(*layers)
 
 
 class BasicBlock(nn.Module):
-  def __init__(self, channels):
-    super().__init__()
-    for i in (1, 2):
-      setattr(self, f"conv{i}", nn.Conv2d(channels, channels, 3, 1, 1, bias=False))
-      setattr(self, f"bn{i}", nn.BatchNorm2d(channels))
+    def __init__(self, channels):
+        super().__init__()
+        for i in (1, 2):
+            setattr(self, f"conv{i}", nn.Conv2d(channels, channels, 3, 1, 1, bias=False))
+            setattr(self, f"bn{i}", nn.BatchNorm2d(channels))
 
-  def forward(self, x):
-    return F.relu(x + self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x))))))
+    def forward(self, x):
+        return F.relu(x + self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x))))))
 
 
 class Bottleneck(nn.Module):
-  def __init__(self, inputs, channels):
-    super().__init__()
-    shapes = ((inputs, channels, 1), (channels, channels, 3), (channels, 4 * channels, 1))
-    for i, (a, b, size) in enumerate(shapes, start=1):
-      setattr(self, f"conv{i}", nn.Conv2d(a, b, size, 1, size // 2, bias=False))
-      setattr(self, f"bn{i}", nn.BatchNorm2d(b))
-    self.downsample = conv_norm(inputs, 4 * channels, 1, relu=False) if inputs != 4 * channels else None
+    def __init__(self, inputs, channels):
+        super().__init__()
+        shapes = ((inputs, channels, 1), (channels, channels, 3), (channels, 4 * channels, 1))
+        for i, (a, b, size) in enumerate(shapes, start=1):
+            setattr(self, f"conv{i}", nn.Conv2d(a, b, size, 1, size // 2, bias=False))
+            setattr(self, f"bn{i}", nn.BatchNorm2d(b))
+        self.downsample = (
+            conv_norm(inputs, 4 * channels, 1, relu=False) if inputs != 4 * channels else None
+        )
 
-  def forward(self, x):
-    y = F.relu(self.bn1(self.conv1(x)))
-    y = F.relu(self.bn2(self.conv2(y)))
-    y = self.bn3(self.conv3(y))
-    return F.relu(y + (x if self.downsample is None else self.downsample(x)))
+    def forward(self, x):
+        y = F.relu(self.bn1(self.conv1(x)))
+        y = F.relu(self.bn2(self.conv2(y)))
+        y = self.bn3(self.conv3(y))
+        return F.relu(y + (x if self.downsample is None else self.downsample(x)))
 
 
 class HighResolutionModule(nn.Module):
-  def __init__(self, channels, depth):
-    super().__init__()
-    self.branches = nn.ModuleList(nn.Sequential(*(BasicBlock(c) for _ in range(depth))) for c in channels)
-    indices = range(len(channels))
-    self.fuse_layers = nn.ModuleList(nn.ModuleList(self._fuse(channels, i, j) for j in indices) for i in indices)
+    def __init__(self, channels, depth):
+        super().__init__()
+        self.branches = nn.ModuleList(
+            nn.Sequential(*(BasicBlock(c) for _ in range(depth))) for c in channels
+        )
+        indices = range(len(channels))
+        self.fuse_layers = nn.ModuleList(
+            nn.ModuleList(self._fuse(channels, i, j) for j in indices) for i in indices
+        )
 
-  def _fuse(self, channels, i, j):
-    if j == i:
-      return None
-    if j > i:
-      up = nn.Upsample(scale_factor=2 ** (j - i), mode="nearest")
-      return nn.Sequential(*conv_norm(channels[j], channels[i], 1, relu=False), up)
-    last = conv_norm(channels[j], channels[i], 3, 2, relu=False)
-    return nn.Sequential(*(conv_norm(channels[j], channels[j], 3, 2) for _ in range(i - j - 1)), last)
+    def _fuse(self, channels, i, j):
+        if j == i:
+            return None
+        if j > i:
+            up = nn.Upsample(scale_factor=2 ** (j - i), mode="nearest")
+            return nn.Sequential(*conv_norm(channels[j], channels[i], 1, relu=False), up)
+        last = conv_norm(channels[j], channels[i], 3, 2, relu=False)
+        return nn.Sequential(
+            *(conv_norm(channels[j], channels[j], 3, 2) for _ in range(i - j - 1)), last
+        )
 
-  def forward(self, xs):
-    xs = [branch(x) for branch, x in zip(self.branches, xs, strict=True)]
-    return [
-      F.relu(sum(x if layer is None else layer(x) for layer, x in zip(row, xs, strict=True)))
-      for row in self.fuse_layers
-    ]
+    def forward(self, xs):
+        xs = [branch(x) for branch, x in zip(self.branches, xs, strict=True)]
+        return [
+            F.relu(sum(x if layer is None else layer(x) for layer, x in zip(row, xs, strict=True)))
+            for row in self.fuse_layers
+        ]
 
 
 class HighResolutionNet(nn.Module):
-  def __init__(self, s: Sizes):
-    super().__init__()
-    w = s.width
-    self.conv1, self.bn1 = nn.Conv2d(3, 64, 3, 2, 1, bias=False), nn.BatchNorm2d(64)
-    self.conv2, self.bn2 = nn.Conv2d(64, 64, 3, 2, 1, bias=False), nn.BatchNorm2d(64)
-    self.layer1 = nn.Sequential(Bottleneck(64, 64), *(Bottleneck(256, 64) for _ in range(s.depth - 1)))
-    self.transition1 = nn.ModuleList([conv_norm(256, w, 3), nn.Sequential(conv_norm(256, 2 * w, 3, 2))])
-    self.transition2 = nn.ModuleList([None, None, nn.Sequential(conv_norm(2 * w, 4 * w, 3, 2))])
-    self.transition3 = nn.ModuleList([None, None, None, nn.Sequential(conv_norm(4 * w, 8 * w, 3, 2))])
-    for stage, count in EXCHANGES.items():
-      modules = (HighResolutionModule([w * 2**b for b in range(stage)], s.depth) for _ in range(count))
-      setattr(self, f"stage{stage}", nn.Sequential(*modules))
-    self.incre_modules = nn.ModuleList(nn.Sequential(Bottleneck(w * 2**b, 32 * 2**b)) for b in range(4))
-    self.downsamp_modules = nn.ModuleList(conv_norm(128 * 2**b, 256 * 2**b, 3, 2, bias=True) for b in range(3))
-    self.final_layer = conv_norm(1024, s.features, 1, bias=True)
-    self.classifier = nn.Linear(s.features, 1000)
+    def __init__(self, s: Sizes):
+        super().__init__()
+        w = s.width
+        self.conv1, self.bn1 = nn.Conv2d(3, 64, 3, 2, 1, bias=False), nn.BatchNorm2d(64)
+        self.conv2, self.bn2 = nn.Conv2d(64, 64, 3, 2, 1, bias=False), nn.BatchNorm2d(64)
+        self.layer1 = nn.Sequential(
+            Bottleneck(64, 64), *(Bottleneck(256, 64) for _ in range(s.depth - 1))
+        )
+        self.transition1 = nn.ModuleList(
+            [conv_norm(256, w, 3), nn.Sequential(conv_norm(256, 2 * w, 3, 2))]
+        )
+        self.transition2 = nn.ModuleList([None, None, nn.Sequential(conv_norm(2 * w, 4 * w, 3, 2))])
+        self.transition3 = nn.ModuleList(
+            [None, None, None, nn.Sequential(conv_norm(4 * w, 8 * w, 3, 2))]
+        )
+        for stage, count in EXCHANGES.items():
+            modules = (
+                HighResolutionModule([w * 2**b for b in range(stage)], s.depth)
+                for _ in range(count)
+            )
+            setattr(self, f"stage{stage}", nn.Sequential(*modules))
+        self.incre_modules = nn.ModuleList(
+            nn.Sequential(Bottleneck(w * 2**b, 32 * 2**b)) for b in range(4)
+        )
+        self.downsamp_modules = nn.ModuleList(
+            conv_norm(128 * 2**b, 256 * 2**b, 3, 2, bias=True) for b in range(3)
+        )
+        self.final_layer = conv_norm(1024, s.features, 1, bias=True)
+        self.classifier = nn.Linear(s.features, 1000)
 
-  def forward(self, x):
-    x = F.relu(self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x))))))
-    xs = [self.layer1(x)]
-    for stage in EXCHANGES:
-      layers = getattr(self, f"transition{stage - 1}")
-      xs = [xs[min(i, len(xs) - 1)] if layer is None else layer(xs[-1]) for i, layer in enumerate(layers)]
-      xs = getattr(self, f"stage{stage}")(xs)
-    y = self.incre_modules[0](xs[0])
-    for down, incre, x in zip(self.downsamp_modules, self.incre_modules[1:], xs[1:], strict=True):
-      y = incre(x) + down(y)
-    return self.final_layer(y)
+    def forward(self, x):
+        x = F.relu(self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x))))))
+        xs = [self.layer1(x)]
+        for stage in EXCHANGES:
+            layers = getattr(self, f"transition{stage - 1}")
+            xs = [
+                xs[min(i, len(xs) - 1)] if layer is None else layer(xs[-1])
+                for i, layer in enumerate(layers)
+            ]
+            xs = getattr(self, f"stage{stage}")(xs)
+        y = self.incre_modules[0](xs[0])
+        for down, incre, x in zip(
+            self.downsamp_modules, self.incre_modules[1:], xs[1:], strict=True
+        ):
+            y = incre(x) + down(y)
+        return self.final_layer(y)
 
 
 ################ Transformers ################
 
 
 class FusedLayerNorm(nn.LayerNorm):
-  """apex's, whose class the authors' pickle names."""
+    """apex's, whose class the authors' pickle names."""
 
 
 class BertSelfAttention(nn.Module):
-  def __init__(self, hidden, heads):
-    super().__init__()
-    self.num_attention_heads = heads
-    self.query, self.key, self.value = (nn.Linear(hidden, hidden) for _ in range(3))
+    def __init__(self, hidden, heads):
+        super().__init__()
+        self.num_attention_heads = heads
+        self.query, self.key, self.value = (nn.Linear(hidden, hidden) for _ in range(3))
 
-  def forward(self, x):
-    q, k, v = (
-      layer(x).unflatten(-1, (self.num_attention_heads, -1)).transpose(1, 2)
-      for layer in (self.query, self.key, self.value)
-    )
-    weights = (q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5).softmax(-1)
-    return (weights @ v).transpose(1, 2).flatten(2)
+    def forward(self, x):
+        q, k, v = (
+            layer(x).unflatten(-1, (self.num_attention_heads, -1)).transpose(1, 2)
+            for layer in (self.query, self.key, self.value)
+        )
+        weights = (q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5).softmax(-1)
+        return (weights @ v).transpose(1, 2).flatten(2)
 
 
 class BertOutput(nn.Module):
-  """A linear layer, then the sum with the residual, then its norm."""
+    """A linear layer, then the sum with the residual, then its norm."""
 
-  def __init__(self, inputs, hidden):
-    super().__init__()
-    self.dense, self.LayerNorm = nn.Linear(inputs, hidden), FusedLayerNorm(hidden, eps=1e-12)
+    def __init__(self, inputs, hidden):
+        super().__init__()
+        self.dense, self.LayerNorm = nn.Linear(inputs, hidden), FusedLayerNorm(hidden, eps=1e-12)
 
-  def forward(self, x, residual):
-    return self.LayerNorm(self.dense(x) + residual)
+    def forward(self, x, residual):
+        return self.LayerNorm(self.dense(x) + residual)
 
 
 class BertLayer(nn.Module):
-  def __init__(self, hidden, s: Sizes):
-    super().__init__()
-    self.attention = nn.ModuleDict({"self": BertSelfAttention(hidden, s.heads), "output": BertOutput(hidden, hidden)})
-    self.intermediate = nn.ModuleDict({"dense": nn.Linear(hidden, s.feed_forward)})
-    self.output = BertOutput(s.feed_forward, hidden)
+    def __init__(self, hidden, s: Sizes):
+        super().__init__()
+        self.attention = nn.ModuleDict(
+            {"self": BertSelfAttention(hidden, s.heads), "output": BertOutput(hidden, hidden)}
+        )
+        self.intermediate = nn.ModuleDict({"dense": nn.Linear(hidden, s.feed_forward)})
+        self.output = BertOutput(s.feed_forward, hidden)
 
-  def forward(self, x):
-    x = self.attention["output"](self.attention["self"](x), x)
-    return self.output(F.gelu(self.intermediate["dense"](x)), x)
+    def forward(self, x):
+        x = self.attention["output"](self.attention["self"](x), x)
+        return self.output(F.gelu(self.intermediate["dense"](x)), x)
 
 
 class METRO_Encoder(nn.Module):
-  def __init__(self, inputs, hidden, s: Sizes):
-    super().__init__()
-    embeddings = {"word": s.vocabulary, "position": 512, "token_type": 2}
-    self.embeddings = nn.ModuleDict({
-      **{f"{name}_embeddings": nn.Embedding(rows, hidden) for name, rows in embeddings.items()},
-      "LayerNorm": FusedLayerNorm(hidden, eps=1e-12),
-    })
-    self.encoder = nn.ModuleDict({"layer": nn.ModuleList(BertLayer(hidden, s) for _ in range(s.layers))})
-    self.pooler = nn.ModuleDict({"dense": nn.Linear(hidden, hidden)})
-    self.position_embeddings = nn.Embedding(1024, hidden)
-    self.img_embedding = nn.Linear(inputs, hidden)
+    def __init__(self, inputs, hidden, s: Sizes):
+        super().__init__()
+        embeddings = {"word": s.vocabulary, "position": 512, "token_type": 2}
+        self.embeddings = nn.ModuleDict(
+            {
+                **{
+                    f"{name}_embeddings": nn.Embedding(rows, hidden)
+                    for name, rows in embeddings.items()
+                },
+                "LayerNorm": FusedLayerNorm(hidden, eps=1e-12),
+            }
+        )
+        self.encoder = nn.ModuleDict(
+            {"layer": nn.ModuleList(BertLayer(hidden, s) for _ in range(s.layers))}
+        )
+        self.pooler = nn.ModuleDict({"dense": nn.Linear(hidden, hidden)})
+        self.position_embeddings = nn.Embedding(1024, hidden)
+        self.img_embedding = nn.Linear(inputs, hidden)
 
-  def forward(self, x):
-    x = self.img_embedding(x) + self.position_embeddings.weight[: x.shape[1]]
-    for layer in self.encoder["layer"]:
-      x = layer(x)
-    return x
+    def forward(self, x):
+        x = self.img_embedding(x) + self.position_embeddings.weight[: x.shape[1]]
+        for layer in self.encoder["layer"]:
+            x = layer(x)
+        return x
 
 
 class METRO(nn.Module):
-  def __init__(self, inputs, hidden, outputs, s: Sizes):
-    super().__init__()
-    self.bert = METRO_Encoder(inputs, hidden, s)
-    self.cls_head, self.residual = nn.Linear(hidden, outputs), nn.Linear(inputs, outputs)
+    def __init__(self, inputs, hidden, outputs, s: Sizes):
+        super().__init__()
+        self.bert = METRO_Encoder(inputs, hidden, s)
+        self.cls_head, self.residual = nn.Linear(hidden, outputs), nn.Linear(inputs, outputs)
 
-  def forward(self, x):
-    return self.cls_head(self.bert(x)) + self.residual(x)
+    def forward(self, x):
+        return self.cls_head(self.bert(x)) + self.residual(x)
 
 
 def encoders(inputs, hidden, outputs, s, digits):
-  rows = zip((inputs, *outputs[:-1]), hidden, outputs, strict=True)
-  names = (str(i) if digits else f"layer{i + 1}" for i in range(len(hidden)))
-  result = nn.Sequential()
-  for name, row in zip(names, rows, strict=True):
-    result.add_module(name, METRO(*row, s))
-  return result
+    rows = zip((inputs, *outputs[:-1]), hidden, outputs, strict=True)
+    names = (str(i) if digits else f"layer{i + 1}" for i in range(len(hidden)))
+    result = nn.Sequential()
+    for name, row in zip(names, rows, strict=True):
+        result.add_module(name, METRO(*row, s))
+    return result
 
 
 ################ The network ################
 
 
 class FCBlock(nn.Module):
-  def __init__(self, inputs, hidden):
-    super().__init__()
-    self.fc_block = nn.Sequential(nn.Linear(inputs, hidden), nn.BatchNorm1d(hidden), nn.ReLU())
+    def __init__(self, inputs, hidden):
+        super().__init__()
+        self.fc_block = nn.Sequential(nn.Linear(inputs, hidden), nn.BatchNorm1d(hidden), nn.ReLU())
 
-  def forward(self, x):
-    return self.fc_block(x)
+    def forward(self, x):
+        return self.fc_block(x)
 
 
 class FCResBlock(nn.Module):
-  def __init__(self, hidden):
-    super().__init__()
-    self.fc_block = nn.Sequential(
-      nn.Linear(hidden, hidden), nn.BatchNorm1d(hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.BatchNorm1d(hidden))
+    def __init__(self, hidden):
+        super().__init__()
+        self.fc_block = nn.Sequential(
+            nn.Linear(hidden, hidden),
+            nn.BatchNorm1d(hidden),
+            nn.ReLU(),
+            nn.Linear(hidden, hidden),
+            nn.BatchNorm1d(hidden),
+        )
 
-  def forward(self, x):
-    return F.relu(x + self.fc_block(x))
+    def forward(self, x):
+        return F.relu(x + self.fc_block(x))
 
 
 class ParamRegressor(nn.Module):
-  def __init__(self, inputs, hidden, outputs):
-    super().__init__()
-    blocks = FCBlock(inputs, hidden), FCResBlock(hidden), FCResBlock(hidden)
-    self.regressor = nn.Sequential(*blocks, nn.Linear(hidden, outputs))
+    def __init__(self, inputs, hidden, outputs):
+        super().__init__()
+        blocks = FCBlock(inputs, hidden), FCResBlock(hidden), FCResBlock(hidden)
+        self.regressor = nn.Sequential(*blocks, nn.Linear(hidden, outputs))
 
-  def forward(self, vertices):
-    return self.regressor(vertices.flatten(1))
+    def forward(self, vertices):
+        return self.regressor(vertices.flatten(1))
 
 
 class METRO_Decaf_Network_DeformBranch_Presence(nn.Module):
-  def __init__(self, s: Sizes, digits: bool = False):
-    super().__init__()
-    self.backbone = HighResolutionNet(s)
-    self.trans_encoder = encoders(3 + s.features, s.mesh_hidden, s.mesh_outputs, s, digits)
-    self.feat_downsampler = nn.Linear(3 + s.features, s.projection)
-    self.deform_encoder = encoders(s.projection, s.deform_hidden, s.deform_outputs, s, digits)
-    self.conv_learn_tokens = nn.Conv1d(49, 843, 1)
-    for name, (coarse, fine) in {
-      "hand_upsampling": (195, 778), "head_upsampling1": (559, 1675), "head_upsampling2": (1675, 5023),
-      "head_deform_upsampling1": (559, 1675), "head_deform_upsampling2": (1675, 5023),
-      "hand_contact_upsampling": (195, 778),
-      "head_contact_upsampling1": (559, 1675), "head_contact_upsampling2": (1675, 5023),
-    }.items():  # fmt: skip
-      setattr(self, name, nn.Linear(coarse, fine))
-    self.cam_param_fc, self.cam_param_fc2 = nn.Linear(3, 1), nn.Linear(843, s.camera)
-    self.cam_param_fc3 = nn.Linear(s.camera, 3)
-    self.hand_param_regressor = ParamRegressor(778 * 3, s.ik, 61)
-    self.face_param_regressor = ParamRegressor(1675 * 3, s.ik, 162)
-    a, b = s.presence
-    self.contact_feat_extractor = nn.Sequential(
-      nn.Linear(s.features, a), nn.ReLU(), nn.Linear(a, b), nn.ReLU(), nn.Linear(b, 1))  # fmt: skip
-    self.contact_classifier = nn.Sequential(nn.Linear(49, 1), nn.Sigmoid())
+    def __init__(self, s: Sizes, digits: bool = False):
+        super().__init__()
+        self.backbone = HighResolutionNet(s)
+        self.trans_encoder = encoders(3 + s.features, s.mesh_hidden, s.mesh_outputs, s, digits)
+        self.feat_downsampler = nn.Linear(3 + s.features, s.projection)
+        self.deform_encoder = encoders(s.projection, s.deform_hidden, s.deform_outputs, s, digits)
+        self.conv_learn_tokens = nn.Conv1d(49, 843, 1)
+        for name, (coarse, fine) in {
+            "hand_upsampling": (195, 778),
+            "head_upsampling1": (559, 1675),
+            "head_upsampling2": (1675, 5023),
+            "head_deform_upsampling1": (559, 1675),
+            "head_deform_upsampling2": (1675, 5023),
+            "hand_contact_upsampling": (195, 778),
+            "head_contact_upsampling1": (559, 1675),
+            "head_contact_upsampling2": (1675, 5023),
+        }.items():
+            setattr(self, name, nn.Linear(coarse, fine))
+        self.cam_param_fc, self.cam_param_fc2 = nn.Linear(3, 1), nn.Linear(843, s.camera)
+        self.cam_param_fc3 = nn.Linear(s.camera, 3)
+        self.hand_param_regressor = ParamRegressor(778 * 3, s.ik, 61)
+        self.face_param_regressor = ParamRegressor(1675 * 3, s.ik, 162)
+        a, b = s.presence
+        self.contact_feat_extractor = nn.Sequential(
+            nn.Linear(s.features, a), nn.ReLU(), nn.Linear(a, b), nn.ReLU(), nn.Linear(b, 1)
+        )
+        self.contact_classifier = nn.Sequential(nn.Linear(49, 1), nn.Sigmoid())
 
-  def forward(self, images, queries):
-    """Images (B, 3, 224, 224) BGR, normalised; queries (843, 3). Everything raw, in metres and pixels."""
-    grid = self.backbone(images).flatten(2).transpose(1, 2)
-    tokens = torch.cat([queries.expand(len(images), -1, -1), self.conv_learn_tokens(grid)], -1)
-    positions = self.trans_encoder(tokens)
-    hand_coarse, head_coarse = positions[:, 89:284], positions[:, 284:]
-    hand = over_vertices(hand_coarse, self.hand_upsampling)
-    head_mid = over_vertices(head_coarse, self.head_upsampling1)
-    head = over_vertices(head_mid, self.head_upsampling2)
+    def forward(self, images, queries):
+        """Images (B, 3, 224, 224) BGR, normalised; queries (843, 3). Everything raw, in metres and
+        pixels.
+        """
+        grid = self.backbone(images).flatten(2).transpose(1, 2)
+        tokens = torch.cat([queries.expand(len(images), -1, -1), self.conv_learn_tokens(grid)], -1)
+        positions = self.trans_encoder(tokens)
+        hand_coarse, head_coarse = positions[:, 89:284], positions[:, 284:]
+        hand = over_vertices(hand_coarse, self.hand_upsampling)
+        head_mid = over_vertices(head_coarse, self.head_upsampling1)
+        head = over_vertices(head_mid, self.head_upsampling2)
 
-    x = self.deform_encoder(self.feat_downsampler(tokens))
-    deformations = over_vertices(x[:, 284:, :3], self.head_deform_upsampling1, self.head_deform_upsampling2)
-    hand_contact = over_vertices(x[:, 89:284, 3:], self.hand_contact_upsampling)
-    head_contact = over_vertices(x[:, 284:, 3:], self.head_contact_upsampling1, self.head_contact_upsampling2)
+        x = self.deform_encoder(self.feat_downsampler(tokens))
+        deformations = over_vertices(
+            x[:, 284:, :3], self.head_deform_upsampling1, self.head_deform_upsampling2
+        )
+        hand_contact = over_vertices(x[:, 89:284, 3:], self.hand_contact_upsampling)
+        head_contact = over_vertices(
+            x[:, 284:, 3:], self.head_contact_upsampling1, self.head_contact_upsampling2
+        )
 
-    camera = self.cam_param_fc3(self.cam_param_fc2(self.cam_param_fc(positions)[..., 0]))
-    presence = self.contact_classifier(self.contact_feat_extractor(grid)[..., 0])[:, 0]
-    return {
-      "positions": positions, "hand": hand, "head_mid": head_mid, "head": head,
-      "hand_params": self.hand_param_regressor(hand), "head_params": self.face_param_regressor(head_mid),
-      "scale": 10 * camera[:, 0].abs(), "transl": camera[:, 1:], "presence": presence,
-      "deformations": deformations,
-      "hand_contact": hand_contact[..., 0].sigmoid(), "head_contact": head_contact[..., 0].sigmoid(),
-    }  # fmt: skip
+        camera = self.cam_param_fc3(self.cam_param_fc2(self.cam_param_fc(positions)[..., 0]))
+        presence = self.contact_classifier(self.contact_feat_extractor(grid)[..., 0])[:, 0]
+        return {
+            "positions": positions,
+            "hand": hand,
+            "head_mid": head_mid,
+            "head": head,
+            "hand_params": self.hand_param_regressor(hand),
+            "head_params": self.face_param_regressor(head_mid),
+            "scale": 10 * camera[:, 0].abs(),
+            "transl": camera[:, 1:],
+            "presence": presence,
+            "deformations": deformations,
+            "hand_contact": hand_contact[..., 0].sigmoid(),
+            "head_contact": head_contact[..., 0].sigmoid(),
+        }
 
 
 def over_vertices(values, *layers):
-  """Linear layers over the vertex axis."""
-  for layer in layers:
-    values = layer(values.transpose(1, 2)).transpose(1, 2)
-  return values
+    """Linear layers over the vertex axis."""
+    for layer in layers:
+        values = layer(values.transpose(1, 2)).transpose(1, 2)
+    return values
 
 
 ################ Weights and files ################
 
 
-def build(sizes: Sizes, digits: bool = False, seed: int = 0) -> METRO_Decaf_Network_DeformBranch_Presence:
-  """A network in evaluation mode, its weights random, its norms not trivial, its answers of human size."""
-  torch.manual_seed(seed)
-  model = METRO_Decaf_Network_DeformBranch_Presence(sizes, digits).eval()
-  for module in model.modules():
-    if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
-      for tensor in (module.weight, module.running_var):
-        nn.init.uniform_(tensor, 0.7, 1.3)
-      for tensor in (module.bias, module.running_mean):
-        nn.init.uniform_(tensor, -0.3, 0.3)
-  return model
+def build(
+    sizes: Sizes, digits: bool = False, seed: int = 0
+) -> METRO_Decaf_Network_DeformBranch_Presence:
+    """A network in evaluation mode, its weights random, its norms not trivial, its answers of human
+    size.
+    """
+    torch.manual_seed(seed)
+    model = METRO_Decaf_Network_DeformBranch_Presence(sizes, digits).eval()
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+            for tensor in (module.weight, module.running_var):
+                nn.init.uniform_(tensor, 0.7, 1.3)
+            for tensor in (module.bias, module.running_mean):
+                nn.init.uniform_(tensor, -0.3, 0.3)
+    return model
 
 
 _PACKAGES = {
-  "metro.modeling.bert.modeling_metro": (METRO_Decaf_Network_DeformBranch_Presence, METRO, METRO_Encoder),
-  "metro.modeling.bert.modeling_bert": (BertLayer, BertSelfAttention, BertOutput),
-  "metro.modeling.bert.param_regressor": (ParamRegressor, FCBlock, FCResBlock),
-  "metro.modeling.hrnet.hrnet_cls_net_featmaps": (HighResolutionNet, HighResolutionModule, BasicBlock, Bottleneck),
-  "apex.normalization.fused_layer_norm": (FusedLayerNorm,),
+    "metro.modeling.bert.modeling_metro": (
+        METRO_Decaf_Network_DeformBranch_Presence,
+        METRO,
+        METRO_Encoder,
+    ),
+    "metro.modeling.bert.modeling_bert": (BertLayer, BertSelfAttention, BertOutput),
+    "metro.modeling.bert.param_regressor": (ParamRegressor, FCBlock, FCResBlock),
+    "metro.modeling.hrnet.hrnet_cls_net_featmaps": (
+        HighResolutionNet,
+        HighResolutionModule,
+        BasicBlock,
+        Bottleneck,
+    ),
+    "apex.normalization.fused_layer_norm": (FusedLayerNorm,),
 }
 
 
 @contextlib.contextmanager
 def authors_packages():
-  """While it lasts the classes above live in the modules that the authors' pickles name, as far as pickle can tell."""
-  modules = {name: types.ModuleType(name) for name in _PACKAGES}
-  homes = {cls: cls.__module__ for classes in _PACKAGES.values() for cls in classes}
-  parents = {name.rsplit(".", k)[0] for name in modules for k in range(1, name.count(".") + 1)}
-  added = {**{name: types.ModuleType(name) for name in parents}, **modules}
-  sys.modules.update(added)
-  try:
-    for name, classes in _PACKAGES.items():
-      for cls in classes:
-        setattr(modules[name], cls.__name__, cls)
-        cls.__module__ = name
-    yield
-  finally:
-    for cls, home in homes.items():
-      cls.__module__ = home
-    for name in added:
-      del sys.modules[name]
+    """While it lasts the classes above live in the modules that the authors' pickles name, as far
+    as pickle can tell.
+    """
+    modules = {name: types.ModuleType(name) for name in _PACKAGES}
+    homes = {cls: cls.__module__ for classes in _PACKAGES.values() for cls in classes}
+    parents = {name.rsplit(".", k)[0] for name in modules for k in range(1, name.count(".") + 1)}
+    added = {**{name: types.ModuleType(name) for name in parents}, **modules}
+    sys.modules.update(added)
+    try:
+        for name, classes in _PACKAGES.items():
+            for cls in classes:
+                setattr(modules[name], cls.__name__, cls)
+                cls.__module__ = name
+        yield
+    finally:
+        for cls, home in homes.items():
+            cls.__module__ = home
+        for name in added:
+            del sys.modules[name]
 
 
 def save_module(model: nn.Module, path, *, zipped: bool = True) -> None:
-  """Saves a whole module under the authors' class names."""
-  with authors_packages(), warnings.catch_warnings(action="ignore"):  # there is no source code of those packages
-    torch.save(model, path, _use_new_zipfile_serialization=zipped)
+    """Saves a whole module under the authors' class names."""
+    with (
+        authors_packages(),
+        warnings.catch_warnings(action="ignore"),
+    ):  # there is no source code of those packages
+        torch.save(model, path, _use_new_zipfile_serialization=zipped)
 
 
 def save_transforms(folder, selection: dict[str, list]) -> None:
-  """Saves down-sampling matrices as the authors do: lists of sparse matrices of float64 under "D"."""
-  counts = {"hand": (778, 195), "head": (5023, 1675, 559)}
-  for part, all_ids in selection.items():
-    matrices = []
-    for ids, size in zip(all_ids, zip(counts[part][1:], counts[part]), strict=True):
-      where, ones = torch.stack([torch.arange(len(ids)), torch.as_tensor(ids)]), torch.ones(len(ids))
-      matrices.append(torch.sparse_coo_tensor(where, ones.double(), size, check_invariants=True))
-    torch.save({"A": [], "U": [], "D": matrices, "F": []}, folder / f"{part}_mesh_transforms.pt")
+    """Saves down-sampling matrices as the authors do: lists of sparse matrices of float64 under
+    "D".
+    """
+    counts = {"hand": (778, 195), "head": (5023, 1675, 559)}
+    for part, all_ids in selection.items():
+        matrices = []
+        for ids, size in zip(all_ids, zip(counts[part][1:], counts[part]), strict=True):
+            where, ones = (
+                torch.stack([torch.arange(len(ids)), torch.as_tensor(ids)]),
+                torch.ones(len(ids)),
+            )
+            matrices.append(
+                torch.sparse_coo_tensor(where, ones.double(), size, check_invariants=True)
+            )
+        torch.save(
+            {"A": [], "U": [], "D": matrices, "F": []}, folder / f"{part}_mesh_transforms.pt"
+        )

@@ -11,61 +11,76 @@ from dice_jax.training.run_log import Journal
 
 
 def events(workdir):
-  """All events of `workdir/tensorboard`, read off the TFRecord format: length, checksum, message, checksum."""
-  for path in sorted((workdir / "tensorboard").glob("events.out.tfevents.*")):
-    data, place = path.read_bytes(), 0
-    while place < len(data):
-      (length,) = struct.unpack("<Q", data[place : place + 8])
-      yield Event.FromString(data[place + 12 : place + 12 + length])
-      place += length + 16
+    """All events of `workdir/tensorboard`, read off the TFRecord format: length, checksum, message,
+    checksum.
+    """
+    for path in sorted((workdir / "tensorboard").glob("events.out.tfevents.*")):
+        data, place = path.read_bytes(), 0
+        while place < len(data):
+            (length,) = struct.unpack("<Q", data[place : place + 8])
+            yield Event.FromString(data[place + 12 : place + 12 + length])
+            place += length + 16
 
 
 def scalars(workdir):
-  return {
-    (value.tag, event.step): value.simple_value
-    for event in events(workdir) for value in event.summary.value if value.HasField("simple_value")
-  }  # fmt: skip
+    return {
+        (value.tag, event.step): value.simple_value
+        for event in events(workdir)
+        for value in event.summary.value
+        if value.HasField("simple_value")
+    }
 
 
 def test_lines_and_scalars_say_the_same(tmp_path):
-  journal = Journal(tmp_path, 0)
-  journal.training(2, {"loss": 1.5, "loss/params": np.float32(0.25)})
-  journal.validation(2, {"pve_mm": 12.5})
-  journal.close()
-  assert json.loads((tmp_path / "metrics.jsonl").read_text()) == {"step": 2, "loss": 1.5, "loss/params": 0.25}
-  assert json.loads((tmp_path / "validation.jsonl").read_text()) == {"step": 2, "pve_mm": 12.5}
-  assert scalars(tmp_path) == {
-    ("training/loss", 2): 1.5, ("training/loss/params", 2): 0.25, ("validation/pve_mm", 2): 12.5}
+    journal = Journal(tmp_path, 0)
+    journal.training(2, {"loss": 1.5, "loss/params": np.float32(0.25)})
+    journal.validation(2, {"pve_mm": 12.5})
+    journal.close()
+    assert json.loads((tmp_path / "metrics.jsonl").read_text()) == {
+        "step": 2,
+        "loss": 1.5,
+        "loss/params": 0.25,
+    }
+    assert json.loads((tmp_path / "validation.jsonl").read_text()) == {"step": 2, "pve_mm": 12.5}
+    assert scalars(tmp_path) == {
+        ("training/loss", 2): 1.5,
+        ("training/loss/params", 2): 0.25,
+        ("validation/pve_mm", 2): 12.5,
+    }
 
 
 def test_a_sheet_is_a_file_and_an_image_of_tensorboard(tmp_path, rng):
-  picture = rng.integers(0, 256, (20, 30, 3), dtype=np.uint8)
-  journal = Journal(tmp_path, 0)
-  journal.sheet(40, picture)
-  journal.close()
-  (file,) = (tmp_path / "sheets").iterdir()
-  np.testing.assert_array_equal(cv2.imread(str(file))[..., ::-1], picture)
-  (image,) = (value.image for event in events(tmp_path) for value in event.summary.value)
-  encoded = np.frombuffer(image.encoded_image_string, np.uint8)
-  np.testing.assert_array_equal(cv2.imdecode(encoded, cv2.IMREAD_COLOR)[..., ::-1], picture)
+    picture = rng.integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    journal = Journal(tmp_path, 0)
+    journal.sheet(40, picture)
+    journal.close()
+    (file,) = (tmp_path / "sheets").iterdir()
+    np.testing.assert_array_equal(cv2.imread(str(file))[..., ::-1], picture)
+    (image,) = (value.image for event in events(tmp_path) for value in event.summary.value)
+    encoded = np.frombuffer(image.encoded_image_string, np.uint8)
+    np.testing.assert_array_equal(cv2.imdecode(encoded, cv2.IMREAD_COLOR)[..., ::-1], picture)
 
 
 def test_a_resumed_run_forgets_what_came_after_its_checkpoint(tmp_path):
-  for restored in (0, 3):
-    journal = Journal(tmp_path, restored)
-    for step in range(restored + 1, restored + 6):
-      journal.training(step, {"loss": float(step)})
-    journal.close()
-  steps = [json.loads(line)["step"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
-  assert steps == list(range(1, 9))
-  restarts = [event.step for event in events(tmp_path) if event.session_log.status == SessionLog.START]
-  assert restarts[-1] == 4  # TensorBoard hides older events from this step on
+    for restored in (0, 3):
+        journal = Journal(tmp_path, restored)
+        for step in range(restored + 1, restored + 6):
+            journal.training(step, {"loss": float(step)})
+        journal.close()
+    steps = [
+        json.loads(line)["step"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()
+    ]
+    assert steps == list(range(1, 9))
+    restarts = [
+        event.step for event in events(tmp_path) if event.session_log.status == SessionLog.START
+    ]
+    assert restarts[-1] == 4  # TensorBoard hides older events from this step on
 
 
 def test_other_processes_write_nothing(tmp_path):
-  journal = Journal(tmp_path, 0, writes=False)
-  journal.training(1, {"loss": 1.0})
-  journal.validation(1, {"pve_mm": 1.0})
-  journal.sheet(1, np.zeros((4, 4, 3), np.uint8))
-  journal.close()
-  assert not list(tmp_path.iterdir())
+    journal = Journal(tmp_path, 0, writes=False)
+    journal.training(1, {"loss": 1.0})
+    journal.validation(1, {"pve_mm": 1.0})
+    journal.sheet(1, np.zeros((4, 4, 3), np.uint8))
+    journal.close()
+    assert not list(tmp_path.iterdir())

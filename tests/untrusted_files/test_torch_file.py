@@ -13,74 +13,82 @@ from dice_jax.untrusted_files.torch_file import read_state
 
 @pytest.fixture
 def state():
-  """Tensors of several types: a transposed view, a slice of a shared storage, a scalar, an empty one."""
-  torch = pytest.importorskip("torch")
-  torch.manual_seed(0)
-  base = torch.randn(6, 5)
-  return collections.OrderedDict(
-    base=base, view=base.T[1:4], half=base.half(), counter=torch.tensor(7), empty=torch.zeros(0, 3),
-    parameter=torch.nn.Parameter(torch.randn(3)), flags=base > 0)  # fmt: skip
+    """Tensors of several types: a transposed view, a slice of a shared storage, a scalar, an empty
+    one.
+    """
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(0)
+    base = torch.randn(6, 5)
+    return collections.OrderedDict(
+        base=base,
+        view=base.T[1:4],
+        half=base.half(),
+        counter=torch.tensor(7),
+        empty=torch.zeros(0, 3),
+        parameter=torch.nn.Parameter(torch.randn(3)),
+        flags=base > 0,
+    )
 
 
 @pytest.mark.parametrize("zipped", [True, False])
 def test_reads_what_pytorch_writes(tmp_path, state, zipped):
-  torch = pytest.importorskip("torch")
-  path = tmp_path / "state.pth"
-  state = state if zipped else {k: v for k, v in state.items() if k != "parameter"}
-  for wrapped in (state, {"state_dict": state, "epoch": 3}):
-    if not zipped and "state_dict" in wrapped:
-      continue  # nobody wrote those in the old format with nested tensors that we need
-    torch.save(wrapped, path, _use_new_zipfile_serialization=zipped)
-    read = read_state(path)
-    assert set(read) == set(state)
-    for name, tensor in state.items():
-      expected = tensor.detach().numpy()
-      np.testing.assert_array_equal(read[name], expected)
-      assert read[name].dtype == expected.dtype and read[name].shape == expected.shape
+    torch = pytest.importorskip("torch")
+    path = tmp_path / "state.pth"
+    state = state if zipped else {k: v for k, v in state.items() if k != "parameter"}
+    for wrapped in (state, {"state_dict": state, "epoch": 3}):
+        if not zipped and "state_dict" in wrapped:
+            continue  # nobody wrote those in the old format with nested tensors that we need
+        torch.save(wrapped, path, _use_new_zipfile_serialization=zipped)
+        read = read_state(path)
+        assert set(read) == set(state)
+        for name, tensor in state.items():
+            expected = tensor.detach().numpy()
+            np.testing.assert_array_equal(read[name], expected)
+            assert read[name].dtype == expected.dtype and read[name].shape == expected.shape
 
 
 class Bomb:
-  """Runs a command when a careless reader unpickles it."""
+    """Runs a command when a careless reader unpickles it."""
 
-  def __init__(self, path):
-    self.path = path
+    def __init__(self, path):
+        self.path = path
 
-  def __reduce__(self):
-    return os.mkdir, (str(self.path),)
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
 
 
 @pytest.mark.parametrize("zipped", [True, False])
 def test_runs_nothing(tmp_path, zipped):
-  trap, path = tmp_path / "trap", tmp_path / "state.pth"
-  content = pickle.dumps({"weight": Bomb(trap)}, protocol=2)
-  if zipped:
-    with zipfile.ZipFile(path, "w") as archive:
-      archive.writestr("archive/data.pkl", content)
-  else:
-    path.write_bytes(content)
-  with pytest.raises(ValueError, match="mkdir"):
-    read_state(path)
-  assert not trap.exists()
+    trap, path = tmp_path / "trap", tmp_path / "state.pth"
+    content = pickle.dumps({"weight": Bomb(trap)}, protocol=2)
+    if zipped:
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("archive/data.pkl", content)
+    else:
+        path.write_bytes(content)
+    with pytest.raises(ValueError, match="mkdir"):
+        read_state(path)
+    assert not trap.exists()
 
 
 def test_a_tensor_cannot_reach_beyond_its_storage(tmp_path, state):
-  torch = pytest.importorskip("torch")
-  path = tmp_path / "state.pth"
-  torch.save({"weight": torch.zeros(4)}, path)
-  with zipfile.ZipFile(path) as archive:
-    files = {name: archive.read(name) for name in archive.namelist()}
-  # The storage loses half of its bytes; its pickle still promises four numbers.
-  with zipfile.ZipFile(path, "w") as archive:
-    for name, content in files.items():
-      archive.writestr(name, content[:8] if "/data/" in name else content)
-  with pytest.raises(ValueError, match=r"state\.pth"):
-    read_state(path)
+    torch = pytest.importorskip("torch")
+    path = tmp_path / "state.pth"
+    torch.save({"weight": torch.zeros(4)}, path)
+    with zipfile.ZipFile(path) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    # The storage loses half of its bytes; its pickle still promises four numbers.
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content[:8] if "/data/" in name else content)
+    with pytest.raises(ValueError, match=r"state\.pth"):
+        read_state(path)
 
 
 def test_says_what_is_wrong_with_a_file(tmp_path):
-  with pytest.raises(FileNotFoundError, match="nowhere"):
-    read_state(tmp_path / "nowhere.pth")
-  for content in (b"", b"not weights at all", pickle.dumps([1, 2])):
-    (tmp_path / "bad.pth").write_bytes(content)
-    with pytest.raises(ValueError, match=r"bad\.pth"):
-      read_state(tmp_path / "bad.pth")
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        read_state(tmp_path / "nowhere.pth")
+    for content in (b"", b"not weights at all", pickle.dumps([1, 2])):
+        (tmp_path / "bad.pth").write_bytes(content)
+        with pytest.raises(ValueError, match=r"bad\.pth"):
+            read_state(tmp_path / "bad.pth")

@@ -1,1 +1,3 @@
-"""Builds the open right hand and head from the CC0 MakeHuman data: see `tools/build_open_models.py`."""
+"""Builds the open right hand and head from the CC0 MakeHuman data: see
+`tools/build_open_models.py`.
+"""

@@ -1,7 +1,8 @@
 """Depthwise convolution as shifted multiply-adds.
 
-XLA's grouped convolution on a CPU costs 30 times more than its arithmetic, and its gradient more still. Here a k x k
-depthwise convolution is k^2 strided slices, each times one weight a channel, which the compiler fuses into one loop.
+XLA's grouped convolution on a CPU costs 30 times more than its arithmetic, and its gradient more
+still. Here a k x k depthwise convolution is k^2 strided slices, each times one weight a channel,
+which the compiler fuses into one loop.
 """
 
 from __future__ import annotations
@@ -16,75 +17,88 @@ from jaxtyping import Array, Float
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def depthwise_shift(
-  x: Float[Array, "B H W C"], kernel: Float[Array, "k k 1 C"], stride: int
+    x: Float[Array, "B H W C"], kernel: Float[Array, "k k 1 C"], stride: int
 ) -> Float[Array, "B P Q C"]:
-  """Depthwise convolution with TensorFlow's SAME padding; equals `depthwise_conv`."""
-  size = kernel.shape[0]
-  return sum(window * kernel[i, j, 0] for (i, j), window in _windows(_pad(x, size, stride), size, stride))
+    """Depthwise convolution with TensorFlow's SAME padding; equals `depthwise_conv`."""
+    size = kernel.shape[0]
+    return sum(
+        window * kernel[i, j, 0] for (i, j), window in _windows(_pad(x, size, stride), size, stride)
+    )
 
 
 def depthwise_conv(
-  x: Float[Array, "B H W C"], kernel: Float[Array, "k k 1 C"], stride: int
+    x: Float[Array, "B H W C"], kernel: Float[Array, "k k 1 C"], stride: int
 ) -> Float[Array, "B P Q C"]:
-  """Depthwise convolution with TensorFlow's SAME padding, by XLA."""
-  layout = ("NHWC", "HWIO", "NHWC")
-  return jax.lax.conv_general_dilated(
-    x, kernel, (stride, stride), "SAME", dimension_numbers=layout, feature_group_count=x.shape[-1]
-  )
+    """Depthwise convolution with TensorFlow's SAME padding, by XLA."""
+    layout = ("NHWC", "HWIO", "NHWC")
+    return jax.lax.conv_general_dilated(
+        x,
+        kernel,
+        (stride, stride),
+        "SAME",
+        dimension_numbers=layout,
+        feature_group_count=x.shape[-1],
+    )
 
 
 def _forward(x, kernel, stride):
-  return depthwise_shift(x, kernel, stride), (x, kernel)
+    return depthwise_shift(x, kernel, stride), (x, kernel)
 
 
 def _backward(stride, residuals, grad):
-  x, kernel = residuals
-  return _input_gradient(x, kernel, grad, stride), _kernel_gradient(x, kernel, grad, stride)
+    x, kernel = residuals
+    return _input_gradient(x, kernel, grad, stride), _kernel_gradient(x, kernel, grad, stride)
 
 
 depthwise_shift.defvjp(_forward, _backward)
 
 
 def _input_gradient(x, kernel, grad, stride):
-  """The transposed convolution: the gradient, its entries `stride` apart, under the kernel turned by a half turn."""
-  size = kernel.shape[0]
-  spread = []
-  for length, out in zip(x.shape[1:3], grad.shape[1:3], strict=True):
-    before = size - 1 - _padding(length, size, stride)[0]
-    spread.append((before, length + size - 1 - before - ((out - 1) * stride + 1), stride - 1))
-  grad = jax.lax.pad(grad, jnp.zeros((), grad.dtype), ((0, 0, 0), *spread, (0, 0, 0)))
-  flipped = kernel[::-1, ::-1]
-  return sum(window * flipped[i, j, 0] for (i, j), window in _windows(grad, size, 1))
+    """The transposed convolution: the gradient, its entries `stride` apart, under the kernel turned
+    by a half turn.
+    """
+    size = kernel.shape[0]
+    spread = []
+    for length, out in zip(x.shape[1:3], grad.shape[1:3], strict=True):
+        before = size - 1 - _padding(length, size, stride)[0]
+        spread.append((before, length + size - 1 - before - ((out - 1) * stride + 1), stride - 1))
+    grad = jax.lax.pad(grad, jnp.zeros((), grad.dtype), ((0, 0, 0), *spread, (0, 0, 0)))
+    flipped = kernel[::-1, ::-1]
+    return sum(window * flipped[i, j, 0] for (i, j), window in _windows(grad, size, 1))
 
 
 def _kernel_gradient(x, kernel, grad, stride):
-  """One image at a time: sums over the few rows of one image stay in cache, sums over the batch are 5 times slower."""
-  size = kernel.shape[0]
+    """One image at a time: sums over the few rows of one image stay in cache, sums over the batch
+    are 5 times slower.
+    """
+    size = kernel.shape[0]
 
-  def add_image(total, image):
-    padded, grad_image = image
-    sums = [(window * grad_image).sum((0, 1)) for _, window in _windows(padded, size, stride)]
-    return total + jnp.stack(sums), None
+    def add_image(total, image):
+        padded, grad_image = image
+        sums = [(window * grad_image).sum((0, 1)) for _, window in _windows(padded, size, stride)]
+        return total + jnp.stack(sums), None
 
-  start = jnp.zeros((size * size, kernel.shape[-1]), kernel.dtype) + 0 * grad[0, 0, 0]
-  total, _ = jax.lax.scan(add_image, start, (_pad(x, size, stride), grad))
-  return total.reshape(kernel.shape)
+    start = jnp.zeros((size * size, kernel.shape[-1]), kernel.dtype) + 0 * grad[0, 0, 0]
+    total, _ = jax.lax.scan(add_image, start, (_pad(x, size, stride), grad))
+    return total.reshape(kernel.shape)
 
 
 def _windows(x: Array, size: int, stride: int) -> Iterator[tuple[tuple[int, int], Array]]:
-  """For each tap (i, j) of a kernel: the entries of the padded `x`, (..., H, W, C), that it multiplies."""
-  rows, columns = ((length - size) // stride * stride + 1 for length in x.shape[-3:-1])
-  for i in range(size):
-    for j in range(size):
-      yield (i, j), x[..., i : i + rows : stride, j : j + columns : stride, :]
+    """For each tap (i, j) of a kernel: the entries of the padded `x`, (..., H, W, C), that it
+    multiplies.
+    """
+    rows, columns = ((length - size) // stride * stride + 1 for length in x.shape[-3:-1])
+    for i in range(size):
+        for j in range(size):
+            yield (i, j), x[..., i : i + rows : stride, j : j + columns : stride, :]
 
 
 def _pad(x, size, stride):
-  rows, columns = (_padding(length, size, stride) for length in x.shape[1:3])
-  return jnp.pad(x, ((0, 0), rows, columns, (0, 0)))
+    rows, columns = (_padding(length, size, stride) for length in x.shape[1:3])
+    return jnp.pad(x, ((0, 0), rows, columns, (0, 0)))
 
 
 def _padding(length: int, size: int, stride: int) -> tuple[int, int]:
-  """TensorFlow's SAME: the odd pixel of padding goes to the end."""
-  total = max((-(-length // stride) - 1) * stride + size - length, 0)
-  return total // 2, total - total // 2
+    """TensorFlow's SAME: the odd pixel of padding goes to the end."""
+    total = max((-(-length // stride) - 1) * stride + size - length, 0)
+    return total // 2, total - total // 2

@@ -1,7 +1,8 @@
-"""HRNet-W classification features (Wang et al. 2020), 7 x 7 x 2048: parallel branches that keep every resolution.
+"""HRNet-W classification features (Wang et al. 2020), 7 x 7 x 2048: parallel branches that keep
+every resolution.
 
-Every 3 x 3 convolution pads one pixel on each side, also at stride 2, where Flax's SAME would pad only the end.
-Modules carry the names of the authors' weights, see `torch_names.HRNET`.
+Every 3 x 3 convolution pads one pixel on each side, also at stride 2, where Flax's SAME would pad
+only the end. Modules carry the names of the authors' weights, see `torch_names.HRNET`.
 """
 
 from __future__ import annotations
@@ -25,129 +26,156 @@ Norm = functools.partial  # of nn.BatchNorm, with its mode filled in, or of Fold
 
 
 class ConvNorm(nn.Module):
-  """Convolution and batch norm; `relu` at the end or not."""
+    """Convolution and batch norm; `relu` at the end or not."""
 
-  features: int
-  size: int
-  norm: Norm
-  stride: int = 1
-  relu: bool = True
-  bias: bool = False
+    features: int
+    size: int
+    norm: Norm
+    stride: int = 1
+    relu: bool = True
+    bias: bool = False
 
-  @nn.compact
-  def __call__(self, x: Float[Array, "B H W C"]) -> Float[Array, "B P Q {self.features}"]:
-    x = _conv(self.features, self.size, self.norm, self.stride, self.bias, "conv")(x)
-    x = self.norm(name="bn")(x)
-    return nn.relu(x) if self.relu else x
+    @nn.compact
+    def __call__(self, x: Float[Array, "B H W C"]) -> Float[Array, "B P Q {self.features}"]:
+        x = _conv(self.features, self.size, self.norm, self.stride, self.bias, "conv")(x)
+        x = self.norm(name="bn")(x)
+        return nn.relu(x) if self.relu else x
 
 
 class Residual(nn.Module):
-  """ResNet's basic block (two 3 x 3) or bottleneck (1 x 1, 3 x 3, 1 x 1 with four times the channels)."""
+    """ResNet's basic block (two 3 x 3) or bottleneck (1 x 1, 3 x 3, 1 x 1 with four times the
+    channels).
+    """
 
-  channels: int
-  norm: Norm
-  bottleneck: bool = False
+    channels: int
+    norm: Norm
+    bottleneck: bool = False
 
-  @nn.compact
-  def __call__(self, x: Float[Array, "B H W C"]) -> Float[Array, "B H W D"]:
-    c = self.channels
-    layers = ((c, 1), (c, 3), (4 * c, 1)) if self.bottleneck else ((c, 3), (c, 3))
-    y = x
-    for i, (features, size) in enumerate(layers, start=1):
-      y = self.norm(name=f"bn{i}")(_conv(features, size, self.norm, name=f"conv{i}")(y))
-      y = nn.relu(y) if i < len(layers) else y
-    if x.shape[-1] != y.shape[-1]:
-      x = ConvNorm(y.shape[-1], 1, self.norm, relu=False, name="downsample")(x)
-    return nn.relu(x + y)
+    @nn.compact
+    def __call__(self, x: Float[Array, "B H W C"]) -> Float[Array, "B H W D"]:
+        c = self.channels
+        layers = ((c, 1), (c, 3), (4 * c, 1)) if self.bottleneck else ((c, 3), (c, 3))
+        y = x
+        for i, (features, size) in enumerate(layers, start=1):
+            y = self.norm(name=f"bn{i}")(_conv(features, size, self.norm, name=f"conv{i}")(y))
+            y = nn.relu(y) if i < len(layers) else y
+        if x.shape[-1] != y.shape[-1]:
+            x = ConvNorm(y.shape[-1], 1, self.norm, relu=False, name="downsample")(x)
+        return nn.relu(x + y)
 
 
 class Exchange(nn.Module):
-  """One module of a stage: a few residual blocks on each branch, then every branch is added to every other."""
+    """One module of a stage: a few residual blocks on each branch, then every branch is added to
+    every other.
+    """
 
-  channels: tuple[int, ...]
-  depth: int
-  norm: Norm
+    channels: tuple[int, ...]
+    depth: int
+    norm: Norm
 
-  @nn.compact
-  def __call__(self, branches: list[Float[Array, "B _ _ _"]]) -> list[Float[Array, "B _ _ _"]]:
-    branches = list(branches)
-    for b, channels in enumerate(self.channels):
-      for k in range(self.depth):
-        branches[b] = Residual(channels, self.norm, name=f"branch{b}_{k}")(branches[b])
-    return [nn.relu(sum(self._to(i, j, x) for j, x in enumerate(branches))) for i in range(len(branches))]
+    @nn.compact
+    def __call__(self, branches: list[Float[Array, "B _ _ _"]]) -> list[Float[Array, "B _ _ _"]]:
+        branches = list(branches)
+        for b, channels in enumerate(self.channels):
+            for k in range(self.depth):
+                branches[b] = Residual(channels, self.norm, name=f"branch{b}_{k}")(branches[b])
+        return [
+            nn.relu(sum(self._to(i, j, x) for j, x in enumerate(branches)))
+            for i in range(len(branches))
+        ]
 
-  def _to(self, i: int, j: int, x):
-    """Branch j at the resolution and with the channels of branch i."""
-    if j > i:
-      x = ConvNorm(self.channels[i], 1, self.norm, relu=False, name=f"fuse{i}_{j}_0")(x)
-      return x.repeat(2 ** (j - i), axis=1).repeat(2 ** (j - i), axis=2)
-    for k in range(i - j):
-      last = k == i - j - 1
-      features = self.channels[i if last else j]
-      x = ConvNorm(features, 3, self.norm, stride=2, relu=not last, name=f"fuse{i}_{j}_{k}")(x)
-    return x
+    def _to(self, i: int, j: int, x):
+        """Branch j at the resolution and with the channels of branch i."""
+        if j > i:
+            x = ConvNorm(self.channels[i], 1, self.norm, relu=False, name=f"fuse{i}_{j}_0")(x)
+            return x.repeat(2 ** (j - i), axis=1).repeat(2 ** (j - i), axis=2)
+        for k in range(i - j):
+            last = k == i - j - 1
+            features = self.channels[i if last else j]
+            x = ConvNorm(features, 3, self.norm, stride=2, relu=not last, name=f"fuse{i}_{j}_{k}")(
+                x
+            )
+        return x
 
 
 class HRNet(nn.Module):
-  """Takes images normalised with ImageNet's mean and deviation. `config.width` is the finest branch's channels."""
+    """Takes images normalised with ImageNet's mean and deviation. `config.width` is the finest
+    branch's channels.
+    """
 
-  config: BackboneConfig
-  dtype: jnp.dtype = jnp.float32
-  axis_name: str | None = None
+    config: BackboneConfig
+    dtype: jnp.dtype = jnp.float32
+    axis_name: str | None = None
 
-  @nn.compact
-  def __call__(
-    self, images: Float[Array, "B 224 224 3"], *, train: bool, with_levels: bool = False
-  ) -> Float[Array, "B 7 7 {self.config.features}"] | tuple[Array, tuple[Array, ...]]:
-    """The features; `with_levels` also the branches of 28, 14 and 7 cells a side."""
-    width, norm = int(self.config.width), self._norm(train, stage=1)
-    x = images.astype(self.dtype)
-    for i in (1, 2):
-      x = nn.relu(norm(name=f"bn{i}")(_conv(64, 3, norm, stride=2, name=f"conv{i}")(x)))
-    for k in range(self.config.depth):
-      x = Residual(64, norm, bottleneck=True, name=f"layer1_{k}")(x)
+    @nn.compact
+    def __call__(
+        self, images: Float[Array, "B 224 224 3"], *, train: bool, with_levels: bool = False
+    ) -> Float[Array, "B 7 7 {self.config.features}"] | tuple[Array, tuple[Array, ...]]:
+        """The features; `with_levels` also the branches of 28, 14 and 7 cells a side."""
+        width, norm = int(self.config.width), self._norm(train, stage=1)
+        x = images.astype(self.dtype)
+        for i in (1, 2):
+            x = nn.relu(norm(name=f"bn{i}")(_conv(64, 3, norm, stride=2, name=f"conv{i}")(x)))
+        for k in range(self.config.depth):
+            x = Residual(64, norm, bottleneck=True, name=f"layer1_{k}")(x)
 
-    branches = self._freeze([x], stage=1)
-    for stage, modules in MODULES.items():
-      norm = self._norm(train, stage)
-      channels = tuple(width * 2**b for b in range(stage))
-      branches = self._widen(branches, channels, norm, f"transition{stage - 1}")
-      for m in range(modules):
-        branches = Exchange(channels, self.config.depth, norm, name=f"stage{stage}_{m}")(branches)
-      branches = self._freeze(branches, stage)
+        branches = self._freeze([x], stage=1)
+        for stage, modules in MODULES.items():
+            norm = self._norm(train, stage)
+            channels = tuple(width * 2**b for b in range(stage))
+            branches = self._widen(branches, channels, norm, f"transition{stage - 1}")
+            for m in range(modules):
+                branches = Exchange(channels, self.config.depth, norm, name=f"stage{stage}_{m}")(
+                    branches
+                )
+            branches = self._freeze(branches, stage)
 
-    norm = self._norm(train, stage=5)
-    y = 0.0
-    for i, x in enumerate(branches):
-      x = Residual(INCREASED[i] // 4, norm, bottleneck=True, name=f"incre{i}")(x)
-      y = x + y
-      if i < 3:
-        y = ConvNorm(INCREASED[i + 1], 3, norm, stride=2, bias=True, name=f"downsamp{i}")(y)
-    features = ConvNorm(self.config.features, 1, norm, bias=True, name="final")(y)
-    return (features, tuple(branches[1:])) if with_levels else features
+        norm = self._norm(train, stage=5)
+        y = 0.0
+        for i, x in enumerate(branches):
+            x = Residual(INCREASED[i] // 4, norm, bottleneck=True, name=f"incre{i}")(x)
+            y = x + y
+            if i < 3:
+                y = ConvNorm(INCREASED[i + 1], 3, norm, stride=2, bias=True, name=f"downsamp{i}")(y)
+        features = ConvNorm(self.config.features, 1, norm, bias=True, name="final")(y)
+        return (features, tuple(branches[1:])) if with_levels else features
 
-  def _widen(self, branches, channels, norm, name):
-    """Adds a branch of half the resolution, made from the coarsest one there is."""
-    result = list(branches)
-    if len(branches) == 1:
-      result = [ConvNorm(channels[0], 3, norm, name=f"{name}_0")(branches[0])]
-    new = ConvNorm(channels[-1], 3, norm, stride=2, name=f"{name}_{len(branches)}")(branches[-1])
-    return [*result, new]
+    def _widen(self, branches, channels, norm, name):
+        """Adds a branch of half the resolution, made from the coarsest one there is."""
+        result = list(branches)
+        if len(branches) == 1:
+            result = [ConvNorm(channels[0], 3, norm, name=f"{name}_0")(branches[0])]
+        new = ConvNorm(channels[-1], 3, norm, stride=2, name=f"{name}_{len(branches)}")(
+            branches[-1]
+        )
+        return [*result, new]
 
-  def _norm(self, train: bool, stage: int) -> Norm:
-    if self.config.folded:
-      return functools.partial(Folded, dtype=self.dtype)
-    live = train and not self.config.frozen_batch_norm and stage > self.config.frozen_stages
-    return functools.partial(
-      nn.BatchNorm, use_running_average=not live, momentum=0.9, epsilon=1e-5, dtype=self.dtype,
-      axis_name=self.axis_name if live else None)  # fmt: skip
+    def _norm(self, train: bool, stage: int) -> Norm:
+        if self.config.folded:
+            return functools.partial(Folded, dtype=self.dtype)
+        live = train and not self.config.frozen_batch_norm and stage > self.config.frozen_stages
+        return functools.partial(
+            nn.BatchNorm,
+            use_running_average=not live,
+            momentum=0.9,
+            epsilon=1e-5,
+            dtype=self.dtype,
+            axis_name=self.axis_name if live else None,
+        )
 
-  def _freeze(self, branches, stage: int):
-    return jax.lax.stop_gradient(branches) if stage == self.config.frozen_stages else branches
+    def _freeze(self, branches, stage: int):
+        return jax.lax.stop_gradient(branches) if stage == self.config.frozen_stages else branches
 
 
 def _conv(features, size, norm, stride=1, bias=False, name=None):
-  bias = bias or norm.func is Folded
-  return nn.Conv(
-    features, (size, size), stride, padding=size // 2, use_bias=bias, kernel_init=he_normal,
-    dtype=norm.keywords["dtype"], name=name)  # fmt: skip
+    bias = bias or norm.func is Folded
+    return nn.Conv(
+        features,
+        (size, size),
+        stride,
+        padding=size // 2,
+        use_bias=bias,
+        kernel_init=he_normal,
+        dtype=norm.keywords["dtype"],
+        name=name,
+    )

@@ -13,112 +13,148 @@ from dice_jax.evaluation.sample_labels import Labels
 
 VOID = {"meta", "img", "br", "circle", "line", "polygon", "polyline"}
 SETTING = {
-  "weights": "a <net>", "data": "scenes", "split": "test", "mean_samples": 7, "device": "cpu", "devices": 2,
-  "batch_size": 16, "dtype": "bfloat16", "reference_leak_filter": False}  # fmt: skip
+    "weights": "a <net>",
+    "data": "scenes",
+    "split": "test",
+    "mean_samples": 7,
+    "device": "cpu",
+    "devices": 2,
+    "batch_size": 16,
+    "dtype": "bfloat16",
+    "reference_leak_filter": False,
+}
 
 
 def make_record(seed=0, count=24, **setting):
-  rng = np.random.default_rng(seed)
-  people = np.random.default_rng(5)
-  labels = Labels(np.arange(count) // 2, people.choice(["wave", "hush"], count), people.random(count))
-  samples = {"model": random_rows(count, rng), "mean_prediction": random_rows(count, rng)}
-  return record.make(SETTING | setting, samples, labels)
+    rng = np.random.default_rng(seed)
+    people = np.random.default_rng(5)
+    labels = Labels(
+        np.arange(count) // 2, people.choice(["wave", "hush"], count), people.random(count)
+    )
+    samples = {"model": random_rows(count, rng), "mean_prediction": random_rows(count, rng)}
+    return record.make(SETTING | setting, samples, labels)
 
 
 @pytest.fixture(scope="module")
 def evaluation():
-  return make_record()
+    return make_record()
 
 
 class Checker(HTMLParser):
-  """Every element is closed, in order."""
+    """Every element is closed, in order."""
 
-  def __init__(self):
-    super().__init__()
-    self.open, self.links, self.words = [], [], []
+    def __init__(self):
+        super().__init__()
+        self.open, self.links, self.words = [], [], []
 
-  def handle_starttag(self, tag, attributes):
-    self.links += [value for name, value in attributes if name in ("src", "href")]
-    if tag not in VOID:
-      self.open.append(tag)
+    def handle_starttag(self, tag, attributes):
+        self.links += [value for name, value in attributes if name in ("src", "href")]
+        if tag not in VOID:
+            self.open.append(tag)
 
-  def handle_endtag(self, tag):
-    assert self.open.pop() == tag
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
 
-  def handle_startendtag(self, tag, attributes):
-    self.links += [value for name, value in attributes if name in ("src", "href")]
+    def handle_startendtag(self, tag, attributes):
+        self.links += [value for name, value in attributes if name in ("src", "href")]
 
-  def handle_data(self, data):
-    self.words.append(data)
+    def handle_data(self, data):
+        self.words.append(data)
 
 
 def check(html):
-  checker = Checker()
-  checker.feed(html)
-  assert not checker.open
-  assert all(link.startswith("data:image/") for link in checker.links)
-  assert not re.search(r"https?:|@import|url\(", html)
-  return " ".join(checker.words)
+    checker = Checker()
+    checker.feed(html)
+    assert not checker.open
+    assert all(link.startswith("data:image/") for link in checker.links)
+    assert not re.search(r"https?:|@import|url\(", html)
+    return " ".join(checker.words)
 
 
 def test_page_is_whole_and_self_contained_and_says_on_what_it_was_measured(evaluation):
-  picture = cases.Case("Sample 3", "gesture <wave>", np.zeros((20, 30, 3), np.uint8))
-  html = page.evaluation_page(evaluation, {"The worst cases": [picture]})
-  words = check(html)
-  facts = ("<net> on scenes test", "24 samples of 12 subjects", "2 x cpu", "batch 16", "bfloat16", "1000 draws, seed 0")
-  for fact in facts:
-    assert fact in words, fact
-  assert "By gesture" in words and "By skin tone" in words and "gesture <wave>" in words and "<net>" not in html
+    picture = cases.Case("Sample 3", "gesture <wave>", np.zeros((20, 30, 3), np.uint8))
+    html = page.evaluation_page(evaluation, {"The worst cases": [picture]})
+    words = check(html)
+    facts = (
+        "<net> on scenes test",
+        "24 samples of 12 subjects",
+        "2 x cpu",
+        "batch 16",
+        "bfloat16",
+        "1000 draws, seed 0",
+    )
+    for fact in facts:
+        assert fact in words, fact
+    assert (
+        "By gesture" in words
+        and "By skin tone" in words
+        and "gesture <wave>" in words
+        and "<net>" not in html
+    )
 
 
 def test_every_cell_of_the_tables_stands_in_the_page(evaluation):
-  words = check(page.evaluation_page(evaluation, {}))
-  for table in (tables.mesh_table, tables.contact_table, tables.parts_table, tables.detail_table):
-    for row in table(page.titled(evaluation.summaries)).rows:
-      for cell in row:
-        value, _, interval = cell.partition(" [")
-        assert value in words and interval in words
+    words = check(page.evaluation_page(evaluation, {}))
+    for table in (tables.mesh_table, tables.contact_table, tables.parts_table, tables.detail_table):
+        for row in table(page.titled(evaluation.summaries)).rows:
+            for cell in row:
+                value, _, interval = cell.partition(" [")
+                assert value in words and interval in words
 
 
 def test_figures_nobody_has_labels_for_leave_gaps_and_no_nan():
-  rows = random_rows(6, np.random.default_rng(0))
-  nothing = rows.replace(**{name: np.zeros_like(getattr(rows, name)) for name in ("frames", "contact_frames", "pve")})
-  empty = take(nothing, range(6)).replace(
-    hand_contact_scores=0 * rows.hand_contact_scores, head_contact_scores=0 * rows.head_contact_scores)  # fmt: skip
-  labels = Labels(np.arange(6), np.full(6, ""), np.full(6, np.nan))
-  one = record.make(SETTING, {"model": empty, "mean_prediction": empty}, labels)
-  words = check(page.evaluation_page(one, {}))
-  assert "–" in words and "nan" not in words.lower().split() and "By" not in words.split()
+    rows = random_rows(6, np.random.default_rng(0))
+    nothing = rows.replace(
+        **{name: np.zeros_like(getattr(rows, name)) for name in ("frames", "contact_frames", "pve")}
+    )
+    empty = take(nothing, range(6)).replace(
+        hand_contact_scores=0 * rows.hand_contact_scores,
+        head_contact_scores=0 * rows.head_contact_scores,
+    )
+    labels = Labels(np.arange(6), np.full(6, ""), np.full(6, np.nan))
+    one = record.make(SETTING, {"model": empty, "mean_prediction": empty}, labels)
+    words = check(page.evaluation_page(one, {}))
+    assert "–" in words and "nan" not in words.lower().split() and "By" not in words.split()
 
 
 def test_a_record_read_back_is_the_same(evaluation, tmp_path):
-  record.save(evaluation, tmp_path)
-  back = record.load(tmp_path)
-  assert back.about == evaluation.about and back.summaries == evaluation.summaries and back.groups == evaluation.groups
-  for name in ("pve", "head_contact_scores"):
-    np.testing.assert_array_equal(getattr(back.samples, name), getattr(evaluation.samples, name))
-  np.testing.assert_array_equal(back.samples.hand_contact.true_positive, evaluation.samples.hand_contact.true_positive)
-  np.testing.assert_array_equal(back.labels.gesture, evaluation.labels.gesture)
+    record.save(evaluation, tmp_path)
+    back = record.load(tmp_path)
+    assert (
+        back.about == evaluation.about
+        and back.summaries == evaluation.summaries
+        and back.groups == evaluation.groups
+    )
+    for name in ("pve", "head_contact_scores"):
+        np.testing.assert_array_equal(
+            getattr(back.samples, name), getattr(evaluation.samples, name)
+        )
+    np.testing.assert_array_equal(
+        back.samples.hand_contact.true_positive, evaluation.samples.hand_contact.true_positive
+    )
+    np.testing.assert_array_equal(back.labels.gesture, evaluation.labels.gesture)
 
 
 def test_comparison_page_has_a_row_a_run_and_the_differences(evaluation):
-  runs = {"first": evaluation, "second": make_record(1), "third": make_record(2)}
-  differences = {name: comparison.difference(evaluation, runs[name]) for name in ("second", "third")}
-  html = page.comparison_page(runs, differences, {})
-  words = check(html)
-  expected = runs["second"].summaries["model"]["pve_mm"] - evaluation.summaries["model"]["pve_mm"]
-  assert f"{expected:+.2f}" in words and "minus first" in words
-  assert len(re.findall(r"<td>third</td>", html)) == 6  # in every table
+    runs = {"first": evaluation, "second": make_record(1), "third": make_record(2)}
+    differences = {
+        name: comparison.difference(evaluation, runs[name]) for name in ("second", "third")
+    }
+    html = page.comparison_page(runs, differences, {})
+    words = check(html)
+    expected = runs["second"].summaries["model"]["pve_mm"] - evaluation.summaries["model"]["pve_mm"]
+    assert f"{expected:+.2f}" in words and "minus first" in words
+    assert len(re.findall(r"<td>third</td>", html)) == 6  # in every table
 
 
 def test_other_people_are_not_compared(evaluation):
-  other = make_record(1)
-  other.labels.subject[0] = 99
-  with pytest.raises(UserError, match="saw different people"):
-    record.check_comparable({"a": evaluation, "b": other})
+    other = make_record(1)
+    other.labels.subject[0] = 99
+    with pytest.raises(UserError, match="saw different people"):
+        record.check_comparable({"a": evaluation, "b": other})
 
 
 def test_runs_are_called_by_the_ends_of_their_paths():
-  assert comparison.short_names(["runs/a/test", "runs/b/test"]) == ["a/test", "b/test"]
-  assert comparison.short_names(["default", "/x/y/run"]) == ["default", "run"]
-  assert comparison.short_names(["a", "a/", "b"]) == ["a", "a/", "b"]
+    assert comparison.short_names(["runs/a/test", "runs/b/test"]) == ["a/test", "b/test"]
+    assert comparison.short_names(["default", "/x/y/run"]) == ["default", "run"]
+    assert comparison.short_names(["a", "a/", "b"]) == ["a", "a/", "b"]

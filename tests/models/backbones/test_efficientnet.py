@@ -20,124 +20,145 @@ CAT, ESPRESSO = range(281, 286), [967]  # ImageNet's tabby .. Egyptian cat; espr
 
 @pytest.fixture(scope="module")
 def state():
-  return read_state(lite0_path())
+    return read_state(lite0_path())
 
 
 @pytest.fixture(scope="module")
 def photos():
-  """A cat and a cup, (2, 224, 224, 3) uint8."""
-  data = pytest.importorskip("skimage.data")
-  transform = pytest.importorskip("skimage.transform")
-  result = []
-  for name in ("chelsea", "coffee"):
-    image = getattr(data, name)()
-    height, width = image.shape[:2]
-    side, top, left = min(height, width), max(height - width, 0) // 2, max(width - height, 0) // 2
-    square = image[top : top + side, left : left + side]
-    result.append(transform.resize(square, (224, 224), anti_aliasing=True) * 255)
-  return np.stack(result).astype(np.uint8)
+    """A cat and a cup, (2, 224, 224, 3) uint8."""
+    data = pytest.importorskip("skimage.data")
+    transform = pytest.importorskip("skimage.transform")
+    result = []
+    for name in ("chelsea", "coffee"):
+        image = getattr(data, name)()
+        height, width = image.shape[:2]
+        side, top, left = (
+            min(height, width),
+            max(height - width, 0) // 2,
+            max(width - height, 0) // 2,
+        )
+        square = image[top : top + side, left : left + side]
+        result.append(transform.resize(square, (224, 224), anti_aliasing=True) * 255)
+    return np.stack(result).astype(np.uint8)
 
 
 @pytest.fixture(scope="module")
 def features(state, photos):
-  module = EfficientNetLite0(LITE0)
-  apply = jax.jit(lambda images: module.apply(lite0_variables(state), preprocess(images), train=False))
-  return np.asarray(apply(photos))
+    module = EfficientNetLite0(LITE0)
+    apply = jax.jit(
+        lambda images: module.apply(lite0_variables(state), preprocess(images), train=False)
+    )
+    return np.asarray(apply(photos))
 
 
 def torch_features(state, images):
-  """The network written out in PyTorch, on pixels as it was trained with: (pixel - 127) / 128."""
-  torch = pytest.importorskip("torch")
-  F = torch.nn.functional
-  weight = lambda name: torch.tensor(state[name])
+    """The network written out in PyTorch, on pixels as it was trained with: (pixel - 127) / 128."""
+    torch = pytest.importorskip("torch")
+    F = torch.nn.functional
+    weight = lambda name: torch.tensor(state[name])
 
-  def conv(x, name, stride=1, groups=1):
-    kernel = weight(f"{name}.weight")
-    size, length = kernel.shape[-1], x.shape[-1]
-    pad = max((-(-length // stride) - 1) * stride + size - length, 0)
-    x = F.pad(x, (pad // 2, pad - pad // 2, pad // 2, pad - pad // 2))
-    return F.conv2d(x, kernel, stride=stride, groups=groups)
+    def conv(x, name, stride=1, groups=1):
+        kernel = weight(f"{name}.weight")
+        size, length = kernel.shape[-1], x.shape[-1]
+        pad = max((-(-length // stride) - 1) * stride + size - length, 0)
+        x = F.pad(x, (pad // 2, pad - pad // 2, pad // 2, pad - pad // 2))
+        return F.conv2d(x, kernel, stride=stride, groups=groups)
 
-  def norm(x, name):
-    statistics = (weight(f"{name}.{leaf}") for leaf in ("running_mean", "running_var", "weight", "bias"))
-    return F.batch_norm(x, *statistics, eps=1e-3)
+    def norm(x, name):
+        statistics = (
+            weight(f"{name}.{leaf}") for leaf in ("running_mean", "running_var", "weight", "bias")
+        )
+        return F.batch_norm(x, *statistics, eps=1e-3)
 
-  x = (torch.tensor(images.transpose(0, 3, 1, 2), dtype=torch.float32) - 127) / 128
-  x, index = F.relu6(norm(conv(x, "_conv_stem", 2), "_bn0")), 0
-  for blocks, _, stride, expansion, _ in STAGES:
-    for block in range(blocks):
-      p, y = f"_blocks.{index}.", x
-      y = F.relu6(norm(conv(y, p + "_expand_conv"), p + "_bn0")) if expansion > 1 else y
-      y = conv(y, p + "_depthwise_conv", stride if block == 0 else 1, groups=y.shape[1])
-      y = norm(conv(F.relu6(norm(y, p + "_bn1")), p + "_project_conv"), p + "_bn2")
-      x, index = (x + y if block else y), index + 1
-  return F.relu6(norm(conv(x, "_conv_head"), "_bn1")).numpy().transpose(0, 2, 3, 1)
+    x = (torch.tensor(images.transpose(0, 3, 1, 2), dtype=torch.float32) - 127) / 128
+    x, index = F.relu6(norm(conv(x, "_conv_stem", 2), "_bn0")), 0
+    for blocks, _, stride, expansion, _ in STAGES:
+        for block in range(blocks):
+            p, y = f"_blocks.{index}.", x
+            y = F.relu6(norm(conv(y, p + "_expand_conv"), p + "_bn0")) if expansion > 1 else y
+            y = conv(y, p + "_depthwise_conv", stride if block == 0 else 1, groups=y.shape[1])
+            y = norm(conv(F.relu6(norm(y, p + "_bn1")), p + "_project_conv"), p + "_bn2")
+            x, index = (x + y if block else y), index + 1
+    return F.relu6(norm(conv(x, "_conv_head"), "_bn1")).numpy().transpose(0, 2, 3, 1)
 
 
 def test_reads_what_pytorch_reads(state):
-  torch = pytest.importorskip("torch")
-  expected = torch.load(lite0_path(), weights_only=True)
-  assert set(state) == set(expected)
-  for name, tensor in expected.items():
-    np.testing.assert_array_equal(state[name], tensor.numpy())
+    torch = pytest.importorskip("torch")
+    expected = torch.load(lite0_path(), weights_only=True)
+    assert set(state) == set(expected)
+    for name, tensor in expected.items():
+        np.testing.assert_array_equal(state[name], tensor.numpy())
 
 
 def test_agrees_with_pytorch(state, photos, features):
-  assert features.shape == (2, 7, 7, 1280)
-  expected = torch_features(state, photos)
-  np.testing.assert_allclose(features, expected, atol=1e-4 * np.abs(expected).max())
+    assert features.shape == (2, 7, 7, 1280)
+    expected = torch_features(state, photos)
+    np.testing.assert_allclose(features, expected, atol=1e-4 * np.abs(expected).max())
 
 
 def test_recognises_what_it_sees(state, features):
-  logits = features.mean((1, 2)) @ state["_fc.weight"].T + state["_fc.bias"]
-  cat, cup = logits.argmax(-1)
-  assert cat in CAT and cup in ESPRESSO
+    logits = features.mean((1, 2)) @ state["_fc.weight"].T + state["_fc.bias"]
+    cat, cup = logits.argmax(-1)
+    assert cat in CAT and cup in ESPRESSO
 
 
 @pytest.mark.parametrize("frozen_stages", [0, 4])
 def test_frozen_stages_stand_still(rng, frozen_stages):
-  config = dataclasses.replace(
-    LITE0, width=0.125, depth=1, features=16, frozen_stages=frozen_stages, depthwise="conv")  # fmt: skip
-  module = EfficientNetLite0(config)
-  images = jnp.asarray(rng.normal(size=(2, 64, 64, 3)), jnp.float32)
-  variables = init(module, rng, images, train=False)
+    config = dataclasses.replace(
+        LITE0, width=0.125, depth=1, features=16, frozen_stages=frozen_stages, depthwise="conv"
+    )
+    module = EfficientNetLite0(config)
+    images = jnp.asarray(rng.normal(size=(2, 64, 64, 3)), jnp.float32)
+    variables = init(module, rng, images, train=False)
 
-  @jax.jit
-  def gradient(params):
-    def loss(params):
-      features, updates = module.apply({**variables, "params": params}, images, train=True, mutable=["batch_stats"])
-      return (features**2).sum(), updates["batch_stats"]
+    @jax.jit
+    def gradient(params):
+        def loss(params):
+            features, updates = module.apply(
+                {**variables, "params": params}, images, train=True, mutable=["batch_stats"]
+            )
+            return (features**2).sum(), updates["batch_stats"]
 
-    return jax.grad(loss, has_aux=True)(params)
+        return jax.grad(loss, has_aux=True)(params)
 
-  gradients, statistics = gradient(variables["params"])
+    gradients, statistics = gradient(variables["params"])
 
-  def is_frozen(name):
-    """Whether a layer lies in a frozen stage: the stem, or one of the stages, which have one block each here."""
-    kind, *rest = name.split("_")
-    stage = {"stem": 0, "head": 8}.get(kind) if kind != "block" else 1 + int(rest[0])
-    return frozen_stages > 0 and stage <= frozen_stages
+    def is_frozen(name):
+        """Whether a layer lies in a frozen stage: the stem, or one of the stages, which have one
+        block each here.
+        """
+        kind, *rest = name.split("_")
+        stage = {"stem": 0, "head": 8}.get(kind) if kind != "block" else 1 + int(rest[0])
+        return frozen_stages > 0 and stage <= frozen_stages
 
-  for name, leaves in gradients.items():
-    for leaf in jax.tree.leaves(leaves):
-      assert (np.abs(leaf).max() == 0) == is_frozen(name), name
-  for name, leaves in statistics.items():
-    same = jax.tree.map(lambda a, b: bool((a == b).all()), leaves, variables["batch_stats"][name])
-    assert same["mean"] == is_frozen(name), name
+    for name, leaves in gradients.items():
+        for leaf in jax.tree.leaves(leaves):
+            assert (np.abs(leaf).max() == 0) == is_frozen(name), name
+    for name, leaves in statistics.items():
+        same = jax.tree.map(
+            lambda a, b: bool((a == b).all()), leaves, variables["batch_stats"][name]
+        )
+        assert same["mean"] == is_frozen(name), name
 
 
 def test_load_backbone_replaces_the_backbone_alone(rng):
-  config = ModelConfig(backbone=dataclasses.replace(LITE0, pretrained="imagenet"))
-  shapes = jax.eval_shape(
-    lambda: EfficientNetLite0(LITE0).init(jax.random.key(0), jnp.zeros((1, 224, 224, 3)), train=False)
-  )
-  variables = {name: {"backbone": tree, "other": 1} for name, tree in shapes.items()}
-  loaded = load_backbone(variables, config)
-  assert loaded["params"]["other"] == 1
-  np.testing.assert_array_equal(
-    loaded["params"]["backbone"]["stem"]["kernel"], read_state(lite0_path())["_conv_stem.weight"].transpose(2, 3, 1, 0)
-  )
-  assert load_backbone(variables, ModelConfig(backbone=LITE0)) == variables
-  narrow = {"params": {"backbone": {"stem": {"kernel": np.zeros((3, 3, 3, 8))}}}, "batch_stats": {"backbone": {}}}
-  with pytest.raises(ValueError, match=r"stem/kernel \(3, 3, 3, 8\)"):
-    load_backbone(narrow, config)
+    config = ModelConfig(backbone=dataclasses.replace(LITE0, pretrained="imagenet"))
+    shapes = jax.eval_shape(
+        lambda: EfficientNetLite0(LITE0).init(
+            jax.random.key(0), jnp.zeros((1, 224, 224, 3)), train=False
+        )
+    )
+    variables = {name: {"backbone": tree, "other": 1} for name, tree in shapes.items()}
+    loaded = load_backbone(variables, config)
+    assert loaded["params"]["other"] == 1
+    np.testing.assert_array_equal(
+        loaded["params"]["backbone"]["stem"]["kernel"],
+        read_state(lite0_path())["_conv_stem.weight"].transpose(2, 3, 1, 0),
+    )
+    assert load_backbone(variables, ModelConfig(backbone=LITE0)) == variables
+    narrow = {
+        "params": {"backbone": {"stem": {"kernel": np.zeros((3, 3, 3, 8))}}},
+        "batch_stats": {"backbone": {}},
+    }
+    with pytest.raises(ValueError, match=r"stem/kernel \(3, 3, 3, 8\)"):
+        load_backbone(narrow, config)

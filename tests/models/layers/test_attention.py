@@ -10,32 +10,34 @@ from dice_jax.models.layers.attention import attention
 
 
 def textbook(query, key, value):
-  logits = jnp.einsum("bnhd,bmhd->bhnm", query, key) / np.sqrt(query.shape[-1])
-  return jnp.einsum("bhnm,bmhd->bnhd", jax.nn.softmax(logits, -1), value)
+    logits = jnp.einsum("bnhd,bmhd->bhnm", query, key) / np.sqrt(query.shape[-1])
+    return jnp.einsum("bhnm,bmhd->bnhd", jax.nn.softmax(logits, -1), value)
 
 
 @pytest.fixture
 def qkv(rng):
-  return [jnp.asarray(rng.normal(size=(2, 17, 3, 4)), jnp.float32) for _ in range(3)]
+    return [jnp.asarray(rng.normal(size=(2, 17, 3, 4)), jnp.float32) for _ in range(3)]
 
 
 @pytest.mark.parametrize("on_cpu", [True, False])
 def test_value_and_gradient(monkeypatch, qkv, rng, on_cpu):
-  monkeypatch.setattr(attention_module, "_on_cpu", lambda: on_cpu)
-  weights = jnp.asarray(rng.normal(size=qkv[0].shape), jnp.float32)
-  value = lambda f: jax.jit(lambda x: f(*x))(qkv)  # a new function: jit must not recall the other case
-  gradient = lambda f: jax.jit(jax.grad(lambda x: (f(*x) * weights).sum()))(qkv)
-  np.testing.assert_allclose(value(attention), value(textbook), atol=3e-6)
-  for got, expected in zip(gradient(attention), gradient(textbook), strict=True):
-    np.testing.assert_allclose(got, expected, atol=3e-6)
+    monkeypatch.setattr(attention_module, "_on_cpu", lambda: on_cpu)
+    weights = jnp.asarray(rng.normal(size=qkv[0].shape), jnp.float32)
+    value = lambda f: jax.jit(lambda x: f(*x))(
+        qkv
+    )  # a new function: jit must not recall the other case
+    gradient = lambda f: jax.jit(jax.grad(lambda x: (f(*x) * weights).sum()))(qkv)
+    np.testing.assert_allclose(value(attention), value(textbook), atol=3e-6)
+    for got, expected in zip(gradient(attention), gradient(textbook), strict=True):
+        np.testing.assert_allclose(got, expected, atol=3e-6)
 
 
 def test_large_logits_do_not_overflow(qkv):
-  query, key, value = qkv
-  result, gradient = jax.value_and_grad(lambda q: attention(q, key, value).sum())(1e4 * query)
-  assert np.isfinite(result) and np.isfinite(gradient).all()
+    query, key, value = qkv
+    result, gradient = jax.value_and_grad(lambda q: attention(q, key, value).sum())(1e4 * query)
+    assert np.isfinite(result) and np.isfinite(gradient).all()
 
 
 def test_one_token_attends_to_itself(qkv):
-  query, key, value = (x[:, :1] for x in qkv)
-  np.testing.assert_allclose(attention(query, key, value), value, rtol=1e-6)
+    query, key, value = (x[:, :1] for x in qkv)
+    np.testing.assert_allclose(attention(query, key, value), value, rtol=1e-6)

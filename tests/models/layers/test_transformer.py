@@ -19,132 +19,183 @@ CONFIG = EncodersConfig(hidden=(16,), outputs=(), layers=(2,), feed_forward=24, 
 
 @pytest.fixture
 def encoder(rng):
-  """(module, variables, tokens): 2 layers of width 16, 5 channels in and 3 out."""
-  module = Encoder(CONFIG, 16, 2, 3)
-  tokens = jnp.asarray(rng.normal(size=(2, 11, 5)), jnp.float32)
-  return module, init(module, rng, tokens, train=False), tokens
+    """(module, variables, tokens): 2 layers of width 16, 5 channels in and 3 out."""
+    module = Encoder(CONFIG, 16, 2, 3)
+    tokens = jnp.asarray(rng.normal(size=(2, 11, 5)), jnp.float32)
+    return module, init(module, rng, tokens, train=False), tokens
 
 
 def torch_encoder(params, tokens):
-  """The same encoder, of torch.nn.TransformerEncoderLayer and plain matrix products."""
-  torch = pytest.importorskip("torch")
-  tensor = lambda x: torch.tensor(np.asarray(x))
-  linear = lambda p, x: x @ tensor(p["kernel"]) + tensor(p["bias"])
-  x = linear(params["embedding"], tensor(tokens)) + tensor(params["position_embedding"])
-  for i in range(2):
-    p = params[f"layer_{i}"]
-    layer = torch.nn.TransformerEncoderLayer(
-      16, 4, 24, dropout=0.0, activation=torch.nn.functional.gelu, layer_norm_eps=1e-12, batch_first=True)  # fmt: skip
-    qkv = [p["attention"][name] for name in ("query", "key", "value")]
-    layer.load_state_dict({
-      "self_attn.in_proj_weight": torch.cat([tensor(q["kernel"]).T for q in qkv]),
-      "self_attn.in_proj_bias": torch.cat([tensor(q["bias"]) for q in qkv]),
-      **{f"{theirs}.{leaf}": (tensor(ours["kernel"]).T if leaf == "weight" else tensor(ours["bias"]))
-         for theirs, ours in (("self_attn.out_proj", p["attention"]["output"]), ("linear1", p["intermediate"]),
-                              ("linear2", p["output"])) for leaf in ("weight", "bias")},
-      **{f"{theirs}.{leaf}": tensor(p[ours]["scale" if leaf == "weight" else "bias"])
-         for theirs, ours in (("norm1", "attention_norm"), ("norm2", "output_norm")) for leaf in ("weight", "bias")},
-    })  # fmt: skip
-    x = layer(x)
-  return linear(params["head"], x) + linear(params["residual"], tensor(tokens))
+    """The same encoder, of torch.nn.TransformerEncoderLayer and plain matrix products."""
+    torch = pytest.importorskip("torch")
+    tensor = lambda x: torch.tensor(np.asarray(x))
+    linear = lambda p, x: x @ tensor(p["kernel"]) + tensor(p["bias"])
+    x = linear(params["embedding"], tensor(tokens)) + tensor(params["position_embedding"])
+    for i in range(2):
+        p = params[f"layer_{i}"]
+        layer = torch.nn.TransformerEncoderLayer(
+            16,
+            4,
+            24,
+            dropout=0.0,
+            activation=torch.nn.functional.gelu,
+            layer_norm_eps=1e-12,
+            batch_first=True,
+        )
+        qkv = [p["attention"][name] for name in ("query", "key", "value")]
+        layer.load_state_dict(
+            {
+                "self_attn.in_proj_weight": torch.cat([tensor(q["kernel"]).T for q in qkv]),
+                "self_attn.in_proj_bias": torch.cat([tensor(q["bias"]) for q in qkv]),
+                **{
+                    f"{theirs}.{leaf}": (
+                        tensor(ours["kernel"]).T if leaf == "weight" else tensor(ours["bias"])
+                    )
+                    for theirs, ours in (
+                        ("self_attn.out_proj", p["attention"]["output"]),
+                        ("linear1", p["intermediate"]),
+                        ("linear2", p["output"]),
+                    )
+                    for leaf in ("weight", "bias")
+                },
+                **{
+                    f"{theirs}.{leaf}": tensor(p[ours]["scale" if leaf == "weight" else "bias"])
+                    for theirs, ours in (("norm1", "attention_norm"), ("norm2", "output_norm"))
+                    for leaf in ("weight", "bias")
+                },
+            }
+        )
+        x = layer(x)
+    return linear(params["head"], x) + linear(params["residual"], tensor(tokens))
 
 
 def test_agrees_with_pytorch(encoder):
-  module, variables, tokens = encoder
-  expected = torch_encoder(variables["params"], tokens).detach().numpy()
-  np.testing.assert_allclose(module.apply(variables, tokens, train=False), expected, atol=1e-5)
+    module, variables, tokens = encoder
+    expected = torch_encoder(variables["params"], tokens).detach().numpy()
+    np.testing.assert_allclose(module.apply(variables, tokens, train=False), expected, atol=1e-5)
 
 
 def test_agrees_with_the_bert_layers_of_transformers(encoder):
-  torch, bert = pytest.importorskip("torch"), pytest.importorskip("transformers.models.bert")
-  modeling = pytest.importorskip("transformers.models.bert.modeling_bert")
-  module, variables, tokens = encoder
-  tensor = lambda x: torch.tensor(np.asarray(x))
-  config = bert.BertConfig(
-    hidden_size=16, num_attention_heads=4, intermediate_size=24, layer_norm_eps=1e-12, hidden_act="gelu",
-    attn_implementation="eager")  # fmt: skip
-  names = {
-    "attention.self.query": "attention/query", "attention.self.key": "attention/key",
-    "attention.self.value": "attention/value", "attention.output.dense": "attention/output",
-    "attention.output.LayerNorm": "attention_norm", "intermediate.dense": "intermediate", "output.dense": "output",
-    "output.LayerNorm": "output_norm",
-  }  # fmt: skip
-  flat = traverse_util.flatten_dict(variables["params"], sep="/")
-  linear = lambda name, x: x @ tensor(flat[f"{name}/kernel"]) + tensor(flat[f"{name}/bias"])
-  x = linear("embedding", tensor(tokens)) + tensor(flat["position_embedding"])
-  for i in range(2):
-    layer = modeling.BertLayer(config).eval()
-    state = {}
-    for theirs, ours in names.items():
-      path = f"layer_{i}/{ours}"
-      kernel = tensor(flat[f"{path}/kernel"]).T if f"{path}/kernel" in flat else tensor(flat[f"{path}/scale"])
-      state |= {f"{theirs}.weight": kernel, f"{theirs}.bias": tensor(flat[f"{path}/bias"])}
-    layer.load_state_dict(state)
-    x = layer(x)
-    x = x[0] if isinstance(x, tuple) else x
-  expected = linear("head", x) + linear("residual", tensor(tokens))
-  np.testing.assert_allclose(module.apply(variables, tokens, train=False), expected.detach().numpy(), atol=1e-5)
+    torch, bert = pytest.importorskip("torch"), pytest.importorskip("transformers.models.bert")
+    modeling = pytest.importorskip("transformers.models.bert.modeling_bert")
+    module, variables, tokens = encoder
+    tensor = lambda x: torch.tensor(np.asarray(x))
+    config = bert.BertConfig(
+        hidden_size=16,
+        num_attention_heads=4,
+        intermediate_size=24,
+        layer_norm_eps=1e-12,
+        hidden_act="gelu",
+        attn_implementation="eager",
+    )
+    names = {
+        "attention.self.query": "attention/query",
+        "attention.self.key": "attention/key",
+        "attention.self.value": "attention/value",
+        "attention.output.dense": "attention/output",
+        "attention.output.LayerNorm": "attention_norm",
+        "intermediate.dense": "intermediate",
+        "output.dense": "output",
+        "output.LayerNorm": "output_norm",
+    }
+    flat = traverse_util.flatten_dict(variables["params"], sep="/")
+    linear = lambda name, x: x @ tensor(flat[f"{name}/kernel"]) + tensor(flat[f"{name}/bias"])
+    x = linear("embedding", tensor(tokens)) + tensor(flat["position_embedding"])
+    for i in range(2):
+        layer = modeling.BertLayer(config).eval()
+        state = {}
+        for theirs, ours in names.items():
+            path = f"layer_{i}/{ours}"
+            kernel = (
+                tensor(flat[f"{path}/kernel"]).T
+                if f"{path}/kernel" in flat
+                else tensor(flat[f"{path}/scale"])
+            )
+            state |= {f"{theirs}.weight": kernel, f"{theirs}.bias": tensor(flat[f"{path}/bias"])}
+        layer.load_state_dict(state)
+        x = layer(x)
+        x = x[0] if isinstance(x, tuple) else x
+    expected = linear("head", x) + linear("residual", tensor(tokens))
+    np.testing.assert_allclose(
+        module.apply(variables, tokens, train=False), expected.detach().numpy(), atol=1e-5
+    )
 
 
 def test_attention_dropout_of_almost_zero_changes_nothing(encoder):
-  # The path with attention dropout is other code than the one without.
-  _, variables, tokens = encoder
-  rngs = {"dropout": jax.random.key(0)}
+    # The path with attention dropout is other code than the one without.
+    _, variables, tokens = encoder
+    rngs = {"dropout": jax.random.key(0)}
 
-  def run(rate):
-    module = Encoder(dataclasses.replace(CONFIG, dropout=0.0, attention_dropout=rate), 16, 2, 3)
-    return jax.jit(lambda v: module.apply(v, tokens, train=True, rngs=rngs))(variables)
+    def run(rate):
+        module = Encoder(dataclasses.replace(CONFIG, dropout=0.0, attention_dropout=rate), 16, 2, 3)
+        return jax.jit(lambda v: module.apply(v, tokens, train=True, rngs=rngs))(variables)
 
-  np.testing.assert_allclose(run(0.0), run(1e-7), atol=1e-5)
-  assert np.abs(run(0.0) - run(0.5)).max() > 1e-2
+    np.testing.assert_allclose(run(0.0), run(1e-7), atol=1e-5)
+    assert np.abs(run(0.0) - run(0.5)).max() > 1e-2
 
 
 def test_dropout_acts_in_training_only(encoder):
-  module, variables, tokens = encoder
-  train = lambda seed: module.apply(variables, tokens, train=True, rngs={"dropout": jax.random.key(seed)})
-  assert np.abs(train(0) - train(1)).max() > 1e-3
-  np.testing.assert_array_equal(*(module.apply(variables, tokens, train=False) for _ in range(2)))
+    module, variables, tokens = encoder
+    train = lambda seed: module.apply(
+        variables, tokens, train=True, rngs={"dropout": jax.random.key(seed)}
+    )
+    assert np.abs(train(0) - train(1)).max() > 1e-3
+    np.testing.assert_array_equal(*(module.apply(variables, tokens, train=False) for _ in range(2)))
 
 
 def test_each_sample_drops_the_same_however_the_batch_is_split(encoder):
-  module, variables, tokens = encoder
-  module = Encoder(dataclasses.replace(CONFIG, dropout=0.2, attention_dropout=0.2), 16, 2, 3, axis_name="devices")
-  tokens = jnp.concatenate([tokens, tokens + 0.1])
+    module, variables, tokens = encoder
+    module = Encoder(
+        dataclasses.replace(CONFIG, dropout=0.2, attention_dropout=0.2),
+        16,
+        2,
+        3,
+        axis_name="devices",
+    )
+    tokens = jnp.concatenate([tokens, tokens + 0.1])
 
-  def run(count):
-    parts = tokens.reshape(count, -1, *tokens.shape[1:])
-    apply = lambda part: module.apply(variables, part, train=True, rngs={"dropout": jax.random.key(0)})
-    return jax.vmap(apply, axis_name="devices")(parts).reshape(len(tokens), -1)
+    def run(count):
+        parts = tokens.reshape(count, -1, *tokens.shape[1:])
+        apply = lambda part: module.apply(
+            variables, part, train=True, rngs={"dropout": jax.random.key(0)}
+        )
+        return jax.vmap(apply, axis_name="devices")(parts).reshape(len(tokens), -1)
 
-  whole = run(1)
-  np.testing.assert_allclose(run(2), whole, atol=1e-5)
-  np.testing.assert_allclose(run(len(tokens)), whole, atol=1e-5)
+    whole = run(1)
+    np.testing.assert_allclose(run(2), whole, atol=1e-5)
+    np.testing.assert_allclose(run(len(tokens)), whole, atol=1e-5)
 
 
 def test_dropout_keeps_its_share_and_the_mean():
-  ones = np.ones((4, 50, 200), np.float32)
-  dropped = Dropout(0.25).apply({}, ones, train=True, rngs={"dropout": jax.random.key(0)})
-  assert set(np.unique(dropped)) == {np.float32(0.0), np.float32(1 / 0.75)}
-  np.testing.assert_allclose((dropped == 0).mean((1, 2)), 0.25, atol=0.02)  # 4 standard errors
-  assert (dropped[0] != dropped[1]).any()
+    ones = np.ones((4, 50, 200), np.float32)
+    dropped = Dropout(0.25).apply({}, ones, train=True, rngs={"dropout": jax.random.key(0)})
+    assert set(np.unique(dropped)) == {np.float32(0.0), np.float32(1 / 0.75)}
+    np.testing.assert_allclose((dropped == 0).mean((1, 2)), 0.25, atol=0.02)  # 4 standard errors
+    assert (dropped[0] != dropped[1]).any()
 
 
 def test_recomputing_layers_changes_nothing(encoder):
-  _, variables, tokens = encoder
+    _, variables, tokens = encoder
 
-  def gradient(remat):
-    module = Encoder(dataclasses.replace(CONFIG, remat=remat), 16, 1, 3)
-    apply = lambda v: module.apply(v, tokens, train=True, rngs={"dropout": jax.random.key(0)})
-    return jax.jit(jax.grad(lambda v: (apply(v) ** 2).sum()))(variables)
+    def gradient(remat):
+        module = Encoder(dataclasses.replace(CONFIG, remat=remat), 16, 1, 3)
+        apply = lambda v: module.apply(v, tokens, train=True, rngs={"dropout": jax.random.key(0)})
+        return jax.jit(jax.grad(lambda v: (apply(v) ** 2).sum()))(variables)
 
-  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4), gradient(False), gradient(True))
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4),
+        gradient(False),
+        gradient(True),
+    )
 
 
 def test_half_precision_is_close(encoder):
-  _, variables, tokens = encoder
-  half, single = (
-    jax.jit(partial(Encoder(CONFIG, 16, 2, 3, dtype=dtype).apply, train=False))(variables, tokens)
-    for dtype in (jnp.bfloat16, jnp.float32)
-  )
-  assert half.dtype == jnp.bfloat16
-  np.testing.assert_allclose(half.astype(jnp.float32), single, atol=0.1)
+    _, variables, tokens = encoder
+    half, single = (
+        jax.jit(partial(Encoder(CONFIG, 16, 2, 3, dtype=dtype).apply, train=False))(
+            variables, tokens
+        )
+        for dtype in (jnp.bfloat16, jnp.float32)
+    )
+    assert half.dtype == jnp.bfloat16
+    np.testing.assert_allclose(half.astype(jnp.float32), single, atol=0.1)
