@@ -46,7 +46,7 @@ setup(
     ],
     extras_require={
         "cuda": ["jax[cuda12]>=0.10.2"],
-        # Independent oracles. None of them needs a GPU or a licence.
+        # Independent oracles. None of them needs a GPU or a license.
         "test": [
             "body-models==0.26.2",
             "embreex>=2.17.7",

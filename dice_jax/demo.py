@@ -43,7 +43,7 @@ EXAMPLES = """examples:
 for each NAME in the input, in the folder --out:
   NAME_overlay.png   the crop, and the meshes over it
   NAME_side.png      other views; where hand and face touch; how deep the skin gives way
-  NAME.glb           both meshes with contact colours, for any 3D viewer (metres, y up)
+  NAME.glb           both meshes with contact colors, for any 3D viewer (meters, y up)
                      NAME_hand.ply and NAME_head.ply with --mesh ply
   NAME_params.npz    parameters named as in smplx, cameras of crop and photo, contact, deformations
 
@@ -80,9 +80,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     add(
         "--crop",
-        choices=("auto", "centre", "full"),
+        choices=("auto", "center", "full"),
         default="auto",
-        help="auto: around the detected face and hand; centre: the central square; full: the whole photo, padded",
+        help="auto: around the detected face and hand; center: the central square; full: the whole photo, padded",
     )
     add(
         "--mesh",
@@ -209,8 +209,8 @@ def choose_box(
 ) -> tuple[crop.CropBox, tuple[str, ...]]:
     """The square to crop, and what is worth telling about it."""
     height, width = pixels.shape[:2]
-    if crop_mode == "centre":
-        return crop.centre_box(height, width), ()
+    if crop_mode == "center":
+        return crop.center_box(height, width), ()
     if crop_mode == "full":
         return crop.full_box(height, width), ()
     found = face_and_hand.find(pixels)

@@ -87,7 +87,7 @@ def evaluate(weights: str, out: Path) -> Record:
     ################ Weights and data ################
     check_bodies(weights)
     model = inference.load(weights)
-    source = sample_labels.LabelledSource(
+    source = sample_labels.LabeledSource(
         registry.open_split(_DATA.value, _SPLIT.value, _DATA_DIR.value)
     )
     train = registry.open_split(_DATA.value, "train", _DATA_DIR.value, _MEAN_SAMPLES.value)

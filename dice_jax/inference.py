@@ -67,7 +67,7 @@ def load(name_or_dir: str | Path = "default") -> Model:
     """
     from dice_jax.checkpoints import (
         npz_weights,
-    )  # here: the optimiser libraries behind it are not needed to call `infer`
+    )  # here: the optimizer libraries behind it are not needed to call `infer`
 
     folder = weights_folder(name_or_dir)
     variables, config = npz_weights.load_weights(folder)
@@ -116,7 +116,7 @@ def infer(
             that nothing touches.
 
     Returns:
-        Meshes in metres, head-centred, camera axes; keypoints and camera in pixels of the 224 crop.
+        Meshes in meters, head-centerd, camera axes; keypoints and camera in pixels of the 224 crop.
 
     Raises:
         ValueError: images of another shape, or an unknown `hand`.

@@ -1,7 +1,7 @@
 """The dataclasses that flow through the system: parameters, camera, batch, targets, prediction.
 
 Conventions, everywhere in this project:
-  * metres, radians (axis-angle), pixels of the 224 x 224 crop;
+  * meters, radians (axis-angle), pixels of the 224 x 224 crop;
   * camera axes: x right, y down, z away from the camera;
   * the HEAD-CENTRED frame: camera axes, origin at the mean of the undeformed head's vertices;
   * 21 hand keypoints in the OpenPose / MediaPipe order (wrist, then thumb, index, middle, ring,
@@ -56,7 +56,7 @@ class Camera:
 
 @struct.dataclass
 class PosedMesh:
-    """A skinned body model: vertices, joints and keypoints (hand 21, head 68), metres."""
+    """A skinned body model: vertices, joints and keypoints (hand 21, head 68), meters."""
 
     vertices: Float[Array, "*B V 3"]
     joints: Float[Array, "*B J 3"]
@@ -93,7 +93,7 @@ class Batch:
 
 @struct.dataclass
 class Targets:
-    """Ground truth posed from a `Batch`, head-centred, metres."""
+    """Ground truth posed from a `Batch`, head-centerd, meters."""
 
     hand_vertices: Float[Array, "B 778 3"]
     head_vertices: Float[Array, "B 5023 3"]
@@ -105,7 +105,7 @@ class Targets:
 @struct.dataclass
 class RoughMeshes:
     """What MeshNet regresses before the parametric models: keypoints and vertices at every level,
-    metres.
+    meters.
     """
 
     hand_keypoints: Float[Array, "*B 21 3"]
@@ -153,7 +153,7 @@ class NetworkOutput:
 
 @struct.dataclass
 class Prediction:
-    """The answer for an image: head-centred meshes in camera axes (metres), contacts, parameters,
+    """The answer for an image: head-centerd meshes in camera axes (meters), contacts, parameters,
     camera.
 
     The parameters follow smplx and reproduce `hand_vertices` and `head_vertices` when given to MANO

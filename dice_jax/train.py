@@ -29,8 +29,8 @@ from dice_jax.input_pipeline import loader, pose_priors, schema
 from dice_jax.io import atomic
 from dice_jax.training import data_parallel, distributed
 from dice_jax.training import progress as logging
-from dice_jax.training import setup as recipes
-from dice_jax.training.run_log import Journal
+from dice_jax.training import setup as train_setup
+from dice_jax.training.run_log import RunLog
 from dice_jax.training.state import TrainState
 from dice_jax.training.step import train_step
 
@@ -73,7 +73,7 @@ def train(config: ConfigDict, workdir: str | Path) -> TrainState:
     writes = distributed.is_writer()
 
     ################ Data ################
-    recipe, bodies = recipes.make_recipe(config)
+    setup, bodies = train_setup.build_setup(config)
     with distributed.writer_first(workdir / ".data_is_there"):
         train_split, validation_split = (
             registry.open_split(config.data.name, split, config.data.dir, config.data.sizes[split])
@@ -92,7 +92,7 @@ def train(config: ConfigDict, workdir: str | Path) -> TrainState:
     require_depth(config, train_split)
 
     ################ State ################
-    state = recipes.init_state(recipe, bodies, config.seed)
+    state = train_setup.init_state(setup, bodies, config.seed)
     about = provenance.about(config, len(train_split))
     checkpointer = orbax_checkpoints.Checkpointer(
         workdir, keep=config.keep_checkpoints, best_metric="pve_mm", about=about
@@ -105,7 +105,7 @@ def train(config: ConfigDict, workdir: str | Path) -> TrainState:
         config_file.save_config(workdir, config)
     state = restored or start(state, config.init_from)
     first, last = int(state.step), config.total_steps
-    journal = Journal(workdir, first, writes=writes)
+    run_log = RunLog(workdir, first, writes=writes)
     if writes:
         print(logging.summary(config, state.generator.params, first, len(train_split)))
         if changes:
@@ -114,7 +114,7 @@ def train(config: ConfigDict, workdir: str | Path) -> TrainState:
             )
 
     ################ Loop ################
-    update = data_parallel.parallelize(functools.partial(train_step, recipe), donate_state=True)
+    update = data_parallel.parallelize(functools.partial(train_step, setup), donate_state=True)
     state, on_devices = data_parallel.replicate(state), data_parallel.replicate(bodies)
     in_flight, stop_signal = collections.deque(), distributed.StopSignal()
     with (
@@ -148,21 +148,21 @@ def train(config: ConfigDict, workdir: str | Path) -> TrainState:
                 values = data_parallel.unreplicate(metrics) | {
                     "images_per_second": progress.images_per_second(step)
                 }
-                journal.training(step, values)
+                run_log.log_training(step, values)
                 progress.show(values)
                 checkpointer.check()
             validation = None
             if validating:  # by every process, so that all agree on the best checkpoint
                 validation = watch.validate(
-                    recipe, bodies, data_parallel.unreplicate(state), validation_split, config
+                    setup, bodies, data_parallel.unreplicate(state), validation_split, config
                 )
-                journal.validation(step, validation)
+                run_log.log_validation(step, validation)
                 progress.say(f"step {step}: validation PVE* {validation['pve_mm']:.1f} mm")
             if drawing and writes:
-                journal.sheet(
+                run_log.save_sheet(
                     step,
                     watch.draw_sheet(
-                        recipe, bodies, data_parallel.unreplicate(state), validation_split, config
+                        setup, bodies, data_parallel.unreplicate(state), validation_split, config
                     ),
                 )
             if saving:
@@ -171,7 +171,7 @@ def train(config: ConfigDict, workdir: str | Path) -> TrainState:
                 break
 
     ################ End ################
-    journal.close()
+    run_log.close()
     state = data_parallel.unreplicate(state)
     if state.failed_step >= 0:
         replay = lambda state, batch, step: update(
@@ -230,7 +230,7 @@ def start(state: TrainState, weights: str) -> TrainState:
     if not weights:
         return state
     variables, _ = npz_weights.load_weights(inference.weights_folder(weights))
-    state, new = recipes.start_from(state, variables)
+    state, new = train_setup.start_from(state, variables)
     print(
         f"starts from {weights}; {f'random: {len(new)} weights, first {new[0]}' if new else 'every weight of it'}"
     )

@@ -31,7 +31,7 @@ def portrait():
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory, weights, portrait):
-    """One run over a folder with two good photos (one of them grey) and a text file called .png."""
+    """One run over a folder with two good photos (one of them gray) and a text file called .png."""
     folder = tmp_path_factory.mktemp("photos")
     images.write_image(folder / "first.png", portrait)
     cv2.imwrite(str(folder / "second.jpg"), cv2.cvtColor(portrait[:360, 40:], cv2.COLOR_RGB2GRAY))
@@ -41,7 +41,7 @@ def finished(tmp_path_factory, weights, portrait):
     code = demo.main(
         [
             *("--image", str(folder), str(missing), "--out", str(out), "--weights", str(weights)),
-            *("--batch_size", "2", "--full_frame", "--crop", "centre"),
+            *("--batch_size", "2", "--full_frame", "--crop", "center"),
         ]
     )
     return code, out
@@ -64,7 +64,7 @@ def test_pictures_have_their_sizes(finished, portrait):
 def test_meshes_and_parameters_are_those_of_infer(finished, weights, portrait):
     _, out = finished
     arrays = params.read_params(out / "first_params.npz")
-    box = crop.centre_box(*portrait.shape[:2])
+    box = crop.center_box(*portrait.shape[:2])
     expected = jax.device_get(dice_jax.infer(dice_jax.load(weights), crop.cut(portrait, box)))
     np.testing.assert_allclose(arrays["hand_vertices"], expected.hand_vertices, atol=1e-4)
     np.testing.assert_allclose(arrays["hand_hand_pose"], expected.hand_params.hand_pose, atol=1e-4)
@@ -93,7 +93,7 @@ def test_the_left_hand_of_the_mirrored_photo(finished, weights, portrait, tmp_pa
                 "--weights",
                 str(weights),
             ),
-            *("--hand", "left", "--mesh", "ply", "--crop", "centre"),
+            *("--hand", "left", "--mesh", "ply", "--crop", "center"),
         ]
     )
     assert code == 0
@@ -184,7 +184,7 @@ def test_results_of_photos_with_the_same_name_do_not_overwrite_each_other(tmp_pa
 def test_detector_notes_say_what_is_missing(portrait):
     assert demo.choose_box(portrait, "auto")[1] == ("found no hand",)
     box, notes = demo.choose_box(np.full((100, 200, 3), 90, np.uint8), "auto")
-    assert box == crop.centre_box(100, 200) and notes == (
+    assert box == crop.center_box(100, 200) and notes == (
         "found no face and no hand, took the middle of the photo",
     )
     assert demo.choose_box(portrait, "full") == (crop.full_box(*portrait.shape[:2]), ())

@@ -28,7 +28,7 @@ def model(folder):
 
 @pytest.fixture(scope="module")
 def images():
-    """Coloured patches: white noise would average out."""
+    """Colored patches: white noise would average out."""
     return (
         np.random.default_rng(1)
         .integers(0, 256, (2, 7, 7, 3), np.uint8)
@@ -43,7 +43,7 @@ def prediction(model, images):
 
 
 def assert_close(a, b):
-    """To 1e-4 of a metre, a radian or a probability; pixels, sums that cancel, to 1e-5 of the crop."""
+    """To 1e-4 of a meter, a radian or a probability; pixels, sums that cancel, to 1e-5 of the crop."""
     jax.tree.map_with_path(_assert_leaves_close, a, b)
 
 

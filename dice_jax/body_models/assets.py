@@ -4,10 +4,10 @@ same format.
 A model file is a compressed `.npz` without pickles:
 
   kind                      "hand" or "head"
-  provenance, licence       text
-  v_template                (V, 3) metres
+  provenance, license       text
+  v_template                (V, 3) meters
   shapedirs, posedirs       (S, 3, V) and (P, 3, V), component first: float32, or int16 steps of ...
-  shapedirs_step, posedirs_step   ... this many metres (1 for float32)
+  shapedirs_step, posedirs_step   ... this many meters (1 for float32)
   J_regressor, lbs_weights  (J, V), (V, J)
   faces, closed_faces       (F, 3), (G, 3)
   parents                   (J,), -1 for the root
@@ -43,9 +43,9 @@ from dice_jax.geometry.mesh import cap_faces
 
 _DATA = pathlib.Path(__file__).parent / "data"
 _SKIN = (0.80, 0.62, 0.53)
-_TEXTS = ("kind", "provenance", "licence")
+_TEXTS = ("kind", "provenance", "license")
 _BASES = ("shapedirs", "posedirs")
-_STEP = 2e-6  # metres; 150 components of a head add up to a few micrometres of rounding
+_STEP = 2e-6  # meters; 150 components of a head add up to a few micrometers of rounding
 _MAPS = ("down_ids", "up_ids", "up_weights", "faces")
 
 
@@ -90,7 +90,7 @@ def build_model(
     lbs_weights: np.ndarray,
     parents: np.ndarray,
     provenance: str,
-    licence: str,
+    license: str,
     colors: np.ndarray | None = None,
     cavity: np.ndarray | None = None,
     stiffness: np.ndarray | None = None,
@@ -116,7 +116,7 @@ def build_model(
         lbs_weights: (V, J).
         parents: (J,).
         provenance: where the arrays come from.
-        licence: on what terms.
+        license: on what terms.
         colors: (V, 3); None: one skin tone.
         cavity: (V,); None: no cavity.
         stiffness: (V,); None: 1 everywhere.
@@ -167,7 +167,7 @@ def build_model(
         num_betas=size["betas"],
         kind=kind,
         provenance=provenance,
-        licence=licence,
+        license=license,
     )
     validate_arrays(model, f"the {kind} model")
     if importance is None:
@@ -193,13 +193,13 @@ def _open_jaw(model, jaw=2, angle=0.35):
     return model.v_template + model.lbs_weights[:, [jaw]] * (turned - model.v_template)
 
 
-def save_model(path: str | os.PathLike, model: BodyModel, quantise: bool = False) -> None:
+def save_model(path: str | os.PathLike, model: BodyModel, quantize: bool = False) -> None:
     """Writes a model file.
 
     Args:
         path: where to, ending in `.npz`.
         model: what to write.
-        quantise: store the blend shapes as 16-bit steps of 2 micrometres: the open head takes 2.3
+        quantize: store the blend shapes as 16-bit steps of 2 micrometers: the open head takes 2.3
             MB.
     """
     validate(model, f"the {model.kind} model")
@@ -207,8 +207,8 @@ def save_model(path: str | os.PathLike, model: BodyModel, quantise: bool = False
     for name in _BASES:
         basis = arrays[name].transpose(2, 1, 0)
         # A basis whose largest entry does not fit 16 bits takes a longer step.
-        step = max(_STEP, float(np.abs(basis).max()) / 32767) if quantise else 1.0
-        arrays[name] = np.rint(basis / step).astype(np.int16) if quantise else basis
+        step = max(_STEP, float(np.abs(basis).max()) / 32767) if quantize else 1.0
+        arrays[name] = np.rint(basis / step).astype(np.int16) if quantize else basis
         arrays[f"{name}_step"] = np.float32(step)
     for level in range(1, len(model.hierarchy.counts)):
         for name in _MAPS:

@@ -19,7 +19,7 @@ def pose_head(model: BodyModel, params: HeadParams) -> PosedMesh:
             and `transl`, added last.
 
     Returns:
-        5023 vertices, 5 joints (root, neck, jaw, left eye, right eye) and 68 landmarks; metres.
+        5023 vertices, 5 joints (root, neck, jaw, left eye, right eye) and 68 landmarks; meters.
     """
     eyes = jnp.zeros_like(params.jaw_pose)
     pose = jnp.stack([params.global_orient, params.neck_pose, params.jaw_pose, eyes, eyes], -2)
@@ -33,7 +33,7 @@ def pose_head(model: BodyModel, params: HeadParams) -> PosedMesh:
 def head_landmarks(
     model: BodyModel, vertices: Float[Array, "*B 5023 3"]
 ) -> Float[Array, "*B 68 3"]:
-    """The 68 iBUG landmarks of any mesh in the head's topology, metres: static points of its
+    """The 68 iBUG landmarks of any mesh in the head's topology, meters: static points of its
     triangles.
     """
     corners = vertices[..., model.faces[model.lmk_faces_idx], :]
@@ -41,5 +41,5 @@ def head_landmarks(
 
 
 def head_center(vertices: Float[Array, "*B 5023 3"]) -> Float[Array, "*B 3"]:
-    """The origin of the head-centred frame: the mean of the UNDEFORMED head's vertices."""
+    """The origin of the head-centerd frame: the mean of the UNDEFORMED head's vertices."""
     return vertices.mean(-2)

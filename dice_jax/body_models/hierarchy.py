@@ -87,7 +87,7 @@ def build_hierarchy(
     """Simplifies a mesh level by level (NumPy; seconds).
 
     Args:
-        vertices: rest positions of the full mesh, metres.
+        vertices: rest positions of the full mesh, meters.
         faces: its triangles.
         counts: vertices of the coarser levels, finest first, e.g. `(1675, 559)`.
         importance: positive, one for each vertex: where above average, more vertices are kept.

@@ -16,14 +16,14 @@ from jaxtyping import Array, Bool, Float, Int
 
 from dice_jax.body_models.hierarchy import Hierarchy
 
-# Positions are metres: the reduced-precision matmuls that accelerators default to would cost tenths
-# of a millimetre.
+# Positions are meters: the reduced-precision matmuls that accelerators default to would cost tenths
+# of a millimeter.
 _einsum = functools.partial(jnp.einsum, precision=jax.lax.Precision.HIGHEST)
 
 
 @struct.dataclass
 class BodyModel:
-    """The arrays of a skinned body model, named as in smplx. Metres; a pytree whose topology is
+    """The arrays of a skinned body model, named as in smplx. Meters; a pytree whose topology is
     static.
 
     Attributes:
@@ -51,7 +51,7 @@ class BodyModel:
         parents: the parent of each joint, -1 for the root; parents come before children.
         num_betas: identity components among `shapedirs`.
         kind: "hand" or "head".
-        provenance, licence: where the arrays come from, and on what terms.
+        provenance, license: where the arrays come from, and on what terms.
     """
 
     v_template: Float[Array, "V 3"]
@@ -77,7 +77,7 @@ class BodyModel:
     num_betas: int = struct.field(pytree_node=False)
     kind: str = struct.field(pytree_node=False)
     provenance: str = struct.field(pytree_node=False)
-    licence: str = struct.field(pytree_node=False)
+    license: str = struct.field(pytree_node=False)
 
     def region(self, name: str) -> Bool[Array, "V"]:
         """The vertices of one named region; a KeyError lists the names there are."""
@@ -100,7 +100,7 @@ def lbs(
             root joint.
 
     Returns:
-        Vertices and joints, metres, in the model's frame. Zero coefficients and identities give
+        Vertices and joints, meters, in the model's frame. Zero coefficients and identities give
         `v_template`.
     """
     v_shaped = model.v_template + _einsum("vcs,...s->...vc", model.shapedirs, coefficients)
@@ -130,10 +130,10 @@ def forward_kinematics(
     Args:
         parents: the parent of each joint, before its children; -1 for the root.
         rotations: relative to the parent.
-        rest_joints: joints of the shaped, unposed body, metres.
+        rest_joints: joints of the shaped, unposed body, meters.
 
     Returns:
-        Rotation of each joint in the model's frame, and posed joints, metres. The root joint stays
+        Rotation of each joint in the model's frame, and posed joints, meters. The root joint stays
         where it is.
     """
     world_rotations, joints = [rotations[..., 0, :, :]], [rest_joints[..., 0, :]]

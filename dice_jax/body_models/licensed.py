@@ -26,9 +26,9 @@ FLAME_PARENTS = (-1, 0, 1, 1, 1)
 # hands alike.
 MANO_TIPS = (744, 320, 443, 554, 671)
 _FLAME_EXPRESSION = 300  # FLAME's file: 300 components of shape, then 100 of expression
-# The longest side of the box around a rest mesh, metres.
+# The longest side of the box around a rest mesh, meters.
 _EXTENT = {"hand": (0.1, 0.35), "head": (0.2, 0.6)}
-_LICENCE = "non-commercial, no redistribution: see {site}"
+_LICENSE = "non-commercial, no redistribution: see {site}"
 
 
 def convert_mano(path: str | os.PathLike, *, mirror_shapedirs: bool = False) -> BodyModel:
@@ -79,7 +79,7 @@ def convert_mano(path: str | os.PathLike, *, mirror_shapedirs: bool = False) -> 
         pose_components=np.asarray(contents["hands_components"]),
         pose_std=coefficients.std(0) if len(coefficients) > 1 else np.ones(45),
         provenance=_provenance("MANO", path),
-        licence=_LICENCE.format(site=asset_folder.LICENSED["mano_right"].site),
+        license=_LICENSE.format(site=asset_folder.LICENSED["mano_right"].site),
     )
 
 
@@ -88,7 +88,7 @@ def convert_flame(path: str | os.PathLike, landmarks: str | os.PathLike) -> Body
     `landmark_embedding.npy`.
 
     Its first 100 betas and 50 expressions are kept, as the paper uses them. Cavities, regions,
-    stiffness and colours are found by `anatomy.head_anatomy`.
+    stiffness and colors are found by `anatomy.head_anatomy`.
 
     Args:
         path: FLAME's file.
@@ -124,7 +124,7 @@ def convert_flame(path: str | os.PathLike, landmarks: str | os.PathLike) -> Body
         lmk_bary_coords=bary_coords,
         importance=anatomy.head_importance(found.cavity, found.regions),
         provenance=f"{_provenance('FLAME', path)}; landmarks from {_provenance('DECA', landmarks)}",
-        licence=_LICENCE.format(site=asset_folder.LICENSED["flame"].site),
+        license=_LICENSE.format(site=asset_folder.LICENSED["flame"].site),
         **found._asdict(),
     )
 
@@ -192,7 +192,7 @@ def _check_values(arrays: Mapping[str, np.ndarray], path: str | os.PathLike, kin
     extent = float(np.ptp(arrays["v_template"], axis=0).max()) if arrays["v_template"].size else 0.0
     if not low < extent < high:
         raise UserError(
-            f"{path}: the {kind} is {extent:.3g} long, where {low} to {high} metres are possible: other units?"
+            f"{path}: the {kind} is {extent:.3g} long, where {low} to {high} meters are possible: other units?"
         )
     if arrays["lbs_weights"].min() < -1e-6:
         raise UserError(f"{path}: there are negative skinning weights")

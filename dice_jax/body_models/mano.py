@@ -25,7 +25,7 @@ def pose_hand(model: BodyModel, params: HandParams) -> PosedMesh:
             in MANO's joint order (all zero: the flat hand), and `transl`, added last.
 
     Returns:
-        778 vertices, 16 joints in MANO's order and 21 keypoints in OpenPose's; metres. The
+        778 vertices, 16 joints in MANO's order and 21 keypoints in OpenPose's; meters. The
         keypoints are the joints of the kinematic chain and five vertices at the tips.
     """
     pose = jnp.concatenate([params.global_orient, params.hand_pose], -1)
@@ -44,11 +44,11 @@ def hand_keypoints(model: BodyModel, vertices: Float[Array, "*B 778 3"]) -> Floa
 
     Args:
         model: a hand model.
-        vertices: any mesh in the hand's topology, metres.
+        vertices: any mesh in the hand's topology, meters.
 
     Returns:
         21 keypoints in OpenPose's order. The regressor was fitted at rest: on a posed hand its
-        joints lie about a millimetre off those of the kinematic chain.
+        joints lie about a millimeter off those of the kinematic chain.
     """
     joints = jnp.einsum(
         "jv,...vc->...jc", model.J_regressor, vertices, precision=jax.lax.Precision.HIGHEST

@@ -84,14 +84,14 @@ class _CollapsingMesh:
         self.areas = np.zeros(len(self.vertices))
         for face in self.faces.values():
             a, b, c = self.vertices[list(face)]
-            along = _normalise(b - a)
+            along = _normalize(b - a)
             across = (c - a) - along * (along @ (c - a))
             weight = np.linalg.norm(b - a) * np.linalg.norm(across) * importance[list(face)].mean()
-            self._add_flat(face, a, np.stack([along, _normalise(across)]), weight)
+            self._add_flat(face, a, np.stack([along, _normalize(across)]), weight)
             self.areas[list(face)] += weight
         for a, b in self._boundary_edges():
             edge = self.vertices[b] - self.vertices[a]
-            self._add_flat((a, b), self.vertices[a], _normalise(edge)[None], edge @ edge)
+            self._add_flat((a, b), self.vertices[a], _normalize(edge)[None], edge @ edge)
 
     def _add_flat(self, corners, point, directions, weight):
         """Adds the squared distance to the plane (or line) through `point` along orthonormal
@@ -115,7 +115,7 @@ class _CollapsingMesh:
         for a, b in self._boundary_edges():
             boundary.setdefault(a, set()).add(b)
             boundary.setdefault(b, set()).add(a)
-        self.component = _flood(range(len(self.vertices)), self.neighbours, len(self.vertices))
+        self.component = _flood(range(len(self.vertices)), self.neighbors, len(self.vertices))
         self.loop = _flood(boundary, boundary.__getitem__, len(self.vertices))
         self.component_size = np.bincount(self.component)
         self.loop_size = np.bincount(self.loop[self.loop >= 0], minlength=1)
@@ -123,14 +123,14 @@ class _CollapsingMesh:
     def alive(self):
         return (v for v, ring in enumerate(self.faces_of) if ring)
 
-    def neighbours(self, vertex):
+    def neighbors(self, vertex):
         return {v for f in self.faces_of[vertex] for v in self.faces[f]} - {vertex}
 
     def stamps_of(self, removed, target):
         return self.stamp[removed], self.stamp[target]
 
     def half_edges_from(self, vertex):
-        return [self._entry(vertex, target) for target in self.neighbours(vertex)]
+        return [self._entry(vertex, target) for target in self.neighbors(vertex)]
 
     def _entry(self, removed, target):
         point = np.append(self.vertices[target], 1.0)
@@ -149,7 +149,7 @@ class _CollapsingMesh:
         if self.component_size[self.component[removed]] <= MIN_COMPONENT:
             return False
         # The link condition: otherwise the surface would pinch.
-        if len(self.neighbours(removed) & self.neighbours(target)) != len(shared):
+        if len(self.neighbors(removed) & self.neighbors(target)) != len(shared):
             return False
         return not any(self._folds(f, removed, target) for f in self.faces_of[removed] - shared)
 
@@ -184,7 +184,7 @@ class _CollapsingMesh:
         if self.loop[removed] >= 0:
             self.loop_size[self.loop[removed]] -= 1
         self.stamp[target] += 1
-        around = self.neighbours(target)
+        around = self.neighbors(target)
         return [self._entry(target, v) for v in around] + [self._entry(v, target) for v in around]
 
     def result(self):
@@ -197,11 +197,11 @@ class _CollapsingMesh:
         return kept, coarse_id[np.array(list(self.faces.values()))], coarse_id[survivors]
 
 
-def _normalise(vector):
+def _normalize(vector):
     return vector / max(np.linalg.norm(vector), 1e-12)
 
 
-def _flood(seeds, neighbours, count):
+def _flood(seeds, neighbors, count):
     """Labels what is connected: (count,) of 0, 1, ..., and -1 for what is no seed."""
     label, number = np.full(count, -1), 0
     for seed in seeds:
@@ -212,7 +212,7 @@ def _flood(seeds, neighbours, count):
             vertex = stack.pop()
             if label[vertex] < 0:
                 label[vertex] = number
-                stack.extend(neighbours(vertex))
+                stack.extend(neighbors(vertex))
         number += 1
     return label
 

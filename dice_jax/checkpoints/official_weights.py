@@ -66,7 +66,7 @@ def convert_network(saved: Saved, heads: int | None = None) -> Converted:
     Raises:
         UserError: another network; a `MismatchError` if single tensors do not fit.
     """
-    state, dead = _split_dead(_normalise(saved.state))
+    state, dead = _split_dead(_normalize(saved.state))
     heads, notes = _heads(saved, heads)
     try:
         config = network_config(state, heads)
@@ -169,7 +169,7 @@ def _shapes(config: ModelConfig | BackboneConfig) -> dict[str, jax.ShapeDtypeStr
     return traverse_util.flatten_dict(shapes, sep="/")
 
 
-def _normalise(state):
+def _normalize(state):
     """Without `module.`, and with the encoders counted from 0, which the authors' files call
     layer1... or 0...
     """

@@ -52,7 +52,7 @@ def get_config() -> ConfigDict:
     config.data.augmentation.shift = 12.0  # pixels
     config.data.augmentation.color = 0.25
     config.data.augmentation.blur = 0.2
-    config.data.augmentation.noise = 8.0  # grey levels
+    config.data.augmentation.noise = 8.0  # gray levels
 
     config.model = models.small()
     # Model files, or names of body_models.asset_folder such as "mano_right" and "flame"; "": the

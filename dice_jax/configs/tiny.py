@@ -3,7 +3,7 @@ works.
 
   python -m dice_jax.train --config=configs/tiny.py --workdir=runs/tiny
 
-64 pictures, learnt by heart by a narrow network. Measured on two CPU cores: 3 min 45 s with
+64 pictures, learned by heart by a narrow network. Measured on two CPU cores: 3 min 45 s with
 building the data and compiling; the loss falls from 157 (step 10) to 111 although touch, collision
 and depth join half-way, PVE* of the people of the validation split, whom it never saw, is 60 mm.
 """

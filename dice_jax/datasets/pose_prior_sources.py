@@ -54,7 +54,7 @@ class Hands(NamedTuple):
     Attributes:
         global_orient, hand_pose, betas: MANO's; `hand_pose` as it is written, absolute or an offset
             from MANO's mean.
-        joints: 21 in OpenPose's order, metres; None where the release has none.
+        joints: 21 in OpenPose's order, meters; None where the release has none.
     """
 
     global_orient: Float[np.ndarray, "N 3"]

@@ -2,7 +2,7 @@
 
 BlazeFace and BlazePalm (Bazarevsky et al. 2019, Zhang et al. 2020), run by OpenCV. The face is
 looked for in the whole photo and, when too small for that, in overlapping tiles; the hand then in
-the neighbourhood of the face.
+the neighborhood of the face.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Found:
     """What was found, in pixels of the photo.
 
     Attributes:
-        box: the square to crop: around face and hand, around either alone, or the centre of the
+        box: the square to crop: around face and hand, around either alone, or the center of the
             photo.
         face, hand: left, top, right, bottom; None where nothing was found.
     """
@@ -80,7 +80,7 @@ def find(image: UInt8[np.ndarray, "H W 3"]) -> Found:
     hand_box = None if palm is None else _whole_hand(*palm)
     boxes = [b for b in (face_box, hand_box) if b is not None]
     if not boxes:
-        return Found(crop.centre_box(height, width), None, None)
+        return Found(crop.center_box(height, width), None, None)
     box = crop.box_around(np.stack(boxes), _MARGIN_FACE_ONLY if hand_box is None else _MARGIN)
     return Found(crop.inside(box, height, width), face_box, hand_box)
 
@@ -168,7 +168,7 @@ def _network(detector: _Detector) -> cv2.dnn.Net:
 
 @functools.cache
 def _anchors(size: int) -> Float[np.ndarray, "N 2"]:
-    """Centres of the anchors in [0, 1]: two a cell on the stride-8 grid, then six on the stride-16
+    """Centers of the anchors in [0, 1]: two a cell on the stride-8 grid, then six on the stride-16
     grid.
     """
     grids = []

@@ -98,7 +98,7 @@ FACE_68 = (
 
 @dataclasses.dataclass(frozen=True)
 class Square:
-    """A turned square of a photo: centre and side in pixels, and the angle of its x axis."""
+    """A turned square of a photo: center and side in pixels, and the angle of its x axis."""
 
     center: Float[np.ndarray, "2"]
     side: float
@@ -208,7 +208,7 @@ def _network(data: bytes) -> cv2.dnn.Net:
 
 
 def _run(network, image, square, size, outputs):
-    # cv2 counts pixel centres from 0, this project from 0.5.
+    # cv2 counts pixel centers from 0, this project from 0.5.
     matrix = square.matrix(size)
     matrix[:, 2] += matrix[:, :2] @ [0.5, 0.5] - 0.5
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP

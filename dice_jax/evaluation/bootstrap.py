@@ -21,9 +21,9 @@ from dice_jax.evaluation.summarize import MetricSums, figures
 RESAMPLES, LEVEL, SEED = 1000, 0.95, 0
 
 
-def summarise(samples: MetricSums, subjects: Int[np.ndarray, "N"]) -> dict[str, Any]:
-    """`accumulate.summarise` of N samples, with the number of "subjects" and their "intervals"."""
-    summary = summarize.summarise(summarize.total(samples))
+def summarize_subjects(samples: MetricSums, subjects: Int[np.ndarray, "N"]) -> dict[str, Any]:
+    """`summarize.summarize` of N samples, with the number of "subjects" and their "intervals"."""
+    summary = summarize.summarize(summarize.total(samples))
     return {
         **summary,
         "subjects": len(np.unique(subjects)),

@@ -23,12 +23,12 @@ def groups(
     """Masks over N samples by kind of group and name; kinds that the data do not tell are left out.
 
     Args:
-        samples: as measured. A scene touches where a vertex of either part is labelled as touching.
+        samples: as measured. A scene touches where a vertex of either part is labeled as touching.
         gesture: names, "" where unknown.
         skin_tone: 0 the lightest to 1 the darkest, NaN where unknown.
     """
     monk = 1 + np.round(9 * skin_tone)  # NaN is in no group
-    labelled = np.asarray(samples.contact_frames) > 0
+    labeled = np.asarray(samples.contact_frames) > 0
     touches = (
         sum(
             c.true_positive + c.false_negative for c in (samples.hand_contact, samples.head_contact)
@@ -36,7 +36,7 @@ def groups(
         > 0
     )
     kinds = {
-        "touch": {"touching": labelled & touches, "not touching": labelled & ~touches},
+        "touch": {"touching": labeled & touches, "not touching": labeled & ~touches},
         "skin tone": {
             name: (monk >= first) & (monk <= last) for name, (first, last) in SKIN_TONES.items()
         },
@@ -46,15 +46,17 @@ def groups(
     return {kind: present(masks) for kind, masks in kinds.items() if present(masks)}
 
 
-def summarise_groups(
+def summarize_groups(
     samples: MetricSums,
     subjects: Int[np.ndarray, "N"],
     kinds: Mapping[str, Mapping[str, Bool[np.ndarray, "N"]]],
 ) -> dict[str, dict[str, Any]]:
-    """`bootstrap.summarise` of every group of `groups`."""
+    """`bootstrap.summarize_subjects` of every group of `groups`."""
 
     def one(mask):
-        return bootstrap.summarise(jax.tree.map(lambda x: x[mask], samples), subjects[mask])
+        return bootstrap.summarize_subjects(
+            jax.tree.map(lambda x: x[mask], samples), subjects[mask]
+        )
 
     return {
         kind: {name: one(mask) for name, mask in masks.items()} for kind, masks in kinds.items()

@@ -35,10 +35,10 @@ def evaluate(
     hand_model: BodyModel,
     head_model: BodyModel,
 ) -> dict[str, Any]:
-    """The metrics of `predict` over all samples that count, see `metrics.accumulate.summarise` and
+    """The metrics of `predict` over all samples that count, see `metrics.accumulate.summarize` and
     `measure_split`.
     """
-    return summarize.summarise(
+    return summarize.summarize(
         summarize.total(measure_split(predict, batches, hand_model, head_model))
     )
 
@@ -54,7 +54,7 @@ def measure_split(
     """What each sample adds to the metrics of `predict`, in the order of the samples.
 
     Args:
-        predict: from a batch to head-centred meshes, such as `predictor(model)`.
+        predict: from a batch to head-centerd meshes, such as `predictor(model)`.
         batches: from `data.loader.sequential_batches`; repeats at the end of a ragged last batch do
             not count.
         hand_model, head_model: the body models that the ground truth belongs to.

@@ -21,7 +21,7 @@ class Labels:
     skin_tone: Float[np.ndarray, "N"]
 
 
-class LabelledSource:
+class LabeledSource:
     """A `Source` that remembers the labels of the samples read through it, so that nothing is read
     twice.
     """

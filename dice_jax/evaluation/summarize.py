@@ -1,6 +1,6 @@
-"""From predictions to the numbers of the paper's tables: measure samples, add them up, summarise.
+"""From predictions to the numbers of the paper's tables: measure samples, add them up, summarize.
 
-Samples become SUMS and counts, and only `summarise` divides. Ragged last batches, padding and any
+Samples become SUMS and counts, and only `summarize` divides. Ragged last batches, padding and any
 number of devices therefore give exactly the figures of one pass over the whole data set.
 """
 
@@ -25,7 +25,7 @@ from dice_jax.structs import Batch, Prediction, Targets
 @struct.dataclass
 class MetricSums:
     """What each sample (leading `*B`) or a whole data set (no leading dimension) adds to the
-    metrics. Metres, pixels.
+    metrics. Meters, pixels.
 
     Entries of samples without the label in question are 0.
     """
@@ -71,7 +71,7 @@ def measure(
     """The contribution of every sample of a batch; pure, to be jitted.
 
     Args:
-        prediction, targets: head-centred.
+        prediction, targets: head-centerd.
         batch: its `has_*` masks say which metrics a sample enters.
         head_model: gives the head's faces and cavities.
         valid: 0 for the padding of a ragged batch; None if there is none.
@@ -225,7 +225,7 @@ def figures(sums: MetricSums) -> dict[str, Any]:
     }
 
 
-def summarise(sums: MetricSums) -> dict[str, Any]:
+def summarize(sums: MetricSums) -> dict[str, Any]:
     """`figures` of one data set ready for JSON, with the number of "frames"; None where no sample
     has the label.
     """

@@ -13,16 +13,20 @@ from ml_collections import ConfigDict
 from dice_jax import inference
 from dice_jax.evaluation import measure
 from dice_jax.input_pipeline import loader
-from dice_jax.training.setup import Bodies, Recipe
+from dice_jax.training.setup import BodyModels, TrainSetup
 from dice_jax.training.state import TrainState
 from dice_jax.visualization import validation_sheet
 
 
 def validate(
-    recipe: Recipe, bodies: Bodies, state: TrainState, split: loader.Source, config: ConfigDict
+    setup: TrainSetup,
+    bodies: BodyModels,
+    state: TrainState,
+    split: loader.Source,
+    config: ConfigDict,
 ) -> dict[str, float]:
-    """The flat figures of `metrics.accumulate.summarise` on `split`, as `infer` sees them."""
-    model = _model(recipe, bodies, state)
+    """The flat figures of `metrics.accumulate.summarize` on `split`, as `infer` sees them."""
+    model = _model(setup, bodies, state)
     batches = loader.sequential_batches(split, config.batch_size, num_threads=config.data.threads)
     with jax.transfer_guard("allow"):
         summary = measure.evaluate(measure.predictor(model), batches, bodies.hand, bodies.head)
@@ -31,10 +35,14 @@ def validate(
 
 
 def draw_sheet(
-    recipe: Recipe, bodies: Bodies, state: TrainState, split: loader.Source, config: ConfigDict
+    setup: TrainSetup,
+    bodies: BodyModels,
+    state: TrainState,
+    split: loader.Source,
+    config: ConfigDict,
 ) -> UInt8[np.ndarray, "H W 3"]:
     """The first samples of `split`: what the network says of them, and the truth."""
-    model, count = _model(recipe, bodies, state), min(config.sheet_samples, len(split))
+    model, count = _model(setup, bodies, state), min(config.sheet_samples, len(split))
     with jax.transfer_guard("allow"):
         batch, _ = next(loader.sequential_batches(split, count, count, config.data.threads))
         answers = inference.infer(model, batch.images)
@@ -50,7 +58,5 @@ def draw_sheet(
         )
 
 
-def _model(recipe: Recipe, bodies: Bodies, state: TrainState) -> inference.Model:
-    return inference.Model(
-        state.weights(), bodies.hand, bodies.head, bodies.queries, recipe.network
-    )
+def _model(setup: TrainSetup, bodies: BodyModels, state: TrainState) -> inference.Model:
+    return inference.Model(state.weights(), bodies.hand, bodies.head, bodies.queries, setup.network)

@@ -1,8 +1,8 @@
 """Cameras: scaled orthography for the 224 crop, a pinhole camera for the full image.
 
-Camera axes are x right, y down, z forward; pixels have their centres at +0.5, so that the pixel in
+Camera axes are x right, y down, z forward; pixels have their centers at +0.5, so that the pixel in
 row i and column j covers the point (j + 0.5, i + 0.5). Nothing here clips: a point behind a pinhole
-camera projects to nonsense, and the rasteriser leaves such faces out.
+camera projects to nonsense, and the rasterizer leaves such faces out.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ def project_orthographic(
     """Scaled orthography: `pixels = scale * (x, y) + transl`.
 
     Args:
-        points: camera axes, metres.
-        scale: pixels a metre.
+        points: camera axes, meters.
+        scale: pixels a meter.
         transl: pixels; where the point (0, 0, z) lands.
     """
     return scale[..., None, None] * points[..., :2] + transl[..., None, :]
@@ -32,7 +32,7 @@ def project_perspective(
     """Pinhole: `pixels = focal_length * (x, y) / z + camera_center`.
 
     Args:
-        points: camera axes, metres, z > 0.
+        points: camera axes, meters, z > 0.
         focal_length: pixels, the same along x and y.
         camera_center: principal point, pixels.
     """
@@ -48,9 +48,9 @@ def orthographic_to_screen(
     transl: Float[Array, "*B 2"],
     distance: float = 1.0,
 ) -> Float[Array, "*B N 3"]:
-    """What `rasterize` takes: orthographic pixels and `z + distance`, metres.
+    """What `rasterize` takes: orthographic pixels and `z + distance`, meters.
 
-    `distance` puts the head-centred scene in front of the camera; a scaled orthographic view does
+    `distance` puts the head-centerd scene in front of the camera; a scaled orthographic view does
     not change with it.
     """
     pixels = project_orthographic(points, scale, transl)
@@ -62,7 +62,7 @@ def perspective_to_screen(
     focal_length: Float[Array, "*B"],
     camera_center: Float[Array, "*B 2"],
 ) -> Float[Array, "*B N 3"]:
-    """What `rasterize(..., perspective=True)` takes: pinhole pixels and depth z, metres."""
+    """What `rasterize(..., perspective=True)` takes: pinhole pixels and depth z, meters."""
     pixels = project_perspective(points, focal_length, camera_center)
     return jnp.concatenate([pixels, points[..., 2:]], axis=-1)
 
@@ -79,13 +79,13 @@ def orthographic_to_perspective(
     distance: `project_perspective(points + translation) ~ project_orthographic(points)`.
 
     Args:
-        scale: pixels a metre, > 0, of the SAME picture as `focal_length` (see `crop_to_image`).
+        scale: pixels a meter, > 0, of the SAME picture as `focal_length` (see `crop_to_image`).
         transl: pixels of that picture.
         focal_length: pixels.
         camera_center: principal point, pixels.
 
     Returns:
-        Translation to add to the points, metres; its z is the distance `focal_length / scale`.
+        Translation to add to the points, meters; its z is the distance `focal_length / scale`.
     """
     xy = (transl - camera_center) / scale[..., None]
     return jnp.concatenate([xy, (focal_length / scale)[..., None]], axis=-1)

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 CROP_SIZE = 224  # what the network sees
-_OUTSIDE = 124  # grey beyond the photo: ImageNet's mean, about 0 once normalised
+_OUTSIDE = 124  # gray beyond the photo: ImageNet's mean, about 0 once normalized
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,14 +34,14 @@ class CropBox:
         return (np.asarray(points) - np.array([self.left, self.top])) / self.scale
 
 
-def centre_box(height: int, width: int) -> CropBox:
-    """The largest centred square inside the photo."""
+def center_box(height: int, width: int) -> CropBox:
+    """The largest centerd square inside the photo."""
     size = min(height, width)
     return CropBox((width - size) / 2, (height - size) / 2, size)
 
 
 def full_box(height: int, width: int) -> CropBox:
-    """The smallest centred square around the whole photo."""
+    """The smallest centerd square around the whole photo."""
     size = max(height, width)
     return CropBox((width - size) / 2, (height - size) / 2, size)
 
@@ -54,7 +54,7 @@ def box_around(boxes: Float[np.ndarray, "N 4"], margin: float = 1.0) -> CropBox:
         margin: side of the square over the longer side of the rectangles' union.
 
     Returns:
-        A square with the centre of the union.
+        A square with the center of the union.
     """
     low, high = boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)
     size = float(max(high - low)) * margin
@@ -63,7 +63,7 @@ def box_around(boxes: Float[np.ndarray, "N 4"], margin: float = 1.0) -> CropBox:
 
 
 def inside(box: CropBox, height: int, width: int) -> CropBox:
-    """The square moved into the photo as far as it fits; centred along a side where it is the
+    """The square moved into the photo as far as it fits; centerd along a side where it is the
     larger one.
     """
     slack_x, slack_y = width - box.size, height - box.size
@@ -75,7 +75,7 @@ def inside(box: CropBox, height: int, width: int) -> CropBox:
 def cut(
     image: UInt8[np.ndarray, "H W 3"], box: CropBox, size: int = CROP_SIZE
 ) -> UInt8[np.ndarray, "S S 3"]:
-    """Resamples a square of the photo; what lies outside the photo is grey.
+    """Resamples a square of the photo; what lies outside the photo is gray.
 
     Args:
         image: RGB photo.
@@ -104,7 +104,7 @@ def cut(
         / box.size
         * np.array([(right - left) / window.shape[1], (bottom - top) / window.shape[0]])
     )
-    # cv2 counts pixel centres from 0, this project from 0.5.
+    # cv2 counts pixel centers from 0, this project from 0.5.
     offset = (np.array([left, top]) - [box.left, box.top]) * size / box.size + 0.5 * zoom - 0.5
     matrix = np.array([[zoom[0], 0.0, offset[0]], [0.0, zoom[1], offset[1]]])
     return cv2.warpAffine(

@@ -50,7 +50,7 @@ def face_normals(
     vertices: Float[Array, "*B V 3"], faces: Int[Array, "F 3"]
 ) -> Float[Array, "*B F 3"]:
     """Unit outward normals; a face without area gets the zero vector, with zero gradient."""
-    return _normalise(_area_vectors(vertices, faces))
+    return _normalize(_area_vectors(vertices, faces))
 
 
 def face_areas(vertices: Float[Array, "*B V 3"], faces: Int[Array, "F 3"]) -> Float[Array, "*B F"]:
@@ -69,7 +69,7 @@ def vertex_normals(
     summed = jnp.zeros_like(vertices)
     for corner in range(3):
         summed = summed.at[..., faces[:, corner], :].add(normals)
-    return _normalise(summed)
+    return _normalize(summed)
 
 
 def boundary_loops(faces: np.ndarray) -> list[np.ndarray]:
@@ -133,9 +133,9 @@ def vertex_adjacency(faces: np.ndarray, num_vertices: int) -> np.ndarray:
     pairs = pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
     degree = np.bincount(pairs[:, 0], minlength=num_vertices)
     slot = np.arange(len(pairs)) - np.repeat(np.cumsum(degree) - degree, degree)
-    neighbours = np.full((num_vertices, degree.max(initial=0)), -1, dtype=np.int32)
-    neighbours[pairs[:, 0], slot] = pairs[:, 1]
-    return neighbours
+    neighbors = np.full((num_vertices, degree.max(initial=0)), -1, dtype=np.int32)
+    neighbors[pairs[:, 0], slot] = pairs[:, 1]
+    return neighbors
 
 
 def _area_vectors(vertices: Array, faces: Array) -> Array:
@@ -143,7 +143,7 @@ def _area_vectors(vertices: Array, faces: Array) -> Array:
     return jnp.cross(b - a, c - a)
 
 
-def _normalise(vectors: Array) -> Array:
+def _normalize(vectors: Array) -> Array:
     squared = (vectors**2).sum(-1, keepdims=True)
     positive = squared > _EPSILON**2
     return jnp.where(positive, vectors / jnp.sqrt(jnp.where(positive, squared, 1.0)), 0.0)

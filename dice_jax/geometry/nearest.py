@@ -1,4 +1,4 @@
-"""Nearest neighbours and nearest points on a surface, with exact gradients.
+"""Nearest neighbors and nearest points on a surface, with exact gradients.
 
 The search itself is discrete: it runs without gradient, in blocks that bound its memory, and only
 the winner's distance is computed again for the gradient. By the envelope theorem that is the exact
@@ -21,7 +21,7 @@ PAIRS_PER_BLOCK_CPU = 2**19
 PAIRS_PER_BLOCK = 2**24
 
 
-def nearest_neighbours(
+def nearest_neighbors(
     query: Float[Array, "*B N 3"],
     points: Float[Array, "*B M 3"],
     valid: Bool[Array, "*B M"] | None = None,
@@ -29,11 +29,11 @@ def nearest_neighbours(
     """Distance to, and index of, the nearest of `points` for every query.
 
     Args:
-        query, points: metres.
+        query, points: meters.
         valid: points that count; None for all.
 
     Returns:
-        distances, metres, differentiable in `query` and `points`, with gradient zero where the
+        distances, meters, differentiable in `query` and `points`, with gradient zero where the
         distance is zero;
             infinite (gradient zero) where no point is valid.
         indices into `points`, the lowest where several are equally near.
@@ -57,14 +57,14 @@ def closest_point_on_mesh(
     """Exact closest point of a triangle mesh: every point against every face.
 
     Args:
-        points, vertices: metres.
+        points, vertices: meters.
         valid_faces: faces that count (at least one); None for all.
 
     Returns:
         closest points, differentiable in `vertices` with the barycentrics held fixed;
         the ids of their faces, the lowest where several are equally near;
         their barycentrics, without gradient;
-        distances, metres, whose gradient in `points` and `vertices` is exact (zero where the
+        distances, meters, whose gradient in `points` and `vertices` is exact (zero where the
         distance is zero).
     """
     if valid_faces is None:
@@ -146,10 +146,10 @@ def blocked(function, query: Array, context: tuple[Array, ...], pairs: int) -> A
 
 
 def _nearest_indices(query: Array, points: Array, valid: Array) -> Array:
-    # |q - p|^2 = |q|^2 - 2 q.p + |p|^2 runs as a matrix product; about a common centre it keeps its
+    # |q - p|^2 = |q|^2 - 2 q.p + |p|^2 runs as a matrix product; about a common center it keeps its
     # digits.
-    centre = jnp.where(valid[:, None], points, 0.0).sum(0) / jnp.maximum(valid.sum(), 1)
-    query, points = query - centre, jnp.where(valid[:, None], points - centre, 0.0)
+    center = jnp.where(valid[:, None], points, 0.0).sum(0) / jnp.maximum(valid.sum(), 1)
+    query, points = query - center, jnp.where(valid[:, None], points - center, 0.0)
     scores = jnp.where(valid, (points**2).sum(-1), jnp.inf) - 2.0 * jnp.matmul(
         query, points.T, precision="highest"
     )
@@ -161,7 +161,7 @@ def _nearest_faces(points: Array, triangles: Array, valid: Array) -> Array:
 
 
 def _first_minimum(scores: Array) -> Array:
-    """`argmin` of each row as two minima, which vectorise on a CPU where `jnp.argmin` does not (7
+    """`argmin` of each row as two minima, which vectorize on a CPU where `jnp.argmin` does not (7
     times faster).
     """
     scores = jax.lax.optimization_barrier(scores)
@@ -183,7 +183,7 @@ def _squared_distances(points: Array, triangles: Array) -> Array:
     for start, end in ((1, 2), (2, 0), (0, 1)):
         side = corners[end] - corners[start]
         offset = [points[:, None, k] - corners[start][:, k] for k in range(3)]
-        dot = lambda vectors: sum(offset[k] * vectors[:, k] for k in range(3))  # noqa: B023
+        dot = lambda vectors: sum(offset[k] * vectors[:, k] for k in range(3))
         t = jnp.clip(dot(side) / jnp.maximum((side**2).sum(-1), tiny), 0.0, 1.0)
         to_side = jnp.minimum(to_side, sum((offset[k] - t * side[:, k]) ** 2 for k in range(3)))
         within &= dot(jnp.cross(normal, side)) > 0.0

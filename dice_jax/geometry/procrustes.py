@@ -30,7 +30,7 @@ def procrustes(
 
 
 def align(source: Float[Array, "*B N 3"], target: Float[Array, "*B N 3"]) -> Float[Array, "*B N 3"]:
-    """`source` after the similarity that brings it nearest to `target`, metres; for the PA-
+    """`source` after the similarity that brings it nearest to `target`, meters; for the PA-
     metrics.
     """
     scale, rotation, translation = procrustes(source, target)

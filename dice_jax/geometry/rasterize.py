@@ -1,9 +1,9 @@
 """A z-buffer in JAX: which face is seen at every pixel, its barycentrics, and differentiable depth.
 
-A face covers the pixel centres in its bounding box at most. The boxes of all faces, laid end to
+A face covers the pixel centers in its bounding box at most. The boxes of all faces, laid end to
 end, are one list of candidate fragments; a loop draws that list in passes of equal size, so the
 work is proportional to the covered pixels and a face of any size is drawn. Faces that cover no
-pixel centre cost nothing.
+pixel center cost nothing.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ class Fragments:
     """What is seen at every pixel.
 
     face_ids: -1 in the background.
-    barycentrics: of the pixel centre in its face, perspective-correct if asked for; zeros in the
-    background. depth: metres; infinite in the background. overflow: number of faces that could not
+    barycentrics: of the pixel center in its face, perspective-correct if asked for; zeros in the
+    background. depth: meters; infinite in the background. overflow: number of faces that could not
     be drawn: 0, unless the boxes of all faces hold about 2^32 pixels.
     """
 
@@ -46,8 +46,8 @@ def rasterize(
     """Draws a mesh with a z-buffer; both sides of a face are drawn.
 
     Args:
-        vertices_px: x and y in pixels (pixel (row i, column j) has its centre at x = j + 0.5, y = i
-            + 0.5) and depth z > 0, metres: see `camera.orthographic_to_screen` and
+        vertices_px: x and y in pixels (pixel (row i, column j) has its center at x = j + 0.5, y = i
+            + 0.5) and depth z > 0, meters: see `camera.orthographic_to_screen` and
             `camera.perspective_to_screen`.
         faces: vertex ids.
         height, width: of the image, pixels.
@@ -82,7 +82,7 @@ def interpolate(
     attributes: Float[Array, "*B V C"],
     background: float = 0.0,
 ) -> Float[Array, "*B H W C"]:
-    """Vertex attributes (colours, normals, positions) at every pixel; `background` where no face is
+    """Vertex attributes (colors, normals, positions) at every pixel; `background` where no face is
     seen.
 
     Differentiable in `attributes` and, through the barycentrics, in the vertices that were drawn.
@@ -177,7 +177,7 @@ def _face_setup(triangles: Array, faces: Array, height: int, width: int, perspec
 
     An edge function is a signed area, not below zero on the face's side of the edge. It is formed
     from the corner with the smaller id, so both faces at an edge compute the same float: a pixel
-    centre is never between them.
+    center is never between them.
     """
     x, y, z = jnp.moveaxis(triangles, -1, 0)
     start, end = (1, 2, 0), (2, 0, 1)  # edge k lies opposite to corner k
@@ -216,7 +216,7 @@ def _evaluate(setup: Array, x: Array, y: Array, perspective: bool) -> tuple[Arra
 def _interpolate_depth(
     vertices: Array, faces: Array, face_ids: Array, perspective: bool
 ) -> tuple[Array, Array]:
-    """Barycentrics and depth at the pixel centres, by gathering the corners of the faces seen:
+    """Barycentrics and depth at the pixel centers, by gathering the corners of the faces seen:
     differentiable.
     """
     seen = face_ids >= 0
@@ -230,8 +230,8 @@ def _interpolate_depth(
         *face_ids.shape, 3, 3
     )
     corners = jnp.where(seen[..., None, None], corners, harmless)
-    centres = jnp.where(seen[..., None], jnp.stack([columns, rows], axis=-1), 0.25)
-    dx, dy = jnp.moveaxis(corners[..., :2] - centres[..., None, :], -1, 0)
+    centers = jnp.where(seen[..., None], jnp.stack([columns, rows], axis=-1), 0.25)
+    dx, dy = jnp.moveaxis(corners[..., :2] - centers[..., None, :], -1, 0)
     z = corners[..., 2]
     start, end = jnp.array([1, 2, 0]), jnp.array([2, 0, 1])  # edge k lies opposite to corner k
     areas = dx[..., start] * dy[..., end] - dx[..., end] * dy[..., start]

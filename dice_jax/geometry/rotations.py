@@ -115,7 +115,7 @@ def compose_axis_angle(
 
 
 def random_rotation(key: PRNGKeyArray, shape: tuple[int, ...] = ()) -> Float[Array, "*shape 3 3"]:
-    """Rotation matrices drawn uniformly (Haar measure): normalised Gaussian quaternions."""
+    """Rotation matrices drawn uniformly (Haar measure): normalized Gaussian quaternions."""
     return quaternion_to_matrix(jax.random.normal(key, (*shape, 4)))
 
 

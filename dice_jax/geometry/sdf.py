@@ -5,7 +5,7 @@ self-intersections are handled: a point is inside where the surface winds around
 On a closed mesh that integer equals the number of faces a ray leaves through minus the number it
 enters through, for any ray. Rays go along +z here. They never slip through an edge between two
 faces, because what an edge contributes depends on the edge alone, whichever face asks. Compared
-with solid angles this needs no arctangent: a few multiplications a pair, that vectorise.
+with solid angles this needs no arctangent: a few multiplications a pair, that vectorize.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def inside(
     """Whether points lie inside a closed mesh.
 
     Args:
-        points, vertices: metres.
+        points, vertices: meters.
         faces: closed (see `mesh.cap_faces`) and counter-clockwise seen from outside; holes give
             streaks of wrong answers.
     """
@@ -55,10 +55,10 @@ def signed_distance(
     closed_faces: Int[Array, "G 3"] | None = None,
     exclude_vertices: Bool[Array, "V"] | None = None,
 ) -> Float[Array, "*B N"]:
-    """Exact distance to the surface, metres, positive inside, negative outside.
+    """Exact distance to the surface, meters, positive inside, negative outside.
 
     Args:
-        points, vertices: metres; the gradient reaches both.
+        points, vertices: meters; the gradient reaches both.
         faces: the surface distances are measured to.
         closed_faces: closed mesh on the same vertices that tells inside from outside
             (`mesh.cap_faces`); None: `faces`.

@@ -3,7 +3,7 @@
 Geometric: the image plane is turned, scaled and shifted. A turn of the image about the optical axis
 is a turn of the whole scene about the z axis of the camera, so the 3D labels turn with it; scale
 and shift are the camera's business alone, under the scaled orthography the network predicts.
-Photometric: colours, blur and noise of the pixels. Where a sample says which pixels are the person,
+Photometric: colors, blur and noise of the pixels. Where a sample says which pixels are the person,
 another background; and, for left hands, its mirror image.
 
 A sample is a dict as in `data.schema`, its image decoded to (H, W, 3) uint8 RGB; labels that it
@@ -41,7 +41,7 @@ class Ranges:
         shift: pixels of the 224 crop, in x and y.
         color: gain of each channel, brightness, contrast: share of the range, 0.2 for 0.8 to 1.2.
         blur: chance of a Gaussian blur.
-        noise: standard deviation of pixel noise at most, in grey levels.
+        noise: standard deviation of pixel noise at most, in gray levels.
         photometric: chance of one of the reference's changes, see `photometric.one_change`.
         background: chance of another background, where there are some and the sample has a
             foreground mask.
@@ -62,7 +62,7 @@ class Ranges:
 @dataclasses.dataclass(frozen=True)
 class RootJoint:
     """Where the root joint of a body model rests: affine in the shape (and expression)
-    coefficients, metres.
+    coefficients, meters.
 
     MANO and FLAME turn about this joint, which a turn of the whole scene has to make up for.
     """
@@ -124,7 +124,7 @@ def move_in_plane(
     hand_root: RootJoint,
     head_root: RootJoint,
 ) -> dict[str, np.ndarray]:
-    """Turns, scales and shifts the image about its centre, and every label with it.
+    """Turns, scales and shifts the image about its center, and every label with it.
 
     Args:
         sample: see above.
@@ -196,7 +196,7 @@ def _warp(
     linear: Float[np.ndarray, "2 2"],
     offset: Float[np.ndarray, "2"],
 ) -> UInt8[np.ndarray, "224 224 3"]:
-    """Resamples `image` into the 224 crop; the map is between points of that crop, pixel centres at
+    """Resamples `image` into the 224 crop; the map is between points of that crop, pixel centers at
     +0.5.
     """
     to_crop = IMAGE_SIZE / image.shape[0]

@@ -20,7 +20,7 @@ _KEPT = 64
 def one_change(
     image: UInt8[np.ndarray, "H W 3"], rng: np.random.Generator
 ) -> UInt8[np.ndarray, "H W 3"]:
-    """Exactly one of blur, colour, posterising, sharpening, stretched contrast and equalised
+    """Exactly one of blur, color, posterising, sharpening, stretched contrast and equalized
     histogram (RGB).
     """
     return _CHANGES[rng.integers(len(_CHANGES))](image, rng)

@@ -1,6 +1,6 @@
 """What one sample holds, on disk and in memory, whichever data set it comes from.
 
-Metres, radians, pixels of the 224 x 224 crop; parameters and deformations in camera axes (see
+Meters, radians, pixels of the 224 x 224 crop; parameters and deformations in camera axes (see
 `structs`). A data set that lacks a label leaves its key out. Deformations are zero almost
 everywhere, so they are stored as the ids and values of the vertices that move.
 """
@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 IMAGE_SIZE = 224
 NUM_HAND_VERTICES, NUM_HEAD_VERTICES = 778, 5023
 JPEG_QUALITY = 95
-MIN_DEFORMATION = 2e-5  # metres; less is stored as no deformation
+MIN_DEFORMATION = 2e-5  # meters; less is stored as no deformation
 
 Example = dict[str, Any]
 
@@ -47,16 +47,16 @@ FEATURES: dict[str, Field] = {
     "hand_betas": Field((10,), "float32", "shape of the hand"),
     "hand_global_orient": Field((3,), "float32", "axis-angle about the wrist joint"),
     "hand_pose": Field((45,), "float32", "15 axis-angle joint rotations, MANO's order"),
-    "hand_transl": Field((3,), "float32", "metres"),
+    "hand_transl": Field((3,), "float32", "meters"),
     "head_betas": Field((100,), "float32", "shape of the head"),
     "head_expression": Field((50,), "float32", "expression components"),
     "head_global_orient": Field((3,), "float32", "axis-angle about the root joint"),
     "head_neck_pose": Field((3,), "float32", "axis-angle"),
     "head_jaw_pose": Field((3,), "float32", "axis-angle"),
-    "head_transl": Field((3,), "float32", "metres"),
+    "head_transl": Field((3,), "float32", "meters"),
     "deformation_ids": Field((None,), "uint16", "head vertices that move"),
     "deformation_values": Field(
-        (None, 3), "float16", "their deformations: undeformed minus deformed, millimetres"
+        (None, 3), "float16", "their deformations: undeformed minus deformed, millimeters"
     ),
     "hand_contact": Field((NUM_HAND_VERTICES,), "uint8", "1 where the hand touches the skin"),
     "head_contact": Field((NUM_HEAD_VERTICES,), "uint8", "1 where the skin touches the hand"),
@@ -107,7 +107,7 @@ def encode(example: Mapping[str, Any]) -> Example:
 
 def decode(example: Mapping[str, Any]) -> Example:
     """Turns a stored sample into arrays: `image` (H, W, 3) uint8 RGB, `deformations` (5023, 3)
-    metres, `foreground` (H, W) bool, the rest as is.
+    meters, `foreground` (H, W) bool, the rest as is.
 
     Raises:
         ValueError: the image cannot be decoded.
@@ -181,7 +181,7 @@ def _encode_field(name, value):
 def _sparse(
     deformations: Float[np.ndarray, "5023 3"],
 ) -> tuple[Int[np.ndarray, "K"], Float[np.ndarray, "K 3"]]:
-    """Moved vertices and their deformations in millimetres: float16 keeps them to a thousandth
+    """Moved vertices and their deformations in millimeters: float16 keeps them to a thousandth
     there.
     """
     ids = np.flatnonzero(np.linalg.norm(deformations, axis=-1) > MIN_DEFORMATION)

@@ -1,4 +1,4 @@
-"""Binary glTF 2.0 (GLB): named meshes with normals, vertex colours, per-vertex values and morph
+"""Binary glTF 2.0 (GLB): named meshes with normals, vertex colors, per-vertex values and morph
 targets.
 
 Written here rather than through a mesh library because the dent in the skin belongs in the file as
@@ -24,7 +24,7 @@ _CAMERA_TO_GLTF = np.array([1.0, -1.0, -1.0], np.float32)
 
 
 def write_glb(path: str | Path, meshes: Sequence[NamedMesh], extras: dict | None = None) -> None:
-    """Writes one node for each mesh, all under the root of one scene, in metres.
+    """Writes one node for each mesh, all under the root of one scene, in meters.
 
     Args:
         path: the .glb file.

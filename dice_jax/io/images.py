@@ -49,7 +49,7 @@ def find_images(paths: Iterable[str | Path]) -> list[Path]:
 def read_image(path: str | Path) -> UInt8[np.ndarray, "H W 3"]:
     """Reads any photograph as upright 8-bit RGB.
 
-    The EXIF orientation is applied, grey becomes RGB, transparency shows white, 16 bits become 8,
+    The EXIF orientation is applied, gray becomes RGB, transparency shows white, 16 bits become 8,
     and a float image is taken to lie in [0, 1], or in [0, 255] when it holds anything above 1.
 
     Args:
@@ -98,8 +98,8 @@ def write_image(path: str | Path, image: UInt8[np.ndarray, "H W 3"]) -> None:
 def _decode(data: np.ndarray) -> np.ndarray | None:
     """Upright RGB at the depth of the file, or None."""
     with _quiet():
-        # The colour flags are the ones that make OpenCV apply the EXIF orientation; they refuse
-        # grey float TIFFs.
+        # The color flags are the ones that make OpenCV apply the EXIF orientation; they refuse
+        # gray float TIFFs.
         image = (
             cv2.imdecode(data, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_ANYDEPTH) if data.size else None
         )

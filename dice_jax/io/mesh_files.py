@@ -19,7 +19,7 @@ def write_meshes(
 ) -> list[Path]:
     """Writes `stem.glb` with every mesh in it, or `stem_<name>.ply` / `.obj` for each.
 
-    All are in metres with y up and z towards the camera; PLY and OBJ carry colours, GLB also the
+    All are in meters with y up and z towards the camera; PLY and OBJ carry colors, GLB also the
     rest.
 
     Args:

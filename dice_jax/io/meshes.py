@@ -12,7 +12,7 @@ from dice_jax.structs import Prediction
 
 @dataclasses.dataclass(frozen=True)
 class NamedMesh:
-    """A mesh with a name and colours: camera axes, metres.
+    """A mesh with a name and colors: camera axes, meters.
 
     Attributes:
         name: of the node, "hand" or "head".

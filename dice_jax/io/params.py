@@ -48,7 +48,7 @@ def full_camera(
 
     Returns:
         `focal_length`, `camera_center` (the middle of the photo) and `full_transl`: add the latter
-        to head-centred points (metres), then project with the former two.
+        to head-centerd points (meters), then project with the former two.
     """
     height, width = photo_shape
     focal = jnp.float32(
@@ -78,9 +78,9 @@ def to_arrays(
     | name | what |
     |---|---|
     | `hand_betas`, `hand_hand_pose`, `head_expression`, ... | parameters named as in smplx after `hand_` / `head_` |
-    | `hand_vertices`, `head_vertices`, `deformations` | metres, head-centred; deformed = `head_vertices - deformations` |
+    | `hand_vertices`, `head_vertices`, `deformations` | meters, head-centerd; deformed = `head_vertices - deformations` |
     | `*_contact_probs`, `contact_presence` | probabilities, per vertex and per image |
-    | `*_keypoints_3d`, `*_keypoints_2d` | metres; pixels of the PHOTO |
+    | `*_keypoints_3d`, `*_keypoints_2d` | meters; pixels of the PHOTO |
     | `cam_scale`, `cam_transl` | scaled orthography in pixels of the 224 crop |
     | `crop_box`, `image_size` | left, top, side; height, width: pixels of the photo |
     | `focal_length`, `camera_center`, `full_transl` | pinhole camera of the photo, see `full_camera` |

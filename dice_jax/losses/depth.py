@@ -30,7 +30,7 @@ def silog(
     """Scale-invariant log depth loss, paper eq. 4, per image.
 
     Args:
-        pred: rendered depth at the projected keypoints, metres.
+        pred: rendered depth at the projected keypoints, meters.
         target: pseudo depth at the detected keypoints, any positive scale.
         visible: keypoints that count; an image with fewer than two gives 0.
         eps: added inside the logarithms.
@@ -68,7 +68,7 @@ def align_scale_and_shift(
         visible: keypoints that count.
 
     Returns:
-        scale * source + shift, metres, at least 1 mm.
+        scale * source + shift, meters, at least 1 mm.
     """
     count = jnp.maximum(jnp.sum(visible, axis=-1, keepdims=True), 1)
     center = lambda x: jnp.sum(jnp.where(visible, x, 0.0), axis=-1, keepdims=True) / count
@@ -108,16 +108,16 @@ def render_keypoint_depth(
     the camera.
 
     Args:
-        hand_vertices, head_vertices: head-centred metres, the head undeformed.
+        hand_vertices, head_vertices: head-centerd meters, the head undeformed.
         hand_faces, head_faces: their triangles.
         camera: scaled orthography; the scene is put 1 m in front of it.
-        keypoints_3d: keypoints to read at, head-centred metres.
+        keypoints_3d: keypoints to read at, head-centerd meters.
         occlusion_aware: leave out a keypoint that lies more than 3 cm behind the rendered surface:
             something else hides it there. (Paper: such a keypoint gets its occluder's depth, in the
             render as in the image.)
 
     Returns:
-        depth, metres, > 0.
+        depth, meters, > 0.
         visible: the keypoint projects into the image and onto the meshes.
     """
     vertices = jnp.concatenate([hand_vertices, head_vertices], axis=-2)

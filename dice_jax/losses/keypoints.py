@@ -25,14 +25,14 @@ def keypoints_loss(
     *,
     rough_weight: float = 4.0,
 ) -> Float[Array, "*B"]:
-    """One part's share of L_key: 4 (|K' - K^|_1 + |K_mesh - K^_mesh|_1) + |K - K^|_1, head-centred
-    metres.
+    """One part's share of L_key: 4 (|K' - K^|_1 + |K_mesh - K^_mesh|_1) + |K - K^|_1, head-centerd
+    meters.
 
     Args:
         regressed, from_rough_mesh, parametric: the three predicted sets.
         target: ground-truth keypoints.
         target_from_mesh: what the ground-truth MESH gives when treated like the rough mesh. A
-            regressor of joints fitted at rest is some millimetres off on a bent finger; with it on
+            regressor of joints fitted at rest is some millimeters off on a bent finger; with it on
             both sides a perfect mesh costs nothing.
         rough_weight: the 4.
     """

@@ -20,7 +20,7 @@ def masked_mean(
     """Mean of `values` over the samples whose mask is not zero; 0 where there is no such sample.
 
     Numerator and denominator are summed over the devices BEFORE the division. A mean of per-device
-    means would weight a sample by how many labelled neighbours it happens to have on its device.
+    means would weight a sample by how many labeled neighbors it happens to have on its device.
 
     Args:
         values: one number a sample.
@@ -48,7 +48,7 @@ def mask_sum(mask: Float[Array, "B"], axis_name: str | None = None) -> Float[Arr
     return total if axis_name is None else jax.lax.psum(total, axis_name)
 
 
-def blank_unlabelled(batch: Batch, targets: Targets) -> tuple[Batch, Targets]:
+def blank_unlabeled(batch: Batch, targets: Targets) -> tuple[Batch, Targets]:
     """Zeroes every label that its `has_*` mask declares absent.
 
     A mask on the loss is not enough: the gradient of a masked-out loss is 0 times its derivative,

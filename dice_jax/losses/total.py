@@ -26,7 +26,7 @@ from dice_jax.losses import (
     touch,
     vertices,
 )
-from dice_jax.losses.masking import blank_unlabelled, mask_sum, masked_mean
+from dice_jax.losses.masking import blank_unlabeled, mask_sum, masked_mean
 from dice_jax.losses.presets import LossWeights
 from dice_jax.structs import Batch, NetworkOutput, Prediction, RoughMeshes, Targets
 
@@ -55,7 +55,7 @@ def generator_loss(
 
     Args:
         output: of the network.
-        prediction: `output` decoded: posed meshes, head-centred. Its deformations must not be gated
+        prediction: `output` decoded: posed meshes, head-centerd. Its deformations must not be gated
             by presence.
         targets: ground truth posed from `batch`.
         batch: labels and `has_*` masks; what a mask declares absent may hold anything.
@@ -72,7 +72,7 @@ def generator_loss(
     Returns:
         The loss, and a dict by the names of `PARTS`.
     """
-    batch, targets = blank_unlabelled(batch, targets)
+    batch, targets = blank_unlabeled(batch, targets)
     rough = center_on_head(output.rough)
     scene = _Scene(
         output, rough, prediction, targets, batch, hand_model, head_model, weights, fake_logits
@@ -137,7 +137,7 @@ def active_parts(weights: LossWeights, *, with_adversarial: bool = True) -> tupl
 
 
 def center_on_head(rough: RoughMeshes) -> RoughMeshes:
-    """The rough meshes and keypoints in their own head-centred frame, as the ground truth is in its
+    """The rough meshes and keypoints in their own head-centerd frame, as the ground truth is in its
     own.
     """
     center = head_center(rough.head_vertices)[..., None, :]
@@ -145,7 +145,7 @@ def center_on_head(rough: RoughMeshes) -> RoughMeshes:
 
 
 class _Scene(NamedTuple):
-    """What the parts below look at; labels without a mask are blank, `rough` is head-centred."""
+    """What the parts below look at; labels without a mask are blank, `rough` is head-centerd."""
 
     output: NetworkOutput
     rough: RoughMeshes

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from dice_jax.geometry.nearest import nearest_neighbours
+from dice_jax.geometry.nearest import nearest_neighbors
 from dice_jax.geometry.sdf import inside
 
 CONTACT_THRESHOLD = 0.5
@@ -28,7 +28,7 @@ def touch_loss(
     hard one: the gradient moves vertices and never the probabilities.
 
     Args:
-        hand_vertices, head_vertices: metres, one frame. The head deformed (paper) or not (released
+        hand_vertices, head_vertices: meters, one frame. The head deformed (paper) or not (released
             code).
         hand_contact_probs, head_contact_probs: predicted; 0 for vertices that can never touch.
         squared: mean of squared distances (m^2, released code), else of distances (m, paper).
@@ -43,7 +43,7 @@ def touch_loss(
     )
 
     def chamfer(query, query_mask, points, points_mask):
-        distances, _ = nearest_neighbours(query, points, points_mask)
+        distances, _ = nearest_neighbors(query, points, points_mask)
         counts = query_mask & points_mask.any(
             -1, keepdims=True
         )  # without any point the distance is infinite
@@ -60,11 +60,11 @@ def collision_loss(
     closed_head_faces: Int[Array, "_ 3"],
     can_be_touched: Bool[Array, "F"] | None = None,
 ) -> Float[Array, "*B"]:
-    """L_collision = CD(hand vertices inside the head, deformed head vertices), metres.
+    """L_collision = CD(hand vertices inside the head, deformed head vertices), meters.
 
     Args:
-        hand_vertices: metres.
-        deformed_head_vertices: metres, same frame.
+        hand_vertices: meters.
+        deformed_head_vertices: meters, same frame.
         closed_head_faces: the head's triangles with the neck closed, so that there is an inside.
         can_be_touched: head vertices that count as surface (not the inner mouth, not the eye
             sockets); None for all.
@@ -78,7 +78,7 @@ def collision_loss(
     valid = None
     if can_be_touched is not None:
         valid = jnp.broadcast_to(can_be_touched, deformed_head_vertices.shape[:-1])
-    distances, _ = nearest_neighbours(hand_vertices, deformed_head_vertices, valid)
+    distances, _ = nearest_neighbors(hand_vertices, deformed_head_vertices, valid)
     return _mean_over(distances, collides)
 
 

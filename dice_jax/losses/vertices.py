@@ -37,7 +37,7 @@ def vertices_loss(
     """The parametric terms of paper eq. 7: l_h |V_H - V_H^|_1 + l_f |V_F* - V_F^|_1.
 
     Args:
-        hand, head: posed hand and UNDEFORMED head, head-centred, metres.
+        hand, head: posed hand and UNDEFORMED head, head-centerd, meters.
         target_hand, target_head: the ground truth of the same; the head undeformed too.
         hand_weight, head_weight: l_h and l_f.
     """
@@ -59,12 +59,12 @@ def rough_vertices_loss(
     several resolutions.
 
     The paper writes the finest level only. The released code sums every level, each once in place
-    and once centred on its own mean, with a weight of 0.2 a term. (Eq. 7 prints the hand's ground
+    and once centerd on its own mean, with a weight of 0.2 a term. (Eq. 7 prints the hand's ground
     truth beside V_F': a misprint.)
 
     Args:
-        hand_levels, head_levels: rough meshes at the resolutions to supervise, head-centred,
-            metres.
+        hand_levels, head_levels: rough meshes at the resolutions to supervise, head-centerd,
+            meters.
         target_hand_levels, target_head_levels: ground truth at the same resolutions, the head
             undeformed.
         hand_weight, head_weight: l_h and l_f.

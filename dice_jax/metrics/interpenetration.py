@@ -15,7 +15,7 @@ LEAK = 0.05
 
 
 class Interpenetration(NamedTuple):
-    """Per sample: mean depth of collision (metres), and whether the hand is free of the head, and
+    """Per sample: mean depth of collision (meters), and whether the hand is free of the head, and
     touches it.
     """
 
@@ -33,11 +33,11 @@ def hand_signed_distance(
     *,
     reference_leak_filter: bool = False,
 ) -> Float[Array, "*B H"]:
-    """Signed distance of every hand vertex to the skin of the DEFORMED head, metres, positive
+    """Signed distance of every hand vertex to the skin of the DEFORMED head, meters, positive
     inside.
 
     Args:
-        hand_vertices, deformed_head_vertices: metres, one frame.
+        hand_vertices, deformed_head_vertices: meters, one frame.
         head_faces: the skin.
         closed_head_faces: the same with the neck closed: they decide what is inside.
         cavity: vertices of the inner mouth and the eye sockets: no skin.
@@ -61,7 +61,7 @@ def interpenetration(sdf: Float[Array, "*B H"], tolerance: float = TOLERANCE) ->
     vertices.
 
     Args:
-        sdf: metres, positive inside.
+        sdf: meters, positive inside.
         tolerance: 5 mm.
 
     Returns:

@@ -10,7 +10,7 @@ from dice_jax.metrics.pve import distances
 
 
 def mpjpe(prediction: Float[Array, "*B K 3"], target: Float[Array, "*B K 3"]) -> Float[Array, "*B"]:
-    """MPJPE: mean distance over the 21 hand keypoints and 68 landmarks, head-centred, metres."""
+    """MPJPE: mean distance over the 21 hand keypoints and 68 landmarks, head-centerd, meters."""
     return jnp.mean(distances(prediction, target), axis=-1)
 
 

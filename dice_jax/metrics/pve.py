@@ -1,4 +1,4 @@
-"""Per-vertex errors (paper sec. 4.1), metres, per sample. Meshes are head-centred on both sides."""
+"""Per-vertex errors (paper sec. 4.1), meters, per sample. Meshes are head-centerd on both sides."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def pve(
     target_deformed_head: Float[Array, "*B F 3"],
 ) -> Float[Array, "*B"]:
     """PVE*: mean distance over all 5801 vertices of the hand and the DEFORMED head, the head's
-    centre at the origin.
+    center at the origin.
 
     The relative position of hand and head counts: neither part is moved to fit.
     """
@@ -51,8 +51,8 @@ def deformation_error(
     """Error of the displacements of the skin.
 
     Returns:
-        mean over all vertices, metres;
-        SUM over the vertices that truly move by more than 5 mm, metres;
+        mean over all vertices, meters;
+        SUM over the vertices that truly move by more than 5 mm, meters;
         their number, by which the sum over a data set is to be divided.
     """
     error = distances(deformations, target)

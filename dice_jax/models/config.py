@@ -86,8 +86,8 @@ class MeshNetConfig:
             and count its orientation from there.
         refinements: how often the placed template looks into the image where it lands, and mends
             its place.
-        position_unit: metres that a 1 at the output stands for. A step of the optimizer moves an
-            output by so many of its units: at 1 by centimetres.
+        position_scale: meters that a 1 at the output stands for. A step of the optimizer moves an
+            output by so many of its units: at 1 by centimeters.
         keypoint_order: of the hand's keypoints among the positions: "openpose", or "mano" (joints
             in MANO's order, then the tips). Whatever it is, `RoughMeshes` holds them in OpenPose's.
         attention: "tokens": image features in every token, which attend to each other (METRO, the
@@ -101,7 +101,7 @@ class MeshNetConfig:
     template_residual: bool = False
     template_placed: bool = False
     refinements: int = 0
-    position_unit: float = 1.0
+    position_scale: float = 1.0
     keypoint_order: str = "openpose"
     attention: str = "tokens"
 
@@ -118,8 +118,8 @@ class InteractionNetConfig:
         sees_meshes: each token is told where the rough mesh puts it and how far it is from the
             other part there.
         sees_image: each token is told what the image shows where the rough mesh puts it.
-        deformation_unit: metres that a 1 at the output stands for, as
-            `MeshNetConfig.position_unit`.
+        deformation_scale: meters that a 1 at the output stands for, as
+            `MeshNetConfig.position_scale`.
     """
 
     projection: int = 512
@@ -127,7 +127,7 @@ class InteractionNetConfig:
     shared: bool = False
     sees_meshes: bool = False
     sees_image: bool = False
-    deformation_unit: float = 1.0
+    deformation_scale: float = 1.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,12 +156,12 @@ class IKNetConfig:
             head's; the hand's translation is then predicted from that mean on.
         orientation: "axis_angle" (paper, 3 numbers), or "6d" (6 numbers, the first two columns of
             the matrix): continuous over all rotations, where axis-angle jumps at a half turn.
-        base_orient: axis-angle of the orientation that counts as zero. Not used by "axis_angle".
+        zero_orient: axis-angle of the orientation that counts as zero. Not used by "axis_angle".
         turns_root: head, "axis_angle" only: of its two rotations the first turns FLAME's root joint
             and not its neck, and the hand's translation counts from FLAME's origin (the authors'
             weights).
-        transl_unit: metres that a 1 at the output of the translation stands for, as
-            `MeshNetConfig.position_unit`.
+        transl_scale: meters that a 1 at the output of the translation stands for, as
+            `MeshNetConfig.position_scale`.
     """
 
     variant: str = "paper"
@@ -169,9 +169,9 @@ class IKNetConfig:
     level: int = 0
     center_inputs: bool = False
     orientation: str = "axis_angle"
-    base_orient: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    zero_orient: tuple[float, float, float] = (0.0, 0.0, 0.0)
     turns_root: bool = False
-    transl_unit: float = 1.0
+    transl_scale: float = 1.0
 
 
 # An upright face that looks into the camera.
@@ -188,10 +188,10 @@ class CameraConfig:
     Attributes:
         source: "mesh": from MeshNet's tokens (paper); "image": from the grid of image features.
         variant: "centered": pixels from the middle of the crop and a factor on `initial_scale`, for
-            training from scratch; "release": the authors' `10 |a|` pixels a metre and plain pixels.
+            training from scratch; "release": the authors' `10 |a|` pixels a meter and plain pixels.
         hidden: width of the layer before the last.
-        initial_scale: pixels a metre at the start: a head of 0.25 m spans 60 % of the crop at 550.
-        output_unit: "centered": factor on the outputs: a step of the optimizer moves the camera by
+        initial_scale: pixels a meter at the start: a head of 0.25 m spans 60 % of the crop at 550.
+        output_scale: "centered": factor on the outputs: a step of the optimizer moves the camera by
             so much less.
     """
 
@@ -199,7 +199,7 @@ class CameraConfig:
     variant: str = "centered"
     hidden: int = 250
     initial_scale: float = 550.0
-    output_unit: float = 1.0
+    output_scale: float = 1.0
 
 
 @dataclasses.dataclass(frozen=True)

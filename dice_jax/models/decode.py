@@ -1,4 +1,4 @@
-"""From the network's output, or from labels, to posed meshes in the head-centred frame."""
+"""From the network's output, or from labels, to posed meshes in the head-centerd frame."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def decode(
     """Poses hand and head with the parameters that the network put out.
 
     The head is posed with its neck and jaw, turned by `global_orient` about its own centroid and
-    centred there. A rotation about the root joint differs from that by a translation only, so the
+    centerd there. A rotation about the root joint differs from that by a translation only, so the
     parameters returned differ from the network's in `transl` alone. The hand's `transl` counts from
     the head's centroid already, unless the output has a `head_root`: then the centroid of that
     FLAME head is subtracted first.
@@ -47,7 +47,7 @@ def decode(
         gate_contact: False lets the gate act on the deformation alone, as the authors do.
 
     Returns:
-        Meshes, keypoints and smplx parameters that reproduce them; metres, head-centred camera
+        Meshes, keypoints and smplx parameters that reproduce them; meters, head-centerd camera
         axes; pixels of the crop. The answer of a network that is not parametric are its rough
         meshes, and the parameters are zero.
     """
@@ -68,7 +68,7 @@ def decode(
 
 
 def _rough_answer(output, hand_model, head_model, gate_by_presence, gate_contact):
-    """The rough meshes, centred, as the answer; no parameters belong to them."""
+    """The rough meshes, centerd, as the answer; no parameters belong to them."""
     center = head_center(output.rough.head_vertices)[..., None, :]
     hand, head = output.rough.hand_vertices - center, output.rough.head_vertices - center
     return _answer(
@@ -118,7 +118,7 @@ def _answer(output, hand, head, hand_params, head_params, gate_by_presence, gate
 
 
 def pose_targets(batch: Batch, hand_model: BodyModel, head_model: BodyModel) -> Targets:
-    """Poses the ground truth of a batch and centres it on its UNDEFORMED head, as predictions are."""
+    """Poses the ground truth of a batch and centers it on its UNDEFORMED head, as predictions are."""
     hand, head = pose_pair(batch.hand_params, batch.head_params, hand_model, head_model)
     return Targets(
         hand_vertices=hand.vertices,

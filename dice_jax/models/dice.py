@@ -29,7 +29,7 @@ from dice_jax.structs import NetworkOutput, RoughMeshes
 
 
 class DICE(nn.Module):
-    """From a normalised crop to rough meshes, parameters, deformations, contacts and camera.
+    """From a normalized crop to rough meshes, parameters, deformations, contacts and camera.
 
     Deterministic unless `train`, which needs random streams "dropout" and "mask". Batch norm keeps
     its statistics in the collection "batch_stats". Over the devices along `axis_name` it averages,
@@ -109,7 +109,7 @@ class DICE(nn.Module):
 
         return NetworkOutput(
             rough=rough,
-            # Only t_hand - t_head can be seen in head-centred meshes: it becomes the hand's
+            # Only t_hand - t_head can be seen in head-centerd meshes: it becomes the hand's
             # translation.
             hand_params=hand_params.replace(transl=hand_params.transl - head_params.transl),
             head_params=head_params.replace(transl=jnp.zeros_like(head_params.transl)),
@@ -163,9 +163,9 @@ def create_model(
 
 
 def template_queries(hand_model: BodyModel, head_model: BodyModel) -> Float[Array, "843 3"]:
-    """Positions of all tokens on the templates at rest, metres, in the body models' own axes.
+    """Positions of all tokens on the templates at rest, meters, in the body models' own axes.
 
-    Hand and head are each centred on the mean of their coarsest vertices. Order: 21 hand keypoints
+    Hand and head are each centerd on the mean of their coarsest vertices. Order: 21 hand keypoints
     (OpenPose), 68 head landmarks, 195 hand vertices, 559 head vertices.
     """
     hand_vertices = downsample(hand_model.hierarchy, hand_model.v_template, 1)

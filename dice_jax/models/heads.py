@@ -38,7 +38,7 @@ class CameraHead(nn.Module):
         if self.config.variant == "release":
             x = _linear(3, "output")(x)
             return Camera(scale=10.0 * jnp.abs(x[:, 0]), transl=x[:, 1:])
-        x = self.config.output_unit * nn.Dense(
+        x = self.config.output_scale * nn.Dense(
             3, kernel_init=nn.initializers.normal(1e-3), name="output"
         )(x)
         return Camera(

@@ -88,7 +88,7 @@ class HandIKNet(nn.Module):
             betas=betas,
             global_orient=to_axis_angle(orientation, turn, self.config),
             hand_pose=hand_pose,
-            transl=origin + self.config.transl_unit * transl,
+            transl=origin + self.config.transl_scale * transl,
         )
 
 
@@ -122,7 +122,7 @@ class HeadIKNet(nn.Module):
             global_orient=to_axis_angle(orientation, turn, self.config),
             neck_pose=first,
             jaw_pose=jaw_pose,
-            transl=self.config.transl_unit * transl,
+            transl=self.config.transl_scale * transl,
         )
         if not self.config.turns_root:
             return params, None
@@ -136,7 +136,7 @@ def to_axis_angle(
     orientation: Float[Array, "*B D"], turn: Float[Array, "*B 3 3"] | None, config: IKNetConfig
 ) -> Float[Array, "*B 3"]:
     """The orientation that a net put out, as axis-angle; zeros give the identity or, "6d",
-    `base_orient` and then `turn`.
+    `zero_orient` and then `turn`.
 
     Args:
         orientation: of `_orientation_size` numbers.
@@ -145,7 +145,7 @@ def to_axis_angle(
     """
     if config.orientation == "axis_angle":
         return orientation
-    base = axis_angle_to_matrix(jnp.array(config.base_orient))
+    base = axis_angle_to_matrix(jnp.array(config.zero_orient))
     base = base if turn is None else turn @ base
     return matrix_to_axis_angle(base @ rotation_from_6d(orientation))
 

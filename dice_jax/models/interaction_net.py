@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from dice_jax.geometry.nearest import nearest_neighbours
+from dice_jax.geometry.nearest import nearest_neighbors
 from dice_jax.models.config import InteractionNetConfig, UpsamplingConfig
 from dice_jax.models.layers import tokens as layout
 from dice_jax.models.layers.tokens import TokenDense, Tokens
@@ -22,7 +22,7 @@ _RANGES = (
     0.005,
     0.015,
     0.045,
-)  # metres over which nearness fades: a touch, a finger's width, a hand's
+)  # meters over which nearness fades: a touch, a finger's width, a hand's
 
 
 class InteractionNet(nn.Module):
@@ -48,12 +48,12 @@ class InteractionNet(nn.Module):
         *,
         train: bool,
     ) -> tuple[Float[Array, "B 5023 3"], ContactLogits]:
-        """Returns deformations (metres, camera axes, to be subtracted from the head) and contact
+        """Returns deformations (meters, camera axes, to be subtracted from the head) and contact
         logits.
 
         Args:
             tokens: of the image, or the four numbers a token.
-            positions: where MeshNet puts the tokens, head-centred; for `config.sees_meshes` and
+            positions: where MeshNet puts the tokens, head-centerd; for `config.sees_meshes` and
                 `sees_image`.
             view: of the image; for `config.sees_image`.
             train: see `DICE`.
@@ -76,7 +76,7 @@ class InteractionNet(nn.Module):
         upsample = lambda levels, name: Upsampling(levels, self.upsampling, name=name)
 
         deformations = upsample(self.head_levels, "deformation_upsampling")(
-            self.config.deformation_unit * x[:, layout.HEAD_VERTICES, :3]
+            self.config.deformation_scale * x[:, layout.HEAD_VERTICES, :3]
         )
         hand = upsample(self.hand_levels, "hand_contact_upsampling")(x[:, layout.HAND_VERTICES, 3:])
         head = upsample(self.head_levels, "head_contact_upsampling")(x[:, layout.HEAD_VERTICES, 3:])
@@ -86,7 +86,7 @@ class InteractionNet(nn.Module):
 
 def proximity(positions: Float[Array, "B 843 3"]) -> Float[Array, "B 843 9"]:
     """For each token: its place about the head's middle, the way to the nearest token of the other
-    part (both in decimetres), and exp(-distance / range) for three ranges.
+    part (both in decimeters), and exp(-distance / range) for three ranges.
     """
     is_head = layout.part_of_token() == 1
     hand, head = (
@@ -94,7 +94,7 @@ def proximity(positions: Float[Array, "B 843 3"]) -> Float[Array, "B 843 9"]:
     )
     nearest = jnp.zeros_like(positions)
     for own, other in ((hand, head), (head, hand)):
-        _, indices = nearest_neighbours(positions[:, own], positions[:, other])
+        _, indices = nearest_neighbors(positions[:, own], positions[:, other])
         nearest = nearest.at[:, own].set(
             jnp.take_along_axis(positions[:, other], indices[..., None], axis=1)
         )

@@ -44,7 +44,7 @@ class View:
     camera: Camera
 
     def at(self, positions: Float[Array, "B N 3"]) -> Float[Array, "B N C"]:
-        """The features where `positions` (metres, head-centred) land; only the features get a
+        """The features where `positions` (meters, head-centerd) land; only the features get a
         gradient.
         """
         return sample_bilinear(self.features, self._project(positions))
@@ -124,7 +124,7 @@ def expected_keypoints(heatmaps: Float[Array, "B H W K"]) -> Float[Array, "B K 2
 def sample_bilinear(
     features: Float[Array, "B H W C"], pixels: Float[Array, "B N 2"]
 ) -> Float[Array, "B N C"]:
-    """Values of a map that covers the crop, between the centres of its cells; beyond the outer ones
+    """Values of a map that covers the crop, between the centers of its cells; beyond the outer ones
     theirs.
 
     Args:

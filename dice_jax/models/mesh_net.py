@@ -51,7 +51,7 @@ class MeshNet(nn.Module):
         Float[Array, "B 843 {self.extra}"],
         Float[Array, "B 2 3 3"] | None,
     ]:
-        """Returns the position of every token, the meshes (metres, camera axes, any origin), the
+        """Returns the position of every token, the meshes (meters, camera axes, any origin), the
         extra numbers, and how hand and head of the template were turned (None where they were not).
 
         `view` is for `config.refinements`. With `config.attention` "cross", the grid itself takes
@@ -67,7 +67,7 @@ class MeshNet(nn.Module):
             axis_name=self.axis_name,
         )
         positions, extra, turns = (
-            self.config.position_unit * outputs[..., :3],
+            self.config.position_scale * outputs[..., :3],
             outputs[..., 3:],
             None,
         )
@@ -130,7 +130,7 @@ class Placement(nn.Module):
             bend = nn.Dense(
                 3 * layout.NUM_TOKENS, kernel_init=nn.initializers.normal(1e-3), name="bend"
             )(hidden)
-            template += self.config.position_unit * bend.reshape(-1, layout.NUM_TOKENS, 3)
+            template += self.config.position_scale * bend.reshape(-1, layout.NUM_TOKENS, 3)
         return _place(template, rotations, offsets), rotations
 
     def _look(self, positions, rotations, hidden, view, name):
@@ -151,11 +151,11 @@ class Placement(nn.Module):
         return nn.relu(nn.Dense(256, kernel_init=torch_linear, name=f"{name}_hidden")(known))
 
     def _rigid(self, hidden, name):
-        """A rotation and a translation (metres) for each part; nothing to begin with."""
+        """A rotation and a translation (meters) for each part; nothing to begin with."""
         x = nn.Dense(2 * 9, kernel_init=nn.initializers.normal(1e-3), name=name)(hidden).reshape(
             -1, 2, 9
         )
-        return rotation_from_6d(x[..., :6]), self.config.position_unit * x[..., 6:]
+        return rotation_from_6d(x[..., :6]), self.config.position_scale * x[..., 6:]
 
 
 def _place(points, rotations, offsets):

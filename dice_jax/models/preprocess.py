@@ -18,9 +18,9 @@ def preprocess(
     return (images.astype(jnp.float32) / scale - IMAGENET_MEAN) / IMAGENET_STD
 
 
-def rgb_to_bgr(normalised: Float[Array, "*B 224 224 3"]) -> Float[Array, "*B 224 224 3"]:
-    """What `preprocess` would have made of a BGR picture: the authors normalise blue by the mean
+def rgb_to_bgr(normalized: Float[Array, "*B 224 224 3"]) -> Float[Array, "*B 224 224 3"]:
+    """What `preprocess` would have made of a BGR picture: the authors normalize blue by the mean
     and deviation of red.
     """
-    rgb = normalised * IMAGENET_STD + IMAGENET_MEAN
+    rgb = normalized * IMAGENET_STD + IMAGENET_MEAN
     return (rgb[..., ::-1] - IMAGENET_MEAN) / IMAGENET_STD

@@ -58,7 +58,7 @@ def small() -> ConfigDict:
 
     It departs from the paper where that helps a small network trained from scratch: fixed
     up-sampling, offsets from a template that is placed as the image says, meshes that look into a
-    finer map of the image where they land (PyMAF), IKNets that see centred meshes and put out
+    finer map of the image where they land (PyMAF), IKNets that see centerd meshes and put out
     continuous rotations, and a camera read off the image.
     """
     return as_config_dict(
@@ -76,20 +76,20 @@ def small() -> ConfigDict:
                 template_residual=True,
                 template_placed=True,
                 refinements=2,
-                position_unit=0.1,
+                position_scale=0.1,
             ),
             interaction_net=InteractionNetConfig(
                 64,
                 _encoders((64, 32), (32,), layers=(1, 1)),
                 sees_meshes=True,
                 sees_image=True,
-                deformation_unit=0.01,
+                deformation_scale=0.01,
             ),
             fine_features=64,
             upsampling=UpsamplingConfig(learned=False),
-            hand_ik=_ik(hidden=384, level=1, base_orient=PALM_TO_FACE),
-            head_ik=_ik(hidden=384, level=2, base_orient=FRONTAL_HEAD),
-            camera=CameraConfig(source="image", output_unit=0.1),
+            hand_ik=_ik(hidden=384, level=1, zero_orient=PALM_TO_FACE),
+            head_ik=_ik(hidden=384, level=2, zero_orient=FRONTAL_HEAD),
+            camera=CameraConfig(source="image", output_scale=0.1),
             presence_hidden=(128, 64),
             masking=0.1,
         )
@@ -109,20 +109,20 @@ def tiny() -> ConfigDict:
                 template_residual=True,
                 template_placed=True,
                 refinements=1,
-                position_unit=0.1,
+                position_scale=0.1,
             ),
             interaction_net=InteractionNetConfig(
                 16,
                 encoders(hidden=(16, 16), outputs=(16,), layers=(1, 1)),
                 sees_meshes=True,
                 sees_image=True,
-                deformation_unit=0.01,
+                deformation_scale=0.01,
             ),
             fine_features=8,
             upsampling=UpsamplingConfig(learned=False),
-            hand_ik=_ik(hidden=32, level=1, base_orient=PALM_TO_FACE),
-            head_ik=_ik(hidden=32, level=2, base_orient=FRONTAL_HEAD),
-            camera=CameraConfig(source="image", hidden=32, output_unit=0.1),
+            hand_ik=_ik(hidden=32, level=1, zero_orient=PALM_TO_FACE),
+            head_ik=_ik(hidden=32, level=2, zero_orient=FRONTAL_HEAD),
+            camera=CameraConfig(source="image", hidden=32, output_scale=0.1),
             presence_hidden=(32, 16),
         )
     )
@@ -180,7 +180,7 @@ def _encoders(hidden, outputs, layers):
 
 
 def _ik(**fields):
-    return IKNetConfig(center_inputs=True, orientation="6d", transl_unit=0.1, **fields)
+    return IKNetConfig(center_inputs=True, orientation="6d", transl_scale=0.1, **fields)
 
 
 def as_config_dict(config: ModelConfig) -> ConfigDict:

@@ -49,7 +49,7 @@ class HeadPainter:
         self.beard = skin * self._beard_area(head)
 
     def _beard_area(self, head):
-        """1 on chin, jaw and upper lip, fading out over a centimetre."""
+        """1 on chin, jaw and upper lip, fading out over a centimeter."""
         seeds = np.asarray(head.region("chin") | head.region("jaw_right") | head.region("jaw_left"))
         lips = self.rest[self.lips]
         top, front = lips[:, 1].max(), lips[:, 2].mean()
@@ -128,7 +128,7 @@ class HandPainter:
 
 
 def _mottling(rest, person, rng):
-    """Uneven colour in waves of some centimetres, more in brightness than in hue, and faint spots,
+    """Uneven color in waves of some centimeters, more in brightness than in hue, and faint spots,
     as factors.
     """
     waves = np.sin(rest @ rng.normal(0, 150, (3, 12)) + rng.uniform(0, 6.28, 12))

@@ -1,7 +1,7 @@
 """Hair, shoulders and forearm: simple shapes around hand and head, so that a picture shows no
 severed parts.
 
-They are scenery: no label knows of them. Everything is in the head's own axes, metres. The topology
+They are scenery: no label knows of them. Everything is in the head's own axes, meters. The topology
 of each part is the same in all scenes, so that the renderer is compiled once.
 """
 
@@ -19,7 +19,7 @@ from dice_jax.geometry.mesh import boundary_loops
 from dice_jax.synthetic.contact import SHOULDER
 from dice_jax.synthetic.sample import Person
 
-_SHOULDER_RINGS = (  # factors on the neck's width and depth, and metres below the neck's edge
+_SHOULDER_RINGS = (  # factors on the neck's width and depth, and meters below the neck's edge
     (0.96, 0.96, -0.012),
     (1.0, 1.0, 0.0),
     (1.06, 1.03, 0.012),
@@ -49,7 +49,7 @@ class Part:
     """A mesh with what the shader needs.
 
     Attributes:
-        vertices: metres.
+        vertices: meters.
         faces: triangles.
         cloth: (N,) 1 where clothes are, 0 where skin or hair is.
         texture: (N, 3) where to look up fine texture; moves with the surface.

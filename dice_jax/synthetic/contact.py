@@ -21,15 +21,15 @@ from dice_jax.body_models import BodyModel, lbs
 from dice_jax.geometry.rotations import axis_angle_to_matrix
 from dice_jax.synthetic import pose
 
-SHOULDER = np.array([-0.19, -0.22, -0.06])  # of the right arm, metres
-UPPER_ARM, FOREARM = 0.30, 0.25  # metres
+SHOULDER = np.array([-0.19, -0.22, -0.06])  # of the right arm, meters
+UPPER_ARM, FOREARM = 0.30, 0.25  # meters
 FOREARM_RADIUS = 0.045
 _ALSO = 4  # patches that may lie on the skin besides the anchor
 
 _LOOKUPS, _STEPS_PER_LOOKUP = 30, 5
 _LEARNING_RATE = 0.04
-_CLEARANCE = 0.015  # metres between skin and any part of a hand that does not touch
-_TRANSL_UNIT, _ELBOW_UNIT = 0.03, 0.05  # metres that count like a radian
+_CLEARANCE = 0.015  # meters between skin and any part of a hand that does not touch
+_TRANSL_UNIT, _ELBOW_UNIT = 0.03, 0.05  # meters that count like a radian
 
 
 @struct.dataclass
@@ -38,11 +38,11 @@ class ContactProblem:
 
     Attributes:
         head_points, head_normals: of the skin; points that do not count lie far away.
-        head_give: how deep the skin there can be dented, metres.
+        head_give: how deep the skin there can be dented, meters.
         target, target_normal: where the anchor should go.
         anchor: 1 for the hand's vertices in the anchor, else 0.
         also: the same for further patches; rows of zeros are unused.
-        press: how deep the deepest point of the anchor goes in, metres; negative: the gap that
+        press: how deep the deepest point of the anchor goes in, meters; negative: the gap that
             stays.
         conform: see `pose.Gesture`.
         betas, hand_pose, global_orient, transl: of the hand to start from; `global_orient` a
@@ -73,11 +73,11 @@ class ContactSolution:
     Attributes:
         hand_pose: 15 joint rotations, axis-angle.
         global_orient: rotation matrix about the wrist joint.
-        transl: metres.
-        elbow: metres.
+        transl: meters.
+        elbow: meters.
         wrist_bend: unit direction from wrist to elbow in the hand's axes; (1, 0, 0) is a straight
             wrist.
-        energy: what was minimised, for the record.
+        energy: what was minimized, for the record.
     """
 
     hand_pose: Float[Array, "*B 45"]

@@ -19,18 +19,18 @@ from dice_jax.body_models import BodyModel
 from dice_jax.synthetic import proximity
 from dice_jax.synthetic.start import HeadSkin
 
-CONTACT_DISTANCE = 0.004  # metres between a vertex and the other surface
-TOLERANCE = 0.001  # metres that hand and skin may still overlap
+CONTACT_DISTANCE = 0.004  # meters between a vertex and the other surface
+TOLERANCE = 0.001  # meters that hand and skin may still overlap
 
 _ROUNDS = 8
 _SEAT_ROUNDS = 4
-_SLACK = 0.0004  # metres: overlap that is not worth another round
+_SLACK = 0.0004  # meters: overlap that is not worth another round
 _FIRST_WIDTH, _LATER_WIDTH = (
     (0.004, 0.007),
     0.004,
-)  # metres: bell width on bone, more on soft tissue; for corrections
+)  # meters: bell width on bone, more on soft tissue; for corrections
 _NORMAL_RADIUS = 0.015
-_SKIN_RANGE = 0.03  # metres from the hand within which skin moves
+_SKIN_RANGE = 0.03  # meters from the hand within which skin moves
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,9 +38,9 @@ class Dent:
     """Skin pushed out of a hand.
 
     Attributes:
-        deformations: metres, to be subtracted from the head's vertices.
+        deformations: meters, to be subtracted from the head's vertices.
         hand_contact, head_contact: vertices within CONTACT_DISTANCE of the other surface.
-        overlap: metres that hand and skin still overlap at most.
+        overlap: meters that hand and skin still overlap at most.
     """
 
     deformations: Float[np.ndarray, "5023 3"]
@@ -61,12 +61,12 @@ def seat(
     allows.
 
     Args:
-        hand_vertices, head_vertices: metres, before any deformation.
-        press: wanted depth of the deepest point, metres.
+        hand_vertices, head_vertices: meters, before any deformation.
+        press: wanted depth of the deepest point, meters.
         hand, head, skin: the models.
 
     Returns:
-        Translation, metres; None if a short way out or in does not do.
+        Translation, meters; None if a short way out or in does not do.
     """
     shift = np.zeros(3)
     points = proximity.surface_points(hand_vertices, hand)
@@ -98,7 +98,7 @@ def press_skin(
     """Pushes the skin out of the hand and labels what touches.
 
     Args:
-        hand_vertices, head_vertices: metres, the hand seated.
+        hand_vertices, head_vertices: meters, the hand seated.
         hand, head, skin: the models.
     """
     head_vertices = np.asarray(head_vertices, np.float64)

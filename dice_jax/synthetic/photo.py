@@ -11,7 +11,7 @@ def sample_background(size: int, rng: np.random.Generator) -> Float[np.ndarray, 
     """A picture of nothing: gradients, noise of several scales, boxes and blobs, mostly out of
     focus; linear RGB.
     """
-    # Rooms and streets are mostly dull: little saturation, now and then a loud colour.
+    # Rooms and streets are mostly dull: little saturation, now and then a loud color.
     tint = rng.uniform(0.1, 0.9) + rng.normal(0, 0.25, 3) * rng.uniform() ** 2
     spread, chroma = rng.uniform(0.02, 0.3), rng.uniform(0.0, 0.25) * rng.uniform()
     palette = np.clip(tint + rng.normal(0, spread, (6, 1)) + rng.normal(0, chroma, (6, 3)), 0, 1)
@@ -59,8 +59,8 @@ def finish(
     image = np.clip(0.5 + (image - 0.5) * np.exp(rng.normal(0, 0.12)), 0, 1) ** np.exp(
         rng.normal(0, 0.12)
     )
-    grey = image.mean(-1, keepdims=True)
-    image = grey + (image - grey) * (0.0 if rng.uniform() < 0.03 else np.exp(rng.normal(0, 0.2)))
+    gray = image.mean(-1, keepdims=True)
+    image = gray + (image - gray) * (0.0 if rng.uniform() < 0.03 else np.exp(rng.normal(0, 0.2)))
     return _capture(np.clip(image, 0, 1), rng)
 
 

@@ -14,7 +14,7 @@ from dice_jax.geometry.mesh import vertex_normals
 from dice_jax.geometry.nearest import closest_point_on_mesh
 from dice_jax.geometry.sdf import inside
 
-REACH = 0.014  # metres; what is farther apart does not matter
+REACH = 0.014  # meters; what is farther apart does not matter
 # Points go in blocks of one length, and triangles are padded to one of a few, so that few shapes
 # are compiled.
 _POINTS_PER_BLOCK, _FACE_COUNTS = 512, (2048, 4096, 10240)
@@ -25,7 +25,7 @@ class Depths:
     """Where points lie relative to a surface.
 
     Attributes:
-        depth: metres, POSITIVE INSIDE; -inf for points farther from it than REACH.
+        depth: meters, POSITIVE INSIDE; -inf for points farther from it than REACH.
         faces: (N, 3) corners of the nearest triangle; zeros for points out of reach.
         barycentrics: of the nearest point in it.
     """
@@ -44,8 +44,8 @@ def depths(
     """Signed distance of points to a posed model.
 
     Args:
-        points: metres.
-        vertices: of the posed model, metres.
+        points: meters.
+        vertices: of the posed model, meters.
         model: gives the triangles; the closed ones decide what is inside.
         surface: vertices that count; triangles with any other corner are no surface.
     """
@@ -56,7 +56,7 @@ def depths(
     corners = vertices[faces]
     centers = corners.mean(1)
     radii = np.linalg.norm(corners - centers[:, None], axis=-1).max(-1)
-    # A triangle within reach of a point has its centre within reach and its own radius of it.
+    # A triangle within reach of a point has its center within reach and its own radius of it.
     near_faces = (
         cKDTree(points).query(centers, distance_upper_bound=REACH + radii.max())[0] <= REACH + radii
     )
@@ -85,7 +85,7 @@ def depths(
 def surface_points(
     vertices: Float[np.ndarray, "V 3"], model: BodyModel
 ) -> Float[np.ndarray, "N 3"]:
-    """Vertices, then triangle centres: twice as dense as the vertices alone."""
+    """Vertices, then triangle centers: twice as dense as the vertices alone."""
     return np.concatenate([vertices, vertices[np.asarray(model.faces)].mean(1)])
 
 

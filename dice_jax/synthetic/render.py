@@ -16,7 +16,7 @@ from dice_jax.synthetic.appearance import HandPainter, HeadPainter, Paint
 from dice_jax.synthetic.sample import Lighting, PinholeCamera
 from dice_jax.synthetic.solve import Scene
 
-_CONTACT_SHADE_RADIUS = 0.013  # metres over which a near surface keeps light away
+_CONTACT_SHADE_RADIUS = 0.013  # meters over which a near surface keeps light away
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Rendering:
 
     Attributes:
         image: sRGB.
-        depth: of hand and (deformed) head, metres; infinite elsewhere.
+        depth: of hand and (deformed) head, meters; infinite elsewhere.
         hand_mask, head_mask: where they are seen.
     """
 
@@ -37,7 +37,7 @@ class Rendering:
 
 @dataclasses.dataclass(frozen=True)
 class Painted:
-    """A scene with its scenery, coloured, in the head's own axes: shared by all its views."""
+    """A scene with its scenery, colored, in the head's own axes: shared by all its views."""
 
     vertices: Float[np.ndarray, "N 3"]
     paint: Paint
@@ -60,7 +60,7 @@ class Renderer:
         self._label_faces = jnp.concatenate([head.faces, hand.faces + len(head.v_template)])
 
     def paint(self, scene: Scene, rng: np.random.Generator) -> Painted:
-        """Adds hair, shoulders and arm, and colours everything."""
+        """Adds hair, shoulders and arm, and colors everything."""
         person, head_vertices = scene.person, scene.deformed_head_vertices
         normals = proximity.outward_normals(head_vertices, self.head)
         scenery = (
@@ -133,8 +133,8 @@ class Renderer:
         )
         lens = single(camera.focal_length), single(camera.camera_center)
         color, coverage = shading.shade(surface, self._faces, lights, *lens, size=self.size)
-        labelled = to_camera(np.concatenate([scene.deformed_head_vertices, scene.hand_vertices]))
-        depth, face_ids = shading.draw_depth(labelled, self._label_faces, *lens, size=self.size)
+        labeled = to_camera(np.concatenate([scene.deformed_head_vertices, scene.hand_vertices]))
+        depth, face_ids = shading.draw_depth(labeled, self._label_faces, *lens, size=self.size)
         face_ids = np.asarray(face_ids)
         num_head_faces = len(self.head.faces)
         return Rendering(
@@ -179,7 +179,7 @@ def _plain(part, color, gloss, grain):
 
 
 def _dress(part, paint, person, rng):
-    """Colours the clothed vertices of a part in place."""
+    """Colors the clothed vertices of a part in place."""
     cloth = part.cloth > 0.5
     paint.albedo[cloth] = person.cloth
     paint.gloss[cloth] = 0.0

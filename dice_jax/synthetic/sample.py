@@ -64,20 +64,20 @@ _TO_CAMERA = np.diag([1.0, -1.0, -1.0])
 
 @dataclasses.dataclass(frozen=True)
 class Person:
-    """Who is in the scene. Colours are linear RGB albedo.
+    """Who is in the scene. Colors are linear RGB albedo.
 
     Attributes:
         subject: number that decides everything else.
         hand_betas, head_betas: body model shapes.
         skin_tone: 0 the lightest, 1 the darkest.
-        skin, lips, hair, eyes, cloth: colours.
-        hair_length: metres that the hair stands off the scalp; 0 is bald.
-        long_hair: metres that hair hangs below the ears; 0 is none.
+        skin, lips, hair, eyes, cloth: colors.
+        hair_length: meters that the hair stands off the scalp; 0 is bald.
+        long_hair: meters that hair hangs below the ears; 0 is none.
         beard: how dense, 0 to 1.
-        mottling: standard deviation of the skin's uneven colour.
+        mottling: standard deviation of the skin's uneven color.
         gloss: of the skin, 0 matt, 1 oily.
         sleeve: where it ends, as a share of the forearm from the wrist; over 1 on the upper arm.
-        collar: metres below the neck's edge where clothes begin.
+        collar: meters below the neck's edge where clothes begin.
     """
 
     subject: int
@@ -113,7 +113,7 @@ class PinholeCamera:
 
     Attributes:
         rotation: from the head's own axes to camera axes.
-        transl: added after it, metres.
+        transl: added after it, meters.
         focal_length: pixels of the crop.
         camera_center: principal point, pixels of the crop; often outside it, as a crop is rarely in
             the middle.
@@ -146,7 +146,7 @@ def sample_person(subject: int, seed: int) -> Person:
         np.stack([np.interp(tone * 9, np.arange(10), channel) for channel in _SKIN_TONES.T])
     )
     skin = np.clip(skin * np.exp(rng.normal(0, (0.05, 0.04, 0.06))), 0.01, 0.9)
-    # The darker the skin, the darker the hair, unless it is grey or dyed.
+    # The darker the skin, the darker the hair, unless it is gray or dyed.
     colors = _HAIR_COLORS[: 4 if tone > 0.6 and rng.uniform() < 0.85 else len(_HAIR_COLORS)]
     hair = to_linear(colors[rng.integers(len(colors))]) * np.exp(rng.normal(0, 0.15, 3))
     if rng.uniform() < 0.04:
@@ -194,7 +194,7 @@ def sample_camera(points: Float[np.ndarray, "N 3"], rng: np.random.Generator) ->
     """A camera that sees hand and head, cropped about as a detector would crop.
 
     Args:
-        points: what should be in the picture, head axes, metres.
+        points: what should be in the picture, head axes, meters.
         rng: source of randomness.
     """
     hard = rng.uniform() < 0.15

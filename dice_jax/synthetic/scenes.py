@@ -1,4 +1,4 @@
-"""An endless, seeded source of labelled pictures: solved scenes, each seen by several cameras under
+"""An endless, seeded source of labeled pictures: solved scenes, each seen by several cameras under
 several lights.
 """
 
@@ -19,7 +19,7 @@ from dice_jax.synthetic.solve import Scene, SceneSolver
 VIEWS_PER_SCENE = 3
 _MIN_VISIBLE = 0.012  # share of the picture that the hand must fill
 _MAX_CAMERAS = 6
-_FOREARM_IN_VIEW = 0.06  # metres
+_FOREARM_IN_VIEW = 0.06  # meters
 
 
 class SceneSampler:

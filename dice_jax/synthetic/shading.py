@@ -1,4 +1,4 @@
-"""From a coloured mesh to a lit picture: z-buffer, shadow map, soft diffuse and specular light
+"""From a colored mesh to a lit picture: z-buffer, shadow map, soft diffuse and specular light
 (JAX, one program).
 """
 
@@ -18,7 +18,7 @@ from dice_jax.geometry.rasterize import interpolate, rasterize
 
 OVERSAMPLING = 2
 _SHADOW_SIZE = 224
-_SHADOW_SPAN = 0.55  # metres that the shadow map covers, around the head
+_SHADOW_SPAN = 0.55  # meters that the shadow map covers, around the head
 _NOISE_SIZE = 64
 
 
@@ -27,7 +27,7 @@ class Surface:
     """All that is drawn, camera axes.
 
     Attributes:
-        vertices: metres.
+        vertices: meters.
         albedo: linear RGB.
         gloss: strength of the highlights; eyes and lips have more than skin, cloth none.
         softness: how far light wraps around the shape: 1 for skin, 0 for cloth.
@@ -136,7 +136,7 @@ def draw_depth(
     camera_center: Float[Array, "2"],
     size: int,
 ) -> tuple[Float[Array, "S S"], Int[Array, "S S"]]:
-    """Depth in metres (infinite in the background) and face ids (-1 there) of a mesh in camera
+    """Depth in meters (infinite in the background) and face ids (-1 there) of a mesh in camera
     axes.
     """
     screen = perspective_to_screen(vertices, focal_length, camera_center)
@@ -174,7 +174,7 @@ def _shadow(vertices, faces, position, normal, lights):
 
 
 def _noise(coordinates):
-    """Smooth noise of standard deviation about 1 that repeats every metre, in three octaves."""
+    """Smooth noise of standard deviation about 1 that repeats every meter, in three octaves."""
     volume = jnp.asarray(_noise_volume())
     total = 0.0
     for octave, weight in ((1, 0.5), (3, 0.6), (9, 0.6)):

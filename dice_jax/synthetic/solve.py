@@ -17,7 +17,7 @@ from dice_jax.synthetic import contact, deform, pose, start
 from dice_jax.synthetic.sample import Face, Person, sample_face, sample_person
 
 NEAR_SHARE = 0.2  # of scenes in which the hand does not touch
-MAX_GAP = 0.15  # metres
+MAX_GAP = 0.15  # meters
 _MIN_GAP = 0.008
 _MAX_ENERGY = 60.0
 _MAX_ATTEMPTS = 40
@@ -25,7 +25,7 @@ _MAX_ATTEMPTS = 40
 
 @dataclasses.dataclass(frozen=True)
 class Scene:
-    """A solved moment, in the head's own axes (x to the person's left, y up, z forward), metres.
+    """A solved moment, in the head's own axes (x to the person's left, y up, z forward), meters.
 
     Attributes:
         index, gesture: which moment, which gesture.
@@ -178,7 +178,7 @@ def head_params(person: Person, face: Face) -> HeadParams:
 
 
 def draw_gesture(rng: np.random.Generator) -> tuple[pose.Gesture, float]:
-    """A gesture, and the gap that it leaves in metres: 0 where the hand touches."""
+    """A gesture, and the gap that it leaves in meters: 0 where the hand touches."""
     near = rng.uniform() < NEAR_SHARE
     # Touching gestures held off the face are the hardest negatives.
     gestures = pose.NEAR_GESTURES if near and rng.uniform() < 0.6 else pose.GESTURES

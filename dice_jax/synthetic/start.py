@@ -19,7 +19,7 @@ from dice_jax.synthetic import contact, pose, proximity
 
 # Where the palm tends to face, in the head's axes: towards the body and its middle.
 _PALM = np.array([0.4, 0.0, -0.9])
-_APPROACH = 0.012  # metres off the skin that the hand starts from
+_APPROACH = 0.012  # meters off the skin that the hand starts from
 _FAR = 1e3
 
 
@@ -29,12 +29,12 @@ class HeadSkin:
 
     ids: np.ndarray  # vertices that stand for the surface while solving
     touchable: np.ndarray  # (V,) bool: outer skin
-    give: np.ndarray  # (V,) metres
-    areas: np.ndarray  # (V,) of the template, square metres
+    give: np.ndarray  # (V,) meters
+    areas: np.ndarray  # (V,) of the template, square meters
 
 
 def head_give(model: BodyModel) -> Float[np.ndarray, "V"]:
-    """How deep the skin can be dented, metres: 10 mm where it is softest, 1 mm on bone, least over
+    """How deep the skin can be dented, meters: 10 mm where it is softest, 1 mm on bone, least over
     the eyes.
     """
     give = 0.001 + 0.010 * (1 - np.asarray(model.stiffness, np.float64)) ** 1.4
@@ -69,8 +69,8 @@ def contact_problem(
         hand, head: the models.
         skin: of `head_skin`.
         betas: the hand's.
-        head_vertices: posed head, in its own axes, metres.
-        gap: metres that the hand keeps away; 0 for a touch.
+        head_vertices: posed head, in its own axes, meters.
+        gap: meters that the hand keeps away; 0 for a touch.
         rng: source of randomness.
 
     Returns:

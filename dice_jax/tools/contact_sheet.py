@@ -38,7 +38,7 @@ def main(argv) -> None:
 
 
 def _overlay(example, rendering):
-    """Masks in grey, depth as brightness, keypoints as dots, gesture and number of contacts as
+    """Masks in gray, depth as brightness, keypoints as dots, gesture and number of contacts as
     text.
     """
     seen = np.isfinite(rendering.depth)

@@ -203,7 +203,7 @@ def _answers(name, folder) -> bool:
             inference.load(folder), np.full((inference.IMAGE_SIZE,) * 2 + (3,), 128, np.uint8)
         )
         if not all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(prediction)):
-            raise ValueError("its answer for a grey picture is not finite")
+            raise ValueError("its answer for a gray picture is not finite")
 
     return _loads(f"weights {name} ({_source(folder)})", forward)
 

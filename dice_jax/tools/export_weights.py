@@ -126,7 +126,7 @@ def card(
 - Network: `{config.model.backbone.name}` backbone, fields in `config.json`; stored as float16, used as float32.
 - Data: {data.name}, {seen}. Open hand and head; no photograph of a person.
 - Training: {training} on {trained_on}.
-- Licence: Apache-2.0. Backbone initialised from EfficientNet-Lite0 (ImageNet).
+- License: Apache-2.0. Backbone initialized from EfficientNet-Lite0 (ImageNet).
 
 ## Measured
 

@@ -6,7 +6,7 @@ FreiHAND (https://lmb.informatik.uni-freiburg.de/projects/freihand, research onl
 training_mano.json and training_xyz.json; or METRO's *.label.tsv of it. Whether its poses are
 absolute or offsets from MANO's mean hand is settled by posing MANO both ways and comparing with the
 joints. RenderMe-360 (https://renderme-360.github.io, research only): FLAME fits, one folder a
-person. --data: data sets of ours by name; hand_face_synth needs no licence. Whatever is not named
+person. --data: data sets of ours by name; hand_face_synth needs no license. Whatever is not named
 stays out; naming several at once makes one file of them.
 """
 

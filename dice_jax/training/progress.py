@@ -78,7 +78,7 @@ class Progress:
         return (step - first) * self._batch_size / max(now - then, 1e-9)
 
     def show(self, values: Mapping[str, float]) -> None:
-        """Puts the most telling of `values`, as they go to the journal, on the live line."""
+        """Puts the most telling of `values`, as they go to the run log, on the live line."""
         shown = {label: f"{values[name]:.4g}" for label, name in _SHOWN.items() if name in values}
         self._bar.set_postfix(shown, refresh=False)
 

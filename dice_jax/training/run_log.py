@@ -18,7 +18,7 @@ SHEETS = "sheets"
 EVENTS = "tensorboard"
 
 
-class Journal:
+class RunLog:
     """`metrics.jsonl`, `validation.jsonl`, `tensorboard/` and `sheets/` of a workdir.
 
     Only one process of a training writes; for the others the methods do nothing.
@@ -37,19 +37,19 @@ class Journal:
         self._sheets = workdir / SHEETS
         self._events = SummaryWriter(str(workdir / EVENTS), purge_step=restored_step + 1)
 
-    def training(self, step: int, values: Mapping[str, float]) -> None:
+    def log_training(self, step: int, values: Mapping[str, float]) -> None:
         """Losses, learning rate and speed after `step`."""
         if self._writes:
             self._training.write(step, values)
             self._add_scalars("training", step, values)
 
-    def validation(self, step: int, values: Mapping[str, float]) -> None:
+    def log_validation(self, step: int, values: Mapping[str, float]) -> None:
         """The metrics of the validation split after `step`."""
         if self._writes:
             self._validation.write(step, values)
             self._add_scalars("validation", step, values)
 
-    def sheet(self, step: int, picture: UInt8[np.ndarray, "H W 3"]) -> None:
+    def save_sheet(self, step: int, picture: UInt8[np.ndarray, "H W 3"]) -> None:
         """A picture of validation samples after `step`, as a file of its own and for TensorBoard.
 
         Raises:

@@ -27,7 +27,7 @@ from dice_jax.training.state import Learner, TrainState
 
 
 @struct.dataclass
-class Bodies:
+class BodyModels:
     """The arrays that every step reads and none changes."""
 
     hand: BodyModel
@@ -36,7 +36,7 @@ class Bodies:
 
 
 @dataclasses.dataclass(frozen=True)
-class Recipe:
+class TrainSetup:
     """What an update consists of besides its data: networks, optimizers, weights of the losses."""
 
     network: models.DICE
@@ -51,7 +51,7 @@ class Recipe:
     accumulate_steps: int = 1
 
 
-def make_recipe(config: ConfigDict) -> tuple[Recipe, Bodies]:
+def build_setup(config: ConfigDict) -> tuple[TrainSetup, BodyModels]:
     """Builds what `config` describes.
 
     Args:
@@ -67,7 +67,7 @@ def make_recipe(config: ConfigDict) -> tuple[Recipe, Bodies]:
         assets.load_head(named.get("head")),
     )
     network, queries = models.create_model(config.model, hand_model, head_model, axis_name=AXIS)
-    recipe = Recipe(
+    setup = TrainSetup(
         network=network,
         hand_discriminator=models.HandDiscriminator(),
         head_discriminator=models.HeadDiscriminator(),
@@ -79,10 +79,10 @@ def make_recipe(config: ConfigDict) -> tuple[Recipe, Bodies]:
         burn_in_steps=config.burn_in_steps,
         accumulate_steps=config.accumulate_steps,
     )
-    return recipe, Bodies(hand_model, head_model, queries)
+    return setup, BodyModels(hand_model, head_model, queries)
 
 
-def init_state(recipe: Recipe, bodies: Bodies, seed: int) -> TrainState:
+def init_state(setup: TrainSetup, bodies: BodyModels, seed: int) -> TrainState:
     """The state before the first update: random weights, and the backbone's pretrained ones where
     the recipe has them.
 
@@ -99,24 +99,24 @@ def init_state(recipe: Recipe, bodies: Bodies, seed: int) -> TrainState:
     @jax.jit  # one compilation instead of one for each shape
     def first_state(variables):
         discriminators = (
-            recipe.hand_discriminator.init(hand_rng, hand)["params"],
-            recipe.head_discriminator.init(head_rng, head)["params"],
+            setup.hand_discriminator.init(hand_rng, hand)["params"],
+            setup.head_discriminator.init(head_rng, head)["params"],
         )
         hand_discriminator, head_discriminator = (
-            Learner.create(params, recipe.discriminator_optimizer) for params in discriminators
+            Learner.create(params, setup.discriminator_optimizer) for params in discriminators
         )
         return TrainState(
             step=jnp.zeros((), jnp.int32),
             rng=rng,
-            generator=Learner.create(variables["params"], recipe.generator_optimizer),
+            generator=Learner.create(variables["params"], setup.generator_optimizer),
             batch_stats=variables.get("batch_stats", {}),
-            ema_params=variables["params"] if recipe.ema_decay else {},
+            ema_params=variables["params"] if setup.ema_decay else {},
             hand_discriminator=hand_discriminator,
             head_discriminator=head_discriminator,
             failed_step=jnp.full((), -1, jnp.int32),
         )
 
-    return first_state(_init_network(recipe.network, network_rng, images, bodies.queries))
+    return first_state(_init_network(setup.network, network_rng, images, bodies.queries))
 
 
 def start_from(state: TrainState, weights: Mapping[str, Any]) -> tuple[TrainState, list[str]]:

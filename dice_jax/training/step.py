@@ -18,7 +18,7 @@ from dice_jax.losses.total import generator_loss, label_counts
 from dice_jax.structs import Batch, HandParams, HeadParams
 from dice_jax.training.data_parallel import AXIS
 from dice_jax.training.gradient_accumulation import over_micro_batches
-from dice_jax.training.setup import Bodies, Recipe
+from dice_jax.training.setup import BodyModels, TrainSetup
 from dice_jax.training.state import Learner, TrainState, select, update_average
 
 Metrics = dict[str, Float[Array, ""]]
@@ -26,7 +26,11 @@ Samples = tuple[HandParams, HeadParams]
 
 
 def train_step(
-    recipe: Recipe, state: TrainState, batch: Batch, bodies: Bodies, real: Samples | None = None
+    setup: TrainSetup,
+    state: TrainState,
+    batch: Batch,
+    bodies: BodyModels,
+    real: Samples | None = None,
 ) -> tuple[TrainState, Metrics]:
     """One update of the network and, on the answers it gave, of both discriminators.
 
@@ -52,7 +56,7 @@ def train_step(
 
     ################ Network ################
     def network_loss(params: PyTree, batch_stats: PyTree, part: Batch, rngs: dict[str, Array]):
-        output, updates = recipe.network.apply(
+        output, updates = setup.network.apply(
             {"params": params, "batch_stats": batch_stats},
             models.preprocess(part.images),
             bodies.queries,
@@ -62,9 +66,9 @@ def train_step(
         )
         prediction = models.decode(output, bodies.hand, bodies.head, gate_by_presence=False)
         targets = models.pose_targets(part, bodies.hand, bodies.head)
-        opinions = (
-            _hand_logits(recipe, state.hand_discriminator.params, output.hand_params),
-            _head_logits(recipe, state.head_discriminator.params, output.head_params),
+        fake_logits = (
+            _hand_logits(setup, state.hand_discriminator.params, output.hand_params),
+            _head_logits(setup, state.head_discriminator.params, output.head_params),
         )
         loss, losses = generator_loss(
             output,
@@ -73,17 +77,17 @@ def train_step(
             part,
             bodies.hand,
             bodies.head,
-            recipe.losses,
+            setup.losses,
             axis_name=AXIS,
-            fake_logits=opinions,
-            burn_in=state.step < recipe.burn_in_steps,
+            fake_logits=fake_logits,
+            burn_in=state.step < setup.burn_in_steps,
             counts=counts,
         )
         return loss, (losses, (output.hand_params, output.head_params), updates["batch_stats"])
 
     def gradients_of(batch_stats: PyTree, part: Batch, number: Int[Array, ""]):
         own_rng = (
-            dropout_rng if recipe.accumulate_steps == 1 else jax.random.fold_in(dropout_rng, number)
+            dropout_rng if setup.accumulate_steps == 1 else jax.random.fold_in(dropout_rng, number)
         )
         rngs = {"mask": mask_rng, "dropout": own_rng}
         (loss, (losses, fake, batch_stats)), grads = jax.value_and_grad(network_loss, has_aux=True)(
@@ -92,10 +96,10 @@ def train_step(
         return (loss, losses, grads), fake, batch_stats
 
     (loss, losses, grads), fake, batch_stats = over_micro_batches(
-        gradients_of, state.batch_stats, batch, recipe.accumulate_steps
+        gradients_of, state.batch_stats, batch, setup.accumulate_steps
     )
     grads, batch_stats = jax.lax.pmean((grads, batch_stats), AXIS)
-    generator = state.generator.update(grads, recipe.generator_optimizer)
+    generator = state.generator.update(grads, setup.generator_optimizer)
 
     ################ Discriminators ################
     has_real = batch.has_params if real is None else jnp.ones_like(batch.has_params)
@@ -106,31 +110,31 @@ def train_step(
         learner: Learner, logits_of: Callable, fake: PyTree, real: PyTree, weight: float
     ):
         def loss_of(params):
-            loss_real = masked_mean(real_loss(logits_of(recipe, params, real)), has_real, AXIS)
+            loss_real = masked_mean(real_loss(logits_of(setup, params, real)), has_real, AXIS)
             loss_fake = masked_mean(
-                fake_loss(logits_of(recipe, params, fake)), jnp.ones_like(has_real), AXIS
+                fake_loss(logits_of(setup, params, fake)), jnp.ones_like(has_real), AXIS
             )
-            return weight * recipe.losses.adversarial * (
+            return weight * setup.losses.adversarial * (
                 loss_real + loss_fake
             ), loss_real + loss_fake
 
         (_, loss), grads = jax.value_and_grad(loss_of, has_aux=True)(learner.params)
         grads = jax.lax.pmean(grads, AXIS)
-        return learner.update(grads, recipe.discriminator_optimizer), loss
+        return learner.update(grads, setup.discriminator_optimizer), loss
 
     hand_discriminator, losses["discriminator_hand"] = update_discriminator(
         state.hand_discriminator,
         _hand_logits,
         fake_hand,
         real_hand,
-        recipe.losses.discriminator_hand,
+        setup.losses.discriminator_hand,
     )
     head_discriminator, losses["discriminator_head"] = update_discriminator(
         state.head_discriminator,
         _head_logits,
         fake_head,
         real_head,
-        recipe.losses.discriminator_head,
+        setup.losses.discriminator_head,
     )
 
     ################ State ################
@@ -140,7 +144,7 @@ def train_step(
         step=state.step + 1,
         generator=generator,
         batch_stats=batch_stats,
-        ema_params=update_average(state.ema_params, generator.params, state.step, recipe.ema_decay),
+        ema_params=update_average(state.ema_params, generator.params, state.step, setup.ema_decay),
         hand_discriminator=hand_discriminator,
         head_discriminator=head_discriminator,
     )
@@ -150,15 +154,15 @@ def train_step(
     metrics = {
         "loss": loss,
         **{f"loss/{name}": value for name, value in losses.items()},
-        "lr": recipe.learning_rate(state.step),
+        "lr": setup.learning_rate(state.step),
         "grad_norm": grad_norm,
     }
     return select(fine, updated, failed), metrics
 
 
-def _hand_logits(recipe: Recipe, params: PyTree, hand: HandParams) -> Float[Array, "B"]:
-    return recipe.hand_discriminator.apply({"params": params}, hand)
+def _hand_logits(setup: TrainSetup, params: PyTree, hand: HandParams) -> Float[Array, "B"]:
+    return setup.hand_discriminator.apply({"params": params}, hand)
 
 
-def _head_logits(recipe: Recipe, params: PyTree, head: HeadParams) -> Float[Array, "B"]:
-    return recipe.head_discriminator.apply({"params": params}, head)
+def _head_logits(setup: TrainSetup, params: PyTree, head: HeadParams) -> Float[Array, "B"]:
+    return setup.head_discriminator.apply({"params": params}, head)

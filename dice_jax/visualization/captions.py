@@ -1,4 +1,4 @@
-"""Captions, colour bars and the sheet that panels are laid out on."""
+"""Captions, color bars and the sheet that panels are laid out on."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ def annotate(
     caption: str,
     bar: tuple[Float[np.ndarray, "K 3"], str, str, str] | None = None,
 ) -> UInt8[np.ndarray, "H W 3"]:
-    """Writes a caption at the top left and draws a colour bar at the bottom left.
+    """Writes a caption at the top left and draws a color bar at the bottom left.
 
     Args:
         panel: RGB.
         caption: a few words.
-        bar: colour stops, the words at both ends, and the unit.
+        bar: color stops, the words at both ends, and the unit.
     """
     panel = panel.copy()
     text(panel, caption, (14, 26), 15)

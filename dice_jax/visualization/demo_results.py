@@ -16,7 +16,7 @@ from dice_jax.visualization import overlay, palette
 
 @dataclasses.dataclass(frozen=True)
 class Results:
-    """Pictures by name, the two meshes in their display colours, and the arrays of the parameter
+    """Pictures by name, the two meshes in their display colors, and the arrays of the parameter
     file.
     """
 

@@ -54,7 +54,7 @@ def photo_picture(
     zoom = box.size * shrink / PANEL
     offset = (
         np.array([box.left, box.top]) * shrink + 0.5 * zoom - 0.5
-    )  # cv2 counts pixel centres from 0
+    )  # cv2 counts pixel centers from 0
     matrix = np.array([[zoom, 0.0, offset[0]], [0.0, zoom, offset[1]]])
     premultiplied = np.concatenate(
         [drawn[..., :3] * drawn[..., 3:], drawn[..., 3:]], axis=-1
@@ -124,7 +124,7 @@ def view(
     size: int = _SHEET_PANEL,
 ) -> UInt8[np.ndarray, "S S 3"]:
     """One panel: the meshes seen along `direction`, filling the panel, a caption and perhaps a
-    colour bar.
+    color bar.
 
     Args:
         meshes: hand and head.
@@ -179,7 +179,7 @@ def seen_from(yaw: float, pitch: float) -> Float[np.ndarray, "3"]:
 def painted(
     mesh: NamedMesh, values: Float[np.ndarray, "V"], stops: Float[np.ndarray, "K 3"]
 ) -> NamedMesh:
-    """The mesh in the colours of `values` in [0, 1], see `palette.heat`."""
+    """The mesh in the colors of `values` in [0, 1], see `palette.heat`."""
     return dataclasses.replace(mesh, colors=palette.heat(values, palette.NEUTRAL, stops))
 
 

@@ -1,4 +1,4 @@
-"""Colours of the pictures, sRGB in [0, 1], and the ramps that turn values into colours."""
+"""Colors of the pictures, sRGB in [0, 1], and the ramps that turn values into colors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PAPER = np.array([0.965, 0.965, 0.970])
 INK = np.array([0.16, 0.17, 0.20])
 FAINT_INK = np.array([0.45, 0.46, 0.50])
 
-# Five evenly spaced stops each; lightness falls steadily, so that the ramps also read in grey.
+# Five evenly spaced stops each; lightness falls steadily, so that the ramps also read in gray.
 CONTACT = np.array(
     [
         [1.0, 0.93, 0.62],
@@ -36,7 +36,7 @@ DENT = np.array(
 def ramp(
     values: Float[np.ndarray, "*B"], stops: Float[np.ndarray, "K 3"]
 ) -> Float[np.ndarray, "*B 3"]:
-    """Colours for values in [0, 1], linearly between evenly spaced stops; values outside take the
+    """Colors for values in [0, 1], linearly between evenly spaced stops; values outside take the
     nearest stop.
     """
     knots = np.linspace(0.0, 1.0, len(stops))
@@ -46,7 +46,7 @@ def ramp(
 def heat(
     values: Float[np.ndarray, "V"], base: Float[np.ndarray, "3"], stops: Float[np.ndarray, "K 3"]
 ) -> Float[np.ndarray, "V 3"]:
-    """Colours for values in [0, 1] painted onto a base colour: nothing at 0, the ramp alone from
+    """Colors for values in [0, 1] painted onto a base color: nothing at 0, the ramp alone from
     0.2.
     """
     values = np.nan_to_num(np.asarray(values, np.float64))

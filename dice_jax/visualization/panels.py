@@ -12,7 +12,7 @@ from dice_jax.structs import Camera, Prediction
 from dice_jax.visualization import overlay, palette
 from dice_jax.visualization.render import render
 
-_MIN_SCALE = 10.0  # pixels a metre
+_MIN_SCALE = 10.0  # pixels a meter
 _RIGHT_SIDE = np.radians(-65)
 _AHEAD = np.array([0.0, 0.0, 1.0])
 
@@ -20,7 +20,7 @@ _AHEAD = np.array([0.0, 0.0, 1.0])
 def hand_and_head(
     prediction: Prediction, hand_faces: Int[np.ndarray, "F 3"], head_faces: Int[np.ndarray, "G 3"]
 ) -> list[NamedMesh]:
-    """Both meshes in the colours of the palette, contact among their attributes."""
+    """Both meshes in the colors of the palette, contact among their attributes."""
     paint = lambda vertices, color: np.broadcast_to(color, np.shape(vertices))
     hand, head = prediction.hand_vertices, prediction.head_vertices
     return prediction_meshes(
@@ -85,7 +85,7 @@ def fit_camera(points: Float[np.ndarray, "K 3"], detected: Float[np.ndarray, "K 
     weighted by confidence.
 
     Args:
-        points: metres, camera axes.
+        points: meters, camera axes.
         detected: pixels and confidence.
 
     Returns:

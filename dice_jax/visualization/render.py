@@ -1,4 +1,4 @@
-"""Draws meshes: the project's rasteriser for visibility and shadow, the light computed per pixel in
+"""Draws meshes: the project's rasterizer for visibility and shadow, the light computed per pixel in
 NumPy.
 """
 
@@ -16,7 +16,7 @@ from dice_jax.geometry import rasterize
 from dice_jax.io.meshes import NamedMesh
 
 _SUPERSAMPLE = 2
-_CAMERA_DISTANCE = 10.0  # metres; only keeps every depth positive
+_CAMERA_DISTANCE = 10.0  # meters; only keeps every depth positive
 _HIDDEN = (
     1e6  # pixels; a mesh moved there is never drawn, and the shapes stay those already compiled
 )
@@ -27,8 +27,8 @@ _FILL, _FILL_COLOR = np.float32([0.75, -0.10, -0.65]), np.float32([0.16, 0.18, 0
 _RIM, _RIM_COLOR = np.float32([0.35, -0.60, 0.72]), np.float32([0.30, 0.31, 0.33])
 _SKY, _GROUND = np.float32([0.29, 0.31, 0.33]), np.float32([0.14, 0.12, 0.11])
 _SHADOW_SIDE = 640  # pixels of the shadow map
-_SHADOW_BIAS = 0.004  # metres
-_OCCLUSION = ((0.006, 0.35), (0.02, 0.45))  # radius in metres, strength
+_SHADOW_BIAS = 0.004  # meters
+_OCCLUSION = ((0.006, 0.35), (0.02, 0.45))  # radius in meters, strength
 
 
 def render(
@@ -43,13 +43,13 @@ def render(
     occlusion.
 
     Args:
-        meshes: in camera axes, metres.
-        scale: pixels a metre.
+        meshes: in camera axes, meters.
+        scale: pixels a meter.
         transl: pixels; where the point (0, 0, z) lands.
         size: side of the picture, pixels.
         hidden: names of meshes to leave out. Leaving one out this way re-uses the compiled
-            rasteriser.
-        shadow: whether meshes throw shadows; without them colours read better.
+            rasterizer.
+        shadow: whether meshes throw shadows; without them colors read better.
 
     Returns:
         sRGB in [0, 1], not multiplied by alpha, and alpha.

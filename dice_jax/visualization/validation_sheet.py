@@ -37,7 +37,7 @@ def sample_sheet(
         images: crops as the network sees them, RGB.
         answers: of the network, without leading dimensions.
         truths: the same of the labels; their cameras are not read.
-        keypoints_2d: labelled hand and then head keypoints, pixels of the crop and confidence.
+        keypoints_2d: labeled hand and then head keypoints, pixels of the crop and confidence.
             Drawn beside the truth, and the truth's camera is fitted to them.
         hand_faces, head_faces: of the body models.
         title: written above.

@@ -53,7 +53,7 @@ def test_sizes_are_those_of_mano_and_flame(hand, head):
         and len(head.parents) == 5
     )
     assert head.shapedirs.shape[-1] == 150 and head.num_betas == 100
-    assert hand.provenance and hand.licence and head.provenance and head.licence
+    assert hand.provenance and hand.license and head.provenance and head.license
     assert hand.parents == (-1, 0, 1, 2, 0, 4, 5, 0, 7, 8, 0, 10, 11, 0, 13, 14)
     assert head.parents == (-1, 0, 1, 1, 1)
 
@@ -112,10 +112,10 @@ def test_pose_prior_is_a_gaussian_with_an_orthogonal_basis(hand):
     np.testing.assert_allclose(components @ components.T, np.eye(len(components)), atol=1e-4)
 
 
-@pytest.mark.parametrize("quantise, tolerance", [(False, 0.0), (True, 1.1e-6)])
-def test_a_saved_model_comes_back(model, tmp_path, quantise, tolerance):
+@pytest.mark.parametrize("quantize, tolerance", [(False, 0.0), (True, 1.1e-6)])
+def test_a_saved_model_comes_back(model, tmp_path, quantize, tolerance):
     path = tmp_path / "model.npz"
-    save_model(path, model, quantise=quantise)
+    save_model(path, model, quantize=quantize)
     loaded = LOADERS[model.kind](path)
     assert jax.tree.structure(loaded) == jax.tree.structure(model)
     for name in ARRAYS:
@@ -128,7 +128,7 @@ def test_a_saved_model_comes_back(model, tmp_path, quantise, tolerance):
 
 def test_a_basis_too_large_for_the_step_still_fits(hand, tmp_path):
     scaled = hand.replace(shapedirs=hand.shapedirs * 20)
-    save_model(tmp_path / "model.npz", scaled, quantise=True)
+    save_model(tmp_path / "model.npz", scaled, quantize=True)
     span = float(np.abs(scaled.shapedirs).max())
     np.testing.assert_allclose(
         load_hand(tmp_path / "model.npz").shapedirs, scaled.shapedirs, atol=span / 60000
@@ -150,7 +150,7 @@ def test_a_model_is_built_from_bare_arrays(hand):
         "hand",
         **{name: np.asarray(getattr(hand, name)) for name in needed},
         provenance="a test",
-        licence="none",
+        license="none",
     )
     np.testing.assert_array_equal(built.closed_faces, hand.closed_faces)
     assert built.hierarchy.counts == (778, 195)
@@ -161,17 +161,17 @@ def test_a_model_is_built_from_bare_arrays(hand):
     with pytest.raises(
         ValueError, match=r"v_template has shape \(6890, 3\), a hand needs \(778, 3\)"
     ):
-        build_model("hand", **body, provenance="", licence="")
+        build_model("hand", **body, provenance="", license="")
     with pytest.raises(ValueError, match='"hand" or "head"'):
         build_model(
-            "foot", **{name: getattr(hand, name) for name in needed}, provenance="", licence=""
+            "foot", **{name: getattr(hand, name) for name in needed}, provenance="", license=""
         )
     with pytest.raises(ValueError, match="tip_ids has shape"):
         build_model(
             "hand",
             **{name: np.asarray(getattr(hand, name)) for name in needed[:-1]},
             provenance="",
-            licence="",
+            license="",
         )
 
 

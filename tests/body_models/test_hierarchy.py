@@ -177,7 +177,7 @@ def test_lips_do_not_stick_together(head):
 
 
 def test_a_second_pose_keeps_touching_sheets_apart():
-    """Two plates a micrometre apart that a second pose opens: no vertex is drawn to the other
+    """Two plates a micrometer apart that a second pose opens: no vertex is drawn to the other
     plate's side.
     """
     box = trimesh.creation.box([2.0, 2.0, 1e-6]).subdivide().subdivide().subdivide()
@@ -207,10 +207,10 @@ def test_gradients_equal_finite_differences(hand, rng):
         )
 
 
-def icospheres(*centres):
-    spheres = [trimesh.creation.icosphere(subdivisions=3, radius=1.0) for _ in centres]
+def icospheres(*centers):
+    spheres = [trimesh.creation.icosphere(subdivisions=3, radius=1.0) for _ in centers]
     vertices = np.concatenate(
-        [sphere.vertices + centre for sphere, centre in zip(spheres, centres)]
+        [sphere.vertices + center for sphere, center in zip(spheres, centers)]
     )
     faces = np.concatenate(
         [sphere.faces + i * len(sphere.vertices) for i, sphere in enumerate(spheres)]

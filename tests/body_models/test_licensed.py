@@ -253,7 +253,7 @@ def test_where_a_model_comes_from_is_recorded(folder, hands, flame):
 
     for model, name in ((hands["left"], "MANO_LEFT.pkl"), (flame[0], "generic_model.pkl")):
         assert hashlib.sha256((folder / name).read_bytes()).hexdigest() in model.provenance
-        assert "non-commercial" in model.licence
+        assert "non-commercial" in model.license
 
 
 @pytest.mark.parametrize("load, name", [(load_hand, "mano_left"), (load_head, "flame")])
@@ -282,7 +282,7 @@ def test_an_empty_folder_says_what_to_put_there(tmp_path, tool, words):
     "changes, words",
     [
         (dict(weights=None), "lacks weights"),
-        (dict(v_template=np.zeros((779, 3))), "long, where 0.1 to 0.35 metres"),
+        (dict(v_template=np.zeros((779, 3))), "long, where 0.1 to 0.35 meters"),
         (
             dict(v_template=1000 * np.asarray(assets.load_hand().v_template, np.float64)),
             "other units",

@@ -67,7 +67,7 @@ def test_the_whole_state_dict_is_accounted_for(full_size):
     assert sum(parameter.numel() for parameter in full_size.parameters()) == pytest.approx(
         297.57e6, abs=5e3
     )
-    live, dead = official_weights._split_dead(official_weights._normalise(state))
+    live, dead = official_weights._split_dead(official_weights._normalize(state))
     config = official_weights.network_config(live, {"trans_encoder": 4, "deform_encoder": 4})
     assert config == presets.release_config()
     mapped = len(live) - sum(name.endswith("num_batches_tracked") for name in live)

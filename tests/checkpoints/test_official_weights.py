@@ -87,7 +87,7 @@ def images():
 
 @pytest.fixture(scope="module")
 def queries(selection):
-    """Where the authors' tokens stand, metres."""
+    """Where the authors' tokens stand, meters."""
     hand, head = load_hand(), load_head()
     v = np.asarray(hand.v_template, np.float64)
     hand_points = np.concatenate([np.asarray(hand.J_regressor, np.float64) @ v, v[TIPS]])[OPENPOSE]
@@ -110,10 +110,10 @@ def queries(selection):
 def expected(authors, queries, images):
     """What the authors' code answers, raw."""
     bgr = images[..., ::-1] / 255.0
-    normalised = (bgr - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
+    normalized = (bgr - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
     tensor = lambda x: torch.tensor(x, dtype=torch.float32)
     with torch.no_grad():
-        answer = authors[0](tensor(normalised.transpose(0, 3, 1, 2)), tensor(queries))
+        answer = authors[0](tensor(normalized.transpose(0, 3, 1, 2)), tensor(queries))
     return {name: value.numpy() for name, value in answer.items()}
 
 
@@ -175,7 +175,7 @@ def test_posed_meshes_and_contacts_agree(model, prediction, expected):
         model.head_model,
         HeadParams(q[:, :100], q[:, 100:150], q[:, 150:153], zeros, q[:, 153:156], zeros),
     )
-    # A second rotation about the centroid, a translation; then everything is centred on the
+    # A second rotation about the centroid, a translation; then everything is centerd on the
     # undeformed head.
     centroid = np.asarray(head.vertices, np.float64).mean(1, keepdims=True)
     rotation = Rotation.from_rotvec(q[:, 156:159]).as_matrix().swapaxes(1, 2)

@@ -82,7 +82,7 @@ def write_metro(path, truth, hand, offsets, joints=True):
 
 @pytest.mark.parametrize("offsets", [True, False])
 @pytest.mark.parametrize("release", ["freihand", "metro"])
-def test_either_convention_is_recognised(hand, truth, tmp_path, capsys, release, offsets):
+def test_either_convention_is_recognized(hand, truth, tmp_path, capsys, release, offsets):
     if release == "freihand":
         write_freihand(tmp_path, truth, hand, offsets)
     else:

@@ -45,14 +45,14 @@ def test_the_box_follows_the_face(portrait, scale, left, top):
     assert found.face[2] - found.face[0] == pytest.approx(side, rel=0.2)
 
 
-def test_nothing_found_crops_the_centre(rng):
+def test_nothing_found_crops_the_center(rng):
     for photo in (
         np.full((300, 500, 3), 128, np.uint8),
         rng.integers(0, 256, (300, 500, 3), np.uint8),
     ):
         found = face_and_hand.find(photo)
         assert found.face is None and found.hand is None
-        assert found.box == crop.centre_box(300, 500)
+        assert found.box == crop.center_box(300, 500)
 
 
 @pytest.mark.parametrize("path", sorted(SAMPLES.glob("scene_*.jpg")), ids=lambda path: path.stem)

@@ -8,7 +8,7 @@ from dice_jax.evaluation import bootstrap, summarize
 
 
 def test_intervals_are_percentiles_of_data_sets_put_together_again_from_their_subjects(rng):
-    """Literally: the pictures of every drawn subject, as often as drawn, summarised; F1 and the
+    """Literally: the pictures of every drawn subject, as often as drawn, summarized; F1 and the
     other ratios included.
     """
     rows, subjects = random_rows(9, rng), np.array([7, 7, 2, 2, 2, 5, 9, 9, 4])
@@ -26,7 +26,7 @@ def test_intervals_are_percentiles_of_data_sets_put_together_again_from_their_su
         )
         for row in draws
     ]
-    summaries = [flat(summarize.summarise(summarize.total(take(rows, ids)))) for ids in drawn]
+    summaries = [flat(summarize.summarize(summarize.total(take(rows, ids)))) for ids in drawn]
     result = flat(bootstrap.intervals(rows, subjects, resamples=50, seed=3))
     for name, interval in result.items():
         values = [summary[name] for summary in summaries if summary[name] is not None]
@@ -99,7 +99,7 @@ def test_a_paired_difference_changes_sign_with_its_order(rng):
 
 def test_summary_counts_people_and_pictures(rng):
     rows, people = random_rows(6, rng), np.array([1, 1, 1, 2, 2, 3])
-    result = bootstrap.summarise(rows, people)
+    result = bootstrap.summarize_subjects(rows, people)
     assert (result["frames"], result["subjects"]) == (6, 3)
     assert result["intervals"]["contact"]["hand"]["f1"][0] <= result["contact"]["hand"]["f1"]
     assert jax.tree.structure(result["contact"]) == jax.tree.structure(

@@ -31,16 +31,16 @@ def test_every_sample_is_in_one_group_of_each_kind(rows):
         np.testing.assert_array_equal(np.sum(list(groups.values()), axis=0), 1, err_msg=kind)
 
 
-def test_a_scene_touches_where_a_vertex_is_labelled(rows):
+def test_a_scene_touches_where_a_vertex_is_labeled(rows):
     nothing = np.zeros(8)
     contacts = rows.hand_contact, rows.head_contact
     hand, head = (
         c.replace(true_positive=nothing.copy(), false_negative=nothing.copy()) for c in contacts
     )
     hand.true_positive[1], head.false_negative[4] = 3, 1
-    labelled = np.array([1, 1, 1, 1, 1, 1, 0, 0])
+    labeled = np.array([1, 1, 1, 1, 1, 1, 0, 0])
     groups = breakdown.groups(
-        rows.replace(hand_contact=hand, head_contact=head, contact_frames=labelled), GESTURES, TONES
+        rows.replace(hand_contact=hand, head_contact=head, contact_frames=labeled), GESTURES, TONES
     )["touch"]
     assert list(np.flatnonzero(groups["touching"])) == [1, 4]
     assert list(np.flatnonzero(groups["not touching"])) == [0, 2, 3, 5]
@@ -53,8 +53,8 @@ def test_what_the_data_do_not_tell_is_left_out(rows):
 
 def test_groups_weighted_by_their_size_make_the_whole(rows):
     kinds = breakdown.groups(rows, GESTURES, TONES)
-    whole = summarize.summarise(summarize.total(rows))
-    for groups in breakdown.summarise_groups(rows, np.arange(8), kinds).values():
+    whole = summarize.summarize(summarize.total(rows))
+    for groups in breakdown.summarize_groups(rows, np.arange(8), kinds).values():
         parts = [(group["frames"], group["pve_mm"]) for group in groups.values()]
         assert sum(n for n, _ in parts) == 8
         assert sum(n * value for n, value in parts) / 8 == pytest.approx(whole["pve_mm"])

@@ -98,13 +98,13 @@ def test_truth_scores_as_truth_and_where_that_is_not_perfect_as_its_own_floor(
     assert summary["f_score"] == pytest.approx(2 * free / (1 + free))
 
 
-def test_five_millimetres_of_noise_measure_five_millimetres(truth, batches, bodies, whole):
+def test_five_millimeters_of_noise_measure_five_millimeters(truth, batches, bodies, whole):
     """Every point is moved by exactly 5 mm in a random direction: every distance is 5 mm, whatever
     the direction.
 
     Aligned errors are a little smaller. The similarity takes up 7 of the 3 n degrees of freedom of
-    n points, and its scale shrinks what the noise has blown up: with points at r millimetres (root
-    mean square) from their centre, by r^2 / (r^2 + 25).
+    n points, and its scale shrinks what the noise has blown up: with points at r millimeters (root
+    mean square) from their center, by r^2 / (r^2 + 25).
     """
 
     def noisy(batch):

@@ -1,7 +1,7 @@
 import numpy as np
 from support import micro_run
 
-from dice_jax.evaluation.sample_labels import LabelledSource
+from dice_jax.evaluation.sample_labels import LabeledSource
 from dice_jax.input_pipeline import loader
 
 
@@ -23,10 +23,10 @@ def test_labels_are_noted_while_batches_are_read_and_nothing_is_read_for_them():
         for seed in range(5)
     ]
     source = CountingSource(samples)
-    labelled = LabelledSource(source)
-    for batch, _ in loader.sequential_batches(labelled, 5):
+    labeled = LabeledSource(source)
+    for batch, _ in loader.sequential_batches(labeled, 5):
         assert len(batch.images) == 5
-    labels = labelled.labels(5)
+    labels = labeled.labels(5)
     assert sorted(source.read) == [0, 1, 2, 3, 4]
     np.testing.assert_array_equal(labels.subject, np.arange(5))
     np.testing.assert_array_equal(labels.gesture, ["wave"] * 5)
@@ -34,9 +34,9 @@ def test_labels_are_noted_while_batches_are_read_and_nothing_is_read_for_them():
 
 
 def test_samples_of_nobody_known_are_somebody_of_their_own():
-    labelled = LabelledSource([{}, {"subject": 7}, {}])
+    labeled = LabeledSource([{}, {"subject": 7}, {}])
     for index in range(3):
-        labelled[index]
-    labels = labelled.labels(3)
+        labeled[index]
+    labels = labeled.labels(3)
     assert len(set(labels.subject)) == 3 and labels.subject[1] == 7
     assert (labels.gesture == "").all() and np.isnan(labels.skin_tone).all()

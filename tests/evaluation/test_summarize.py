@@ -104,7 +104,7 @@ def scene(rng, head_model):
 
 
 def summary(measure, scene, **options):
-    return summarize.summarise(summarize.total(measure(*scene, **options)))
+    return summarize.summarize(summarize.total(measure(*scene, **options)))
 
 
 def test_the_ground_truth_scores_perfectly(measure, scene):
@@ -150,7 +150,7 @@ def test_collisions_of_two_balls_by_hand(measure, scene):
     assert result["f_score"] == pytest.approx(2 * (4 / 6) / (1 + 4 / 6))
 
 
-def test_five_millimetres_of_noise_measure_five_millimetres(measure, scene, rng):
+def test_five_millimeters_of_noise_measure_five_millimeters(measure, scene, rng):
     prediction, targets, batch = scene
 
     def push(points):
@@ -251,7 +251,7 @@ def test_batching_padding_and_devices_do_not_change_the_figures(measure, scene, 
         )
     ]
     together = jax.tree.map(lambda *x: np.concatenate(x), *batches)
-    assert flat(summarize.summarise(summarize.total(together))) == pytest.approx(
+    assert flat(summarize.summarize(summarize.total(together))) == pytest.approx(
         flat(expected), rel=1e-5
     )
 
@@ -288,7 +288,7 @@ def test_many_data_sets_at_once_have_the_figures_of_each(measure, scene, rng):
     together = summarize.figures(jax.tree.map(lambda *x: np.stack(x), *sums))
     for i, one in enumerate(sums):
         values = jax.tree.map(lambda x, i=i: None if np.isnan(x[i]) else x[i], together)
-        assert flat(values) == pytest.approx(flat(summarize.summarise(one)))
+        assert flat(values) == pytest.approx(flat(summarize.summarize(one)))
 
 
 def test_tables_have_the_paper_s_columns_and_percent(measure, scene):

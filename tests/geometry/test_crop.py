@@ -31,7 +31,7 @@ def test_whole_factors_average_blocks(rng, factor):
 @given(left=st.floats(-150, 250), top=st.floats(-150, 250), size=st.floats(60, 900))
 def test_pixels_and_points_move_alike(left, top, size):
     """A picture of its own coordinates, cropped, must hold the coordinates `to_photo` gives for the
-    pixel centres.
+    pixel centers.
     """
     height, width = 300, 400
     rows, columns = np.mgrid[:height, :width] + 0.5
@@ -59,10 +59,10 @@ def test_to_crop_undoes_to_photo(left, top, size):
 
 
 @given(height=sides, width=sides)
-def test_centre_fits_inside_and_full_holds_the_photo(height, width):
-    centre, full = crop.centre_box(height, width), crop.full_box(height, width)
-    assert centre.size == min(height, width) and full.size == max(height, width)
-    for box in (centre, full):
+def test_center_fits_inside_and_full_holds_the_photo(height, width):
+    center, full = crop.center_box(height, width), crop.full_box(height, width)
+    assert center.size == min(height, width) and full.size == max(height, width)
+    for box in (center, full):
         assert box.left + box.size / 2 == width / 2 and box.top + box.size / 2 == height / 2
 
 
@@ -95,7 +95,7 @@ def test_box_around_holds_every_rectangle(rng):
     assert box.size == pytest.approx(1.2 * union.max())
 
 
-def test_a_square_beside_the_photo_is_grey(rng):
+def test_a_square_beside_the_photo_is_gray(rng):
     image = rng.integers(0, 256, (60, 80, 3), np.uint8)
     assert (crop.cut(image, CropBox(500, 0, 100)) == 124).all()
     assert (crop.cut(image, CropBox(0, -400, 100)) == 124).all()

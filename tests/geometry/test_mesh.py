@@ -45,7 +45,7 @@ def test_faces_without_area_have_zero_normals_and_finite_gradients():
     vertices = jnp.array([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [2.0, 0.0, 0.0]])
     faces = jnp.array([[0, 1, 2], [1, 1, 1]])
     for function in (mesh.face_normals, mesh.face_areas, mesh.vertex_normals):
-        total = jax.jit(jax.value_and_grad(lambda v: jnp.abs(function(v, faces) + 1e-9).sum()))  # noqa: B023
+        total = jax.jit(jax.value_and_grad(lambda v: jnp.abs(function(v, faces) + 1e-9).sum()))
         value, gradient = total(vertices)
         assert value < 1e-7 and np.isfinite(gradient).all()
 
@@ -55,7 +55,7 @@ def test_gradients_of_normals_and_areas(rng):
     with jax.enable_x64(True):
         weights, direction = rng.normal(size=(2, *shape.vertices.shape))
         for function in (mesh.vertex_normals, lambda v, f: mesh.face_areas(v, f)[:, None] * 100):
-            scalar = lambda v: (function(v, shape.faces) * weights[0, 0]).sum()  # noqa: B023
+            scalar = lambda v: (function(v, shape.faces) * weights[0, 0]).sum()
             gradient = jax.jit(jax.grad(scalar))(jnp.asarray(shape.vertices))
             expected = directional_derivative(
                 jax.jit(scalar), (shape.vertices,), (direction,), 1e-7
@@ -124,6 +124,6 @@ def test_edges_and_adjacency_agree_with_trimesh(rng):
     np.testing.assert_array_equal(
         mesh.edges(faces), np.unique(np.sort(used.edges_unique, axis=1), axis=0)
     )
-    neighbours = mesh.vertex_adjacency(faces, len(shape.vertices))
-    for row, expected in zip(neighbours, used.vertex_neighbors):
+    neighbors = mesh.vertex_adjacency(faces, len(shape.vertices))
+    for row, expected in zip(neighbors, used.vertex_neighbors):
         assert row[row >= 0].tolist() == sorted(expected)

@@ -1,4 +1,4 @@
-"""Nearest neighbours and closest points: brute force, SciPy and trimesh agree; gradients are exact
+"""Nearest neighbors and closest points: brute force, SciPy and trimesh agree; gradients are exact
 and finite.
 """
 
@@ -12,14 +12,14 @@ from support.geometry_oracles import blob, directional_derivative
 
 from dice_jax.geometry import nearest
 
-neighbours = jax.jit(nearest.nearest_neighbours)
+neighbors = jax.jit(nearest.nearest_neighbors)
 closest_point = jax.jit(nearest.closest_point_on_mesh)
 
 
-def test_neighbours_agree_with_a_kd_tree(rng):
+def test_neighbors_agree_with_a_kd_tree(rng):
     query = rng.uniform(-0.1, 0.1, (2, 3, 200, 3)).astype(np.float32) + 5.0  # far from the origin
     points = rng.uniform(-0.1, 0.1, (2, 3, 500, 3)).astype(np.float32) + 5.0
-    distances, indices = neighbours(jnp.asarray(query), jnp.asarray(points))
+    distances, indices = neighbors(jnp.asarray(query), jnp.asarray(points))
     for b in np.ndindex(2, 3):
         expected, _ = cKDTree(points[b].astype(np.float64)).query(query[b].astype(np.float64))
         np.testing.assert_allclose(distances[b], expected, atol=1e-6)
@@ -32,10 +32,10 @@ def test_blocks_do_not_change_the_answer(rng, monkeypatch):
         rng.normal(size=(2, 101, 3)).astype(np.float32),
         rng.normal(size=(2, 57, 3)).astype(np.float32),
     )
-    whole = neighbours(jnp.asarray(query), jnp.asarray(points))
+    whole = neighbors(jnp.asarray(query), jnp.asarray(points))
     monkeypatch.setattr(nearest, "PAIRS_PER_BLOCK_CPU", 57 * 8)
     monkeypatch.setattr(nearest, "PAIRS_PER_BLOCK", 57 * 8)
-    parts = nearest.nearest_neighbours(jnp.asarray(query), jnp.asarray(points))
+    parts = nearest.nearest_neighbors(jnp.asarray(query), jnp.asarray(points))
     np.testing.assert_array_equal(whole[1], parts[1])
     np.testing.assert_allclose(whole[0], parts[0], rtol=1e-6)
 
@@ -46,7 +46,7 @@ def test_only_valid_points_count(rng):
     valid[2] = False
     moved = np.where(valid[..., None], points, np.nan)
     arrays = [jnp.asarray(array, jnp.float32) for array in (query, points, moved)]
-    distances, indices = neighbours(arrays[0], arrays[1], jnp.asarray(valid))
+    distances, indices = neighbors(arrays[0], arrays[1], jnp.asarray(valid))
     for b in range(2):
         pairwise = np.where(
             valid[b], np.linalg.norm(query[b][:, None] - points[b], axis=-1), np.inf
@@ -54,12 +54,10 @@ def test_only_valid_points_count(rng):
         np.testing.assert_allclose(distances[b], pairwise.min(-1), rtol=1e-5)
         assert valid[b][np.asarray(indices[b])].all()
     assert np.isinf(distances[2]).all()
-    np.testing.assert_array_equal(
-        neighbours(arrays[0], arrays[2], jnp.asarray(valid))[0], distances
-    )
+    np.testing.assert_array_equal(neighbors(arrays[0], arrays[2], jnp.asarray(valid))[0], distances)
     # Where nothing is valid a mask afterwards gives a zero gradient, not NaN.
     masked = lambda q: jnp.where(
-        valid.any(-1)[:, None], neighbours(q, arrays[1], valid)[0], 0.0
+        valid.any(-1)[:, None], neighbors(q, arrays[1], valid)[0], 0.0
     ).sum()
     gradient = jax.jit(jax.grad(masked))(arrays[0])
     assert np.isfinite(gradient).all() and (np.asarray(gradient[2]) == 0).all()
@@ -67,7 +65,7 @@ def test_only_valid_points_count(rng):
 
 def test_the_lowest_index_wins_a_tie():
     points = jnp.array([[1.0, 0.0, 0.0], [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
-    _, indices = neighbours(jnp.zeros((4, 3)), points)
+    _, indices = neighbors(jnp.zeros((4, 3)), points)
     np.testing.assert_array_equal(indices, 1)
 
 
@@ -77,9 +75,9 @@ def test_gradient_is_the_unit_direction_and_zero_at_contact(rng):
         jnp.asarray(rng.normal(size=(50, 3)), jnp.float32),
     )
     query = query.at[0].set(points[7])
-    scalar = lambda q, p: neighbours(q, p)[0].sum()
+    scalar = lambda q, p: neighbors(q, p)[0].sum()
     to_query, to_points = jax.jit(jax.grad(scalar, (0, 1)))(query, points)
-    distances, indices = neighbours(query, points)
+    distances, indices = neighbors(query, points)
     expected = (query - points[indices])[1:] / distances[1:, None]
     np.testing.assert_allclose(to_query[1:], expected, atol=1e-5)
     np.testing.assert_array_equal(to_query[0], 0.0)

@@ -27,11 +27,11 @@ def test_recovers_a_known_similarity(rng):
 def test_residual_equals_scipy_where_scipy_needs_no_reflection(rng):
     source = rng.normal(size=(40, 3))
     target = Rotation.random(random_state=1).apply(source) * 1.7 + rng.normal(size=(40, 3)) * 0.2
-    centred, fitted, _ = scipy_procrustes(target, source)
+    centerd, fitted, _ = scipy_procrustes(target, source)
     size = np.linalg.norm(target - target.mean(0))
     found = align(jnp.asarray(source, jnp.float32), jnp.asarray(target, jnp.float32))
     np.testing.assert_allclose(found, fitted * size + target.mean(0), atol=1e-5)
-    assert np.abs(centred - fitted).max() > 1e-3
+    assert np.abs(centerd - fitted).max() > 1e-3
 
 
 def test_a_mirrored_set_is_fitted_by_a_rotation_as_well_as_any_rotation_can(rng):

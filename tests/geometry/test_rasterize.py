@@ -1,4 +1,4 @@
-"""The rasteriser against float64 brute force, embree rays and finite differences."""
+"""The rasterizer against float64 brute force, embree rays and finite differences."""
 
 import functools
 
@@ -149,7 +149,7 @@ def test_what_must_not_draw_does_not(rng):
         "infinite": np.where(np.eye(3) > 0, np.inf, triangle),
         "line": np.array([[10, 10, 1], [20, 20, 1], [30, 30, 1]]),
         "point": triangle[[0, 0, 0]],
-        "between pixel centres": triangle * 0.005 + [0.7, 0.7, 1],
+        "between pixel centers": triangle * 0.005 + [0.7, 0.7, 1],
     }
     batch = jnp.asarray(np.stack(list(bad.values())), jnp.float32)
     for perspective in (False, True):
@@ -182,11 +182,11 @@ def test_faces_are_seen_from_both_sides_and_the_lowest_id_wins_a_tie():
     np.testing.assert_array_equal(ids[::-1][-50:-10, 10:50] >= 0, True)
     flipped = np.asarray(draw(square, faces[:, ::-1], SIZE, SIZE, False).face_ids)
     np.testing.assert_array_equal(flipped, ids)
-    # On the shared diagonal both faces cover the pixel centres, at one depth.
+    # On the shared diagonal both faces cover the pixel centers, at one depth.
     assert (np.diagonal(ids)[10:50] == 0).all()
 
 
-def test_neighbouring_faces_leave_no_gap(rng):
+def test_neighboring_faces_leave_no_gap(rng):
     # A fine, jittered height field: the inside of its border must be covered without a hole, at any
     # sub-pixel offset.
     ticks = np.linspace(8, SIZE - 8, 60)
@@ -210,19 +210,19 @@ def test_neighbouring_faces_leave_no_gap(rng):
             >= 0
         )
         assert covered[9 : SIZE - 9, 9 : SIZE - 9].all()
-    # Corners exactly on pixel centres.
-    on_centres = np.stack([np.floor(x) + 0.5, np.floor(y) + 0.5, np.ones_like(x)], -1).reshape(
+    # Corners exactly on pixel centers.
+    on_centers = np.stack([np.floor(x) + 0.5, np.floor(y) + 0.5, np.ones_like(x)], -1).reshape(
         -1, 3
     )
     covered = (
-        np.asarray(draw(jnp.asarray(on_centres, jnp.float32), faces, SIZE, SIZE, False).face_ids)
+        np.asarray(draw(jnp.asarray(on_centers, jnp.float32), faces, SIZE, SIZE, False).face_ids)
         >= 0
     )
     assert covered[9 : SIZE - 9, 9 : SIZE - 9].all()
 
 
-def test_pixel_centres_lie_at_plus_one_half():
-    # The face covers exactly the points with x <= 3.5 and y <= 2.5: centres of columns 0..3 and
+def test_pixel_centers_lie_at_plus_one_half():
+    # The face covers exactly the points with x <= 3.5 and y <= 2.5: centers of columns 0..3 and
     # rows 0..2.
     square = jnp.array([[0.0, 0, 1], [3.5, 0, 1], [3.5, 2.5, 1], [0.0, 2.5, 1]])
     ids = np.asarray(draw(square, jnp.array([[0, 1, 2], [0, 2, 3]]), 6, 8, False).face_ids)
@@ -238,8 +238,8 @@ def test_batches_are_drawn_one_by_one(rng):
     assert together.face_ids.shape == (2, 2, 96, SIZE) and together.overflow.shape == (2, 2)
     for b in np.ndindex(2, 2):
         assert_agrees(
-            jax.tree.map(lambda leaf: leaf[b], together), batch[b], faces, False, 96, SIZE
-        )  # noqa: B023
+            jax.tree.map(lambda leaf, b=b: leaf[b], together), batch[b], faces, False, 96, SIZE
+        )
 
 
 def test_passes_of_any_size_draw_the_same(rng, monkeypatch):
@@ -263,7 +263,7 @@ def test_faces_beyond_the_list_are_counted_not_forgotten():
     assert total == 7 and overflow == 0
 
 
-def test_interpolated_positions_are_the_pixel_centres_and_the_depth(rng):
+def test_interpolated_positions_are_the_pixel_centers_and_the_depth(rng):
     vertices, faces = posed_hand_and_head(rng)
     for perspective in (False, True):
         vertices_px = jnp.asarray(to_screen(vertices, 0.8, perspective))

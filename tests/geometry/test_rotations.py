@@ -105,8 +105,8 @@ def test_gradients_agree_with_finite_differences(rng, angle):
         for function, weights in cases:
             _, gradient = function(axis_angle, weights)
             expected = directional_derivative(
-                lambda a: function(a, weights)[0], (axis_angle,), (direction,), 1e-6
-            )  # noqa: B023
+                lambda a, f=function, w=weights: f(a, w)[0], (axis_angle,), (direction,), 1e-6
+            )
             np.testing.assert_allclose((gradient * direction).sum(), expected, rtol=1e-5, atol=1e-6)
 
 

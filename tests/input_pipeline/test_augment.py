@@ -138,9 +138,9 @@ def test_the_generator_alone_decides(sample):
 
 
 def test_jitter_has_the_noise_it_is_told():
-    grey = np.full((224, 224, 3), 128, np.uint8)
+    gray = np.full((224, 224, 3), 128, np.uint8)
     deviations = [
-        augment.jitter(grey, np.random.default_rng(seed), augment.Ranges(noise=10.0)).std()
+        augment.jitter(gray, np.random.default_rng(seed), augment.Ranges(noise=10.0)).std()
         for seed in range(200)
     ]
     assert 9.0 < max(deviations) < 11.0 and min(deviations) < 1.0

@@ -51,7 +51,7 @@ def left_hand():
 @functools.cache
 def symmetric_head():
     """The open head with exactly symmetric landmarks, vertices; its own are so to hundredths of a
-    millimetre.
+    millimeter.
     """
     head = load_head()
     vertices, faces, other = (
@@ -76,7 +76,7 @@ def symmetric_head():
 
 
 def posed(sample, hand_model):
-    """In double precision: 1e-3 pixels are a micrometre."""
+    """In double precision: 1e-3 pixels are a micrometer."""
     field = lambda name: np.asarray(sample[name], np.float64)[None]
     double = lambda model: jax.tree.map(
         lambda x: np.asarray(x, np.float64 if x.dtype == np.float32 else None), model

@@ -13,7 +13,7 @@ from dice_jax.input_pipeline import photometric
 
 @pytest.fixture
 def folder(tmp_path):
-    """Pictures of one colour each, smaller and larger than a crop."""
+    """Pictures of one color each, smaller and larger than a crop."""
     for i, shape in enumerate([(100, 300), (600, 500), (224, 224), (900, 1400)]):
         (tmp_path / "deeper").mkdir(exist_ok=True)
         cv2.imwrite(
@@ -57,7 +57,7 @@ def test_changes_keep_the_shape_and_change_something(rng, change):
     assert np.abs(changed.astype(int) - image).mean() > 0.1
 
 
-def test_stretching_and_equalising_are_what_they_say(rng):
+def test_stretching_and_equalizing_are_what_they_say(rng):
     image = rng.integers(50, 151, (64, 64, 3), dtype=np.uint8)
     stretched = photometric._stretch(image, rng)
     assert stretched.min() == 0 and stretched.max() == 255

@@ -14,7 +14,7 @@ from dice_jax.visualization import palette
 
 
 def touching_prediction(yaw: float = 0.25, dent: float = 0.006) -> Prediction:
-    """One image's prediction: metres; the camera puts the head in the middle of the crop."""
+    """One image's prediction: meters; the camera puts the head in the middle of the crop."""
     hand_model, head_model = assets.load_hand(), assets.load_head()
     head_params = HeadParams(
         betas=jnp.zeros(100).at[0].set(0.7),

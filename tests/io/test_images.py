@@ -15,7 +15,7 @@ def picture(rng):
 
 
 def save(path, rgb):
-    """Writes with OpenCV itself, RGB or RGBA or grey in any depth."""
+    """Writes with OpenCV itself, RGB or RGBA or gray in any depth."""
     code = {3: cv2.COLOR_RGB2BGR, 4: cv2.COLOR_RGBA2BGRA}.get(rgb.shape[-1] if rgb.ndim == 3 else 1)
     assert cv2.imwrite(str(path), rgb if code is None else cv2.cvtColor(rgb, code))
     return path
@@ -33,7 +33,7 @@ def test_written_pictures_read_back(tmp_path, picture):
     np.testing.assert_array_equal(images.read_image(tmp_path / "a.png"), picture)
 
 
-def test_grey_becomes_equal_channels(tmp_path, picture):
+def test_gray_becomes_equal_channels(tmp_path, picture):
     read = images.read_image(save(tmp_path / "a.png", picture[..., 0]))
     np.testing.assert_array_equal(read, np.repeat(picture[..., :1], 3, axis=-1))
 
@@ -51,11 +51,11 @@ def test_sixteen_bits_become_eight(tmp_path, picture):
 
 
 @pytest.mark.parametrize("top", [1.0, 255.0])
-@pytest.mark.parametrize("grey", [False, True])
-def test_float_images_in_either_range(tmp_path, picture, top, grey):
-    picture = np.repeat(picture[..., :1], 3, axis=-1) if grey else picture
+@pytest.mark.parametrize("gray", [False, True])
+def test_float_images_in_either_range(tmp_path, picture, top, gray):
+    picture = np.repeat(picture[..., :1], 3, axis=-1) if gray else picture
     picture[0, 0] = 255
-    stored = (picture[..., 0] if grey else picture).astype(np.float32) * np.float32(top / 255.0)
+    stored = (picture[..., 0] if gray else picture).astype(np.float32) * np.float32(top / 255.0)
     np.testing.assert_array_equal(images.read_image(save(tmp_path / "a.tiff", stored)), picture)
 
 

@@ -77,7 +77,7 @@ def test_the_morph_target_takes_the_dent_back(glb, meshes):
     assert np.abs(offsets).max() > 1e-3
 
 
-def test_normals_are_unit_and_colours_linear(glb, meshes):
+def test_normals_are_unit_and_colors_linear(glb, meshes):
     document, binary = read_document(glb)
     for mesh, entry in zip(meshes, document["meshes"]):
         attributes = entry["primitives"][0]["attributes"]

@@ -22,7 +22,7 @@ def test_deviation_at_a_moved_vertex_counts_more():
     np.testing.assert_allclose(gradient[1] / gradient[0], 51, rtol=1e-3)
 
 
-def test_large_deformations_alone_are_penalised(rng):
+def test_large_deformations_alone_are_penalized(rng):
     directions = rng.normal(size=(1, 6, 3))
     directions /= np.linalg.norm(directions, axis=-1, keepdims=True)
     lengths = np.array([0.0, 0.01, 0.0299, 0.0301, 0.05, 1.0])

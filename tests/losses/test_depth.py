@@ -103,7 +103,7 @@ def test_an_inverted_relief_is_not_forgiven(depths):
 
 @pytest.fixture
 def scene():
-    """A ball (the hand) in front of a slanted plane (the head), a camera, and keypoints in metres."""
+    """A ball (the hand) in front of a slanted plane (the head), a camera, and keypoints in meters."""
     ball = trimesh.creation.icosphere(3, 0.02)
     ball.apply_translation([0.03, -0.02, -0.1])
     plane = trimesh.Trimesh(
@@ -193,7 +193,7 @@ def test_rendered_depth_is_differentiable_in_vertices_and_camera(scene):
     gradients = jax.jit(jax.grad(loss, (0, 1, 2)))(hand, head, camera.transl)
     for k, values in enumerate((hand, head, camera.transl)):
         direction = np.random.default_rng(k).normal(size=values.shape).astype(np.float32)
-        eps = 1e-2 if k == 2 else 1e-5  # pixels, metres: small enough to stay on the same faces
+        eps = 1e-2 if k == 2 else 1e-5  # pixels, meters: small enough to stay on the same faces
         arguments = lambda sign, k=k, d=direction, e=eps: [
             v + sign * e * d if j == k else v for j, v in enumerate((hand, head, camera.transl))
         ]

@@ -30,7 +30,7 @@ def test_masked_out_samples_may_hold_nan():
 
 
 def test_eight_devices_give_the_value_and_the_gradient_of_one(rng):
-    """Trap 10: a mean of per-device means would differ, as the labelled samples lie unevenly over
+    """Trap 10: a mean of per-device means would differ, as the labeled samples lie unevenly over
     the devices.
     """
     values = jnp.asarray(rng.normal(size=(8, 4)), jnp.float32)

@@ -191,8 +191,8 @@ def test_images_without_3d_are_taught_by_the_scene_and_the_prior(parts_of, wrong
     assert taught - {"collision"} == {"touch", "adversarial", "deformation_prior"}
 
 
-def test_rough_meshes_are_compared_in_their_own_head_centred_frame(parts_of, wrong):
-    """Trap 5: both sides are centred on the UNDEFORMED head; where the network puts the scene does
+def test_rough_meshes_are_compared_in_their_own_head_centerd_frame(parts_of, wrong):
+    """Trap 5: both sides are centerd on the UNDEFORMED head; where the network puts the scene does
     not matter.
     """
     output, *rest = wrong

@@ -6,7 +6,7 @@ which the paper does not tell. Traps of losses, training, data and inference hav
   1     predicts with random masks: no two evaluations agree        tests/test_evaluate.py
   (..._again_agree) 3     its filter makes the deepest vertices touch and not collide
   test_a_hand_deep_in_the_head_collides... 4     compares hand keypoints in different orders
-  test_a_right_network_scores_as_the_truth 5     centres truth on the deformed head
+  test_a_right_network_scores_as_the_truth 5     centers truth on the deformed head
   test_a_right_network_scores_as_the_truth 6     shows the network blue-green-red
   test_the_network_sees_red_green_blue 9     ignores the confidence of keypoints
   test_undetected_keypoints_do_not_count 10    takes means of means; padding counts twice
@@ -48,7 +48,7 @@ def bodies():
 
 @pytest.fixture(scope="module")
 def samples():
-    """Random samples in which the skin moves by centimetres; the last two have no 3D labels."""
+    """Random samples in which the skin moves by centimeters; the last two have no 3D labels."""
     rng, made = np.random.default_rng(0), [micro_run.sample(seed) for seed in range(SIZE)]
     for sample in made:
         sample["deformation_values"] = np.float16(
@@ -73,7 +73,7 @@ def measure(bodies, samples):
 
 
 def shifted(truth):
-    """The hand of sample i is i + 1 millimetres off."""
+    """The hand of sample i is i + 1 millimeters off."""
     offsets = (
         0.001 * np.minimum(np.arange(1, BATCH + 1), SIZE)[:, None, None] * np.float32([0, 0, 1])
     )
@@ -105,7 +105,7 @@ def test_a_right_network_scores_as_the_truth(measure, bodies):
     predict = jax.jit(
         lambda batch: models.decode(right_output(batch, bodies), *bodies, gate_by_presence=True)
     )
-    result = summarize.summarise(summarize.total(measure(predict)))
+    result = summarize.summarize(summarize.total(measure(predict)))
     for name in ("pve_mm", "pve_hand_mm", "pve_head_mm", "mpjpe_mm", "deformation_error_moved_mm"):
         assert result[name] == pytest.approx(0, abs=2e-3), name
     assert result["contact"]["both"]["f1"] == 1
@@ -116,7 +116,7 @@ def test_a_right_network_scores_as_the_truth(measure, bodies):
             hand_keypoints_3d=answer.hand_keypoints_3d[:, np.argsort(OPENPOSE_FROM_MANO)]
         )
 
-    assert summarize.summarise(summarize.total(measure(in_another_order)))["mpjpe_mm"] > 1
+    assert summarize.summarize(summarize.total(measure(in_another_order)))["mpjpe_mm"] > 1
 
 
 def test_every_sample_is_measured_once_and_in_order(measure, truth):
@@ -129,13 +129,13 @@ def test_a_mean_is_over_samples_however_they_are_shared(measure, truth):
     """Over (1, 2, 3); two devices would make it the mean of (1, 2) and 3, and padding is a repeat
     of the last.
     """
-    result = summarize.summarise(summarize.total(measure(shifted(truth))))
+    result = summarize.summarize(summarize.total(measure(shifted(truth))))
     assert result["pve_hand_mm"] == pytest.approx(2, rel=1e-3)
     assert result["frames"] == 3
 
 
 def test_parts_are_measured(measure, truth):
-    result = summarize.summarise(summarize.total(measure(shifted(truth))))
+    result = summarize.summarize(summarize.total(measure(shifted(truth))))
     assert result["pve_head_mm"] == pytest.approx(0, abs=1e-4)
     assert result["pve_mm"] == pytest.approx(2 * 778 / 5801, rel=1e-3)
 
@@ -165,7 +165,7 @@ def test_undetected_keypoints_do_not_count(measure, samples, truth):
         pixels[:, :3, 0] += 6
         return answer.replace(hand_keypoints_2d=pixels)
 
-    result = summarize.summarise(summarize.total(measure(off, [samples[0] | told])))
+    result = summarize.summarize(summarize.total(measure(off, [samples[0] | told])))
     assert result["keypoints_2d_error_hand_px"] == pytest.approx(6 * 3 / (3 + 12 * 0.5), rel=1e-4)
 
 
@@ -195,7 +195,7 @@ def test_collision_is_a_mean_over_the_hand(measure, truth):
     result = interpenetration.interpenetration(jnp.array([0.02, -0.1, -0.1, -0.1]))
     assert float(result.collision_distance) == pytest.approx(0.005)
     rows = measure(truth)
-    summary = summarize.summarise(
+    summary = summarize.summarize(
         summarize.total(rows.replace(collision_distance=np.float32([5e-3, 0, 1e-3, 0, 0])))
     )
     assert summary["collision_distance_mm"] == pytest.approx(2)
@@ -216,5 +216,5 @@ def test_one_half_is_contact(measure, samples, truth):
     sure = lambda batch: (answer := truth(batch)).replace(
         hand_contact_probs=0.5 * answer.hand_contact_probs
     )
-    assert summarize.summarise(summarize.total(measure(sure)))["contact"]["hand"]["f1"] == 1
+    assert summarize.summarize(summarize.total(measure(sure)))["contact"]["hand"]["f1"] == 1
     assert contact.THRESHOLD == 0.5

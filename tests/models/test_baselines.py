@@ -19,7 +19,7 @@ NAMES = ("single_branch", "metro", "fastmetro", "pixie_r")
 
 
 class Pool(nn.Module):
-    """In place of a backbone, which takes long to compile: the mean colours of cells, and a linear
+    """In place of a backbone, which takes long to compile: the mean colors of cells, and a linear
     map.
     """
 

@@ -1,4 +1,4 @@
-"""Decoding: parameters that reproduce the meshes, the head-centred frame, the gate."""
+"""Decoding: parameters that reproduce the meshes, the head-centerd frame, the gate."""
 
 import jax
 import jax.numpy as jnp
@@ -79,7 +79,7 @@ def test_parameters_reproduce_the_meshes(decoded, bodies):
             np.testing.assert_allclose(got, expected, atol=1e-6)
 
 
-def test_head_is_turned_about_its_centroid_and_centred_there(decoded, params, bodies):
+def test_head_is_turned_about_its_centroid_and_centerd_there(decoded, params, bodies):
     prediction, _ = decoded
     np.testing.assert_allclose(prediction.head_vertices.mean(1), 0.0, atol=1e-6)
     unturned = np.asarray(
@@ -121,7 +121,7 @@ def test_gate_silences_images_without_contact_only(decoded):
     assert ((open_.head_contact_probs > 0) & (open_.head_contact_probs < 1)).all()
 
 
-def test_targets_are_the_labels_centred_on_the_undeformed_head(params, bodies, rng):
+def test_targets_are_the_labels_centerd_on_the_undeformed_head(params, bodies, rng):
     hand_params, head_params = params
     deformations = jnp.asarray(0.01 * rng.normal(size=(B, 5023, 3)), jnp.float32)
     others = {name: jnp.zeros((B, 1)) for name in Batch.__dataclass_fields__}

@@ -222,7 +222,7 @@ def test_mistakes_in_a_configuration_are_named(change, message):
         ModelConfig.from_dict(change)
 
 
-def test_queries_are_centred_templates(bodies):
+def test_queries_are_centerd_templates(bodies):
     queries = np.asarray(models.template_queries(*bodies))
     hand, head = queries[89:284], queries[284:]
     np.testing.assert_allclose([hand.mean(0), head.mean(0)], 0.0, atol=1e-6)

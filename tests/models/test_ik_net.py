@@ -10,7 +10,7 @@ from support.random_variables import init
 from dice_jax.models.config import FRONTAL_HEAD, PALM_TO_FACE, IKNetConfig
 from dice_jax.models.ik_net import HandIKNet, HeadIKNet, IKNet, rotation_from_6d, to_axis_angle
 
-CENTERED = IKNetConfig(hidden=16, center_inputs=True, orientation="6d", base_orient=PALM_TO_FACE)
+CENTERED = IKNetConfig(hidden=16, center_inputs=True, orientation="6d", zero_orient=PALM_TO_FACE)
 
 
 def numpy_iknet(variables, x, variant):
@@ -112,7 +112,7 @@ def test_a_mesh_that_was_turned_is_answered_as_if_it_was_not_and_the_answer_turn
 
 def test_training_starts_from_the_mean_person_and_the_typical_view():
     head = HeadIKNet(
-        IKNetConfig(hidden=32, center_inputs=True, orientation="6d", base_orient=FRONTAL_HEAD)
+        IKNetConfig(hidden=32, center_inputs=True, orientation="6d", zero_orient=FRONTAL_HEAD)
     )
     vertices = jax.random.normal(jax.random.key(0), (8, 15, 3))
     start = jax.jit(lambda key: head.init_with_output(key, vertices, vertices.mean(1), train=False))
@@ -145,6 +145,6 @@ def test_every_orientation_can_be_reached_without_a_jump(rng):
 
 
 def test_gradient_is_finite_where_the_head_looks_into_the_camera():
-    config = IKNetConfig(orientation="6d", base_orient=FRONTAL_HEAD)
+    config = IKNetConfig(orientation="6d", zero_orient=FRONTAL_HEAD)
     jacobian = jax.jit(jax.jacobian(lambda x: to_axis_angle(x, None, config)))(jnp.zeros(6))
     assert np.isfinite(jacobian).all() and np.abs(jacobian).max() > 0.1

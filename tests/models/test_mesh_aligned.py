@@ -26,7 +26,7 @@ def test_a_view_reads_what_the_camera_sees_at_a_point(rng):
     view = View(
         features, jnp.zeros((1, 89, 2)), Camera(jnp.array([400.0]), jnp.array([[100.0, 60.0]]))
     )
-    # Row 12, column 20 has its centre at pixel (164, 100); depth does not matter.
+    # Row 12, column 20 has its center at pixel (164, 100); depth does not matter.
     point = jnp.array([[[64 / 400, 40 / 400, 0.3]]])
     np.testing.assert_allclose(view.at(point)[0, 0], features[0, 12, 20], atol=1e-5)
 

@@ -74,7 +74,7 @@ def test_refinements_depend_on_what_the_image_shows_where_the_template_lands(rng
     place = lambda features: np.asarray(
         placement.apply(variables, grid, template, view.replace(features=features))[0]
     )
-    # Head and hand, half a metre wide at most, stay in the middle of the crop: 200 pixels a metre.
+    # Head and hand, half a meter wide at most, stay in the middle of the crop: 200 pixels a meter.
     inside, outside = view.features.at[:, 13:15, 13:15].add(1.0), view.features.at[:, 0].add(1.0)
     assert np.abs(place(inside) - place(view.features)).max() > 1e-5
     np.testing.assert_array_equal(place(outside), place(view.features))

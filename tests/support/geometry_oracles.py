@@ -30,7 +30,7 @@ def blob(
 
 def posed_hand_and_head(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """The shipped hand, bent at random, before the shipped head, camera axes: (5801, 3) float32
-    metres, (11514, 3).
+    meters, (11514, 3).
     """
     hand_model, head_model = load_hand(), load_head()
     draw = lambda scale, *shape: (scale * rng.normal(size=shape)).astype(np.float32)

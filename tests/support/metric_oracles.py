@@ -10,7 +10,7 @@ from scipy.spatial.transform import Rotation
 
 
 def figures(prediction, targets, batch, head_model, reference_leak_filter=False) -> dict:
-    """What `accumulate.summarise` should say; every sample has every label that the `has_*` masks
+    """What `accumulate.summarize` should say; every sample has every label that the `has_*` masks
     say.
 
     Args:

@@ -167,16 +167,16 @@ def get_config(**changes) -> ConfigDict:
     return made
 
 
-def two_steps(recipe, bodies, batch):
+def two_steps(setup, bodies, batch):
     """The state after two steps of `recipe` on one device from random weights, and the losses of
     both.
 
-    Quicker than a training: neither the initialisation nor the fastest code is compiled.
+    Quicker than a training: neither the initialization nor the fastest code is compiled.
     """
     from dice_jax.training import data_parallel, step
-    from dice_jax.training import setup as recipes
+    from dice_jax.training import setup as train_setup
 
-    shapes = jax.eval_shape(lambda: recipes.init_state(recipe, bodies, 0))
+    shapes = jax.eval_shape(lambda: train_setup.init_state(setup, bodies, 0))
     alone = lambda tree: jax.tree.map(lambda x: np.asarray(x)[None], tree)
     state, batch, bodies = (
         alone(jax.tree.map_with_path(_random_leaf, shapes)),
@@ -184,7 +184,7 @@ def two_steps(recipe, bodies, batch):
         alone(bodies),
     )
     update = jax.jit(
-        jax.vmap(functools.partial(step.train_step, recipe), axis_name=data_parallel.AXIS)
+        jax.vmap(functools.partial(step.train_step, setup), axis_name=data_parallel.AXIS)
     )
     update = update.lower(state, batch, bodies).compile(compiler_options=FAST_COMPILE)
     losses = []
@@ -224,12 +224,12 @@ def install(setattr=setattr, pause: float = 0.0) -> None:
     setattr(
         validation,
         "draw_sheet",
-        lambda recipe, bodies, state, split, config: np.full((8, 8, 3), 200, np.uint8),
+        lambda setup, bodies, state, split, config: np.full((8, 8, 3), 200, np.uint8),
     )
     setattr(
         validation,
         "validate",
-        lambda recipe, bodies, state, split, config: {"pve_mm": 100.0 - float(state.step)},
+        lambda setup, bodies, state, split, config: {"pve_mm": 100.0 - float(state.step)},
     )
 
 

@@ -1,4 +1,4 @@
-"""Random weights for any module, drawn with NumPy: compiling hundreds of random initialisers takes
+"""Random weights for any module, drawn with NumPy: compiling hundreds of random initializers takes
 minutes.
 """
 

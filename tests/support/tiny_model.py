@@ -35,11 +35,11 @@ def save_tiny_weights(folder: Path, seed: int = 0) -> Path:
         spread = np.sqrt(2.0 / np.prod(leaf.shape[:-1])) if leaf.ndim > 1 else 0.05
         if path[1] != "backbone" and (
             path[-2] == "output" or leaf.shape[-1] <= 4
-        ):  # metres and radians: small numbers
+        ):  # meters and radians: small numbers
             spread *= 0.02
         values = (spread * rng.standard_normal(leaf.shape)).astype(np.float32)
         if path[1] == "interaction_net" and leaf.shape[-1] == 4:
-            values[..., :3] *= 0.005  # the first three are the dent: millimetres
+            values[..., :3] *= 0.005  # the first three are the dent: millimeters
         return values
 
     flat = {path: draw(path, leaf) for path, leaf in traverse_util.flatten_dict(shapes).items()}

@@ -339,7 +339,7 @@ class METRO_Decaf_Network_DeformBranch_Presence(nn.Module):
         self.contact_classifier = nn.Sequential(nn.Linear(49, 1), nn.Sigmoid())
 
     def forward(self, images, queries):
-        """Images (B, 3, 224, 224) BGR, normalised; queries (843, 3). Everything raw, in metres and
+        """Images (B, 3, 224, 224) BGR, normalized; queries (843, 3). Everything raw, in meters and
         pixels.
         """
         grid = self.backbone(images).flatten(2).transpose(1, 2)

@@ -59,7 +59,7 @@ def skin_mesh(scene, head):
 
 
 def overlap(points, solid, surface):
-    """Depth of the points inside a solid, by ray casting and exact closest points: metres."""
+    """Depth of the points inside a solid, by ray casting and exact closest points: meters."""
     inside = solid.contains(points)
     if not inside.any():
         return 0.0
@@ -144,7 +144,7 @@ def test_eyes_and_inner_mouth_never_move(scenes, models):
 def test_parameters_reproduce_the_rendered_meshes(views, scenes, models):
     hand, head = models
     for (example, _), scene in zip(views, scenes):
-        single = lambda *names: [jnp.asarray(example[name], jnp.float32) for name in names]  # noqa: B023
+        single = lambda *names: [jnp.asarray(example[name], jnp.float32) for name in names]
         posed_hand = pose_hand(
             hand,
             HandParams(*single("hand_betas", "hand_global_orient", "hand_pose", "hand_transl")),
@@ -153,7 +153,7 @@ def test_parameters_reproduce_the_rendered_meshes(views, scenes, models):
         posed_head = pose_head(head, HeadParams(*single(*(f"head_{name}" for name in names))))
         rotation = Rotation.from_rotvec(example["head_global_orient"]).as_matrix()
         offset = np.asarray(posed_head.vertices[0]) - rotation @ scene.head_vertices[0]
-        to_camera = lambda points: points @ rotation.T + offset  # noqa: B023
+        to_camera = lambda points: points @ rotation.T + offset
         np.testing.assert_allclose(posed_head.vertices, to_camera(scene.head_vertices), atol=2e-5)
         np.testing.assert_allclose(posed_hand.vertices, to_camera(scene.hand_vertices), atol=2e-5)
         deformed = np.asarray(posed_head.vertices) - example["deformations"]
@@ -161,7 +161,7 @@ def test_parameters_reproduce_the_rendered_meshes(views, scenes, models):
 
 
 def test_keypoints_are_one_pinhole_projection(views, models):
-    """x/z and y/z of the posed keypoints determine pixels up to one focal length and centre for
+    """x/z and y/z of the posed keypoints determine pixels up to one focal length and center for
     hand and head.
     """
     hand, head = models

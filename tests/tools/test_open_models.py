@@ -105,7 +105,7 @@ def test_no_face_is_degenerate_or_doubled_or_folded(request, kind):
     corners = model.v_template[model.faces]
     longest = np.linalg.norm(corners - np.roll(corners, 1, axis=1), axis=-1).max(1)
     assert (2 * mesh.area_faces / longest**2).min() > 0.02  # height over longest edge
-    # Neighbours that fold back on each other occur only at the sharp rims of lids, lips and
+    # Neighbors that fold back on each other occur only at the sharp rims of lids, lips and
     # nostrils.
     folded = (
         np.einsum("nc,nc->n", *mesh.face_normals[mesh.face_adjacency].transpose(1, 0, 2)) < -0.7
@@ -159,7 +159,7 @@ def test_betas_are_principal_components(request, kind, count):
         np.abs(gram / norms / norms[:, None] - np.eye(count)).max() < 5e-3
     )  # orthogonal, up to the 16-bit steps
     # Signs are fixed: the first of the largest entries is positive (ties up to the 16-bit steps of
-    # 2 micrometres).
+    # 2 micrometers).
     largest = np.abs(components).max(1, keepdims=True)
     assert (np.where(np.abs(components) > largest - 5e-6, components, 0).max(1) > 0).all()
 
@@ -227,11 +227,11 @@ def test_landmarks_lie_where_they_should(head, lmk):
     assert lmk[:, 2].argmax() == 30 and lmk[:, 1].argmin() == 8  # tip of the nose, chin
     assert (np.diff(lmk[:17, 0]) > 0).all()  # from the person's right, -x, to the left
     assert (np.diff(lmk[27:31, 1]) < 0).all() and (np.diff(lmk[27:31, 2]) > 0).all()
-    for first, centre in ((36, eyes[1]), (42, eyes[0])):
+    for first, center in ((36, eyes[1]), (42, eyes[0])):
         ring = lmk[first : first + 6]
-        assert ring[0, 0] < centre[0] < ring[3, 0]
+        assert ring[0, 0] < center[0] < ring[3, 0]
         assert (ring[1:3, 1] > ring[4:6, 1]).all()
-        radii = np.linalg.norm(ring - centre, axis=1)
+        radii = np.linalg.norm(ring - center, axis=1)
         assert (radii > 0.008).all() and (radii < 0.02).all()
         brow = lmk[17:22] if first == 36 else lmk[22:27]
         assert (brow[:, 1] > ring[:, 1].max()).all()
@@ -252,17 +252,17 @@ def test_landmarks_are_symmetric_and_on_the_skin(head, lmk):
 
 def test_regions_and_stiffness(head):
     assert (head.regions.sum(0) == ~head.cavity).all()  # a partition of what is not inside a cavity
-    centre = {name: head.v_template[head.region(name)].mean(0) for name in head.region_names}
+    center = {name: head.v_template[head.region(name)].mean(0) for name in head.region_names}
     assert (
-        centre["scalp"][1]
-        > centre["forehead"][1]
-        > centre["nose"][1]
-        > centre["lips"][1]
-        > centre["chin"][1]
+        center["scalp"][1]
+        > center["forehead"][1]
+        > center["nose"][1]
+        > center["lips"][1]
+        > center["chin"][1]
     )
-    assert centre["chin"][1] > centre["neck"][1] and centre["scalp"][2] < centre["temple_left"][2]
+    assert center["chin"][1] > center["neck"][1] and center["scalp"][2] < center["temple_left"][2]
     for name in ("temple", "cheek", "jaw", "ear"):
-        assert centre[f"{name}_left"][0] > 0.02 and centre[f"{name}_right"][0] < -0.02
+        assert center[f"{name}_left"][0] > 0.02 and center[f"{name}_right"][0] < -0.02
     assert head.stiffness.min() >= 0 and head.stiffness.max() <= 1
     mean = {name: head.stiffness[head.region(name)].mean() for name in head.region_names}
     assert (
@@ -292,7 +292,7 @@ def test_pose_correctives_help_on_unseen_poses(request, kind):
     for rotations in skinning.rotation_matrices(poses):
         transforms = skinning.skinning_transforms(rotations, joints, parents)
         wanted = skinning.dual_quaternion_blend(model.v_template, model.lbs_weights, transforms)
-        blend = lambda vertices: skinning.linear_blend(vertices, model.lbs_weights, transforms)  # noqa: B023
+        blend = lambda vertices: skinning.linear_blend(vertices, model.lbs_weights, transforms)
         plain.append(blend(model.v_template) - wanted)
         corrected.append(
             blend(model.v_template + model.posedirs @ skinning.pose_features(rotations)) - wanted

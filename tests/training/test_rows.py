@@ -11,7 +11,7 @@ from support import micro_run
 from dice_jax.configs import ablations
 from dice_jax.input_pipeline import loader
 from dice_jax.losses.total import active_parts
-from dice_jax.training import setup as recipes
+from dice_jax.training import setup as train_setup
 
 # Row: the parts of the loss that the base has and it has not.
 ROWS = {
@@ -38,7 +38,7 @@ def config_of(row, base):
 
 
 def parts(config):
-    return set(active_parts(recipes.loss_weights(overrides=config.losses)))
+    return set(active_parts(train_setup.loss_weights(overrides=config.losses)))
 
 
 @pytest.mark.parametrize("base", ["small", "tiny", "synthetic"])
@@ -69,9 +69,9 @@ def test_two_steps(row, monkeypatch):
     if row.startswith("no_"):  # not a matter of the network
         micro_run.install(monkeypatch.setattr)
         config.losses.heatmaps = 0.0  # which the micro network has not
-    recipe, bodies = recipes.make_recipe(config)
+    setup, bodies = train_setup.build_setup(config)
     batch = loader.Loader([micro_run.sample(i) for i in range(2)], 2, seed=0).batch(0)
-    state, losses = micro_run.two_steps(recipe, bodies, batch)
+    state, losses = micro_run.two_steps(setup, bodies, batch)
     assert state.step == 2 and state.failed_step == -1
     for step in losses:
         assert all(np.isfinite(value) for value in step.values())

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 
-from dice_jax.training.run_log import Journal
+from dice_jax.training.run_log import RunLog
 
 
 def events(workdir):
@@ -32,10 +32,10 @@ def scalars(workdir):
 
 
 def test_lines_and_scalars_say_the_same(tmp_path):
-    journal = Journal(tmp_path, 0)
-    journal.training(2, {"loss": 1.5, "loss/params": np.float32(0.25)})
-    journal.validation(2, {"pve_mm": 12.5})
-    journal.close()
+    run_log = RunLog(tmp_path, 0)
+    run_log.log_training(2, {"loss": 1.5, "loss/params": np.float32(0.25)})
+    run_log.log_validation(2, {"pve_mm": 12.5})
+    run_log.close()
     assert json.loads((tmp_path / "metrics.jsonl").read_text()) == {
         "step": 2,
         "loss": 1.5,
@@ -51,9 +51,9 @@ def test_lines_and_scalars_say_the_same(tmp_path):
 
 def test_a_sheet_is_a_file_and_an_image_of_tensorboard(tmp_path, rng):
     picture = rng.integers(0, 256, (20, 30, 3), dtype=np.uint8)
-    journal = Journal(tmp_path, 0)
-    journal.sheet(40, picture)
-    journal.close()
+    run_log = RunLog(tmp_path, 0)
+    run_log.save_sheet(40, picture)
+    run_log.close()
     (file,) = (tmp_path / "sheets").iterdir()
     np.testing.assert_array_equal(cv2.imread(str(file))[..., ::-1], picture)
     (image,) = (value.image for event in events(tmp_path) for value in event.summary.value)
@@ -63,10 +63,10 @@ def test_a_sheet_is_a_file_and_an_image_of_tensorboard(tmp_path, rng):
 
 def test_a_resumed_run_forgets_what_came_after_its_checkpoint(tmp_path):
     for restored in (0, 3):
-        journal = Journal(tmp_path, restored)
+        run_log = RunLog(tmp_path, restored)
         for step in range(restored + 1, restored + 6):
-            journal.training(step, {"loss": float(step)})
-        journal.close()
+            run_log.log_training(step, {"loss": float(step)})
+        run_log.close()
     steps = [
         json.loads(line)["step"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()
     ]
@@ -78,9 +78,9 @@ def test_a_resumed_run_forgets_what_came_after_its_checkpoint(tmp_path):
 
 
 def test_other_processes_write_nothing(tmp_path):
-    journal = Journal(tmp_path, 0, writes=False)
-    journal.training(1, {"loss": 1.0})
-    journal.validation(1, {"pve_mm": 1.0})
-    journal.sheet(1, np.zeros((4, 4, 3), np.uint8))
-    journal.close()
+    run_log = RunLog(tmp_path, 0, writes=False)
+    run_log.log_training(1, {"loss": 1.0})
+    run_log.log_validation(1, {"pve_mm": 1.0})
+    run_log.save_sheet(1, np.zeros((4, 4, 3), np.uint8))
+    run_log.close()
     assert not list(tmp_path.iterdir())

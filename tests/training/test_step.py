@@ -15,7 +15,7 @@ from dice_jax.configs import full, small, tiny
 from dice_jax.input_pipeline import loader
 from dice_jax.models import presets
 from dice_jax.training import data_parallel
-from dice_jax.training import setup as recipes
+from dice_jax.training import setup as train_setup
 from dice_jax.training.step import train_step
 
 BATCH = 8
@@ -34,27 +34,29 @@ def batch():
 
 @pytest.fixture(scope="module")
 def setting():
-    """Recipe, bodies and first state with the micro network, without dropout."""
+    """TrainSetup, bodies and first state with the micro network, without dropout."""
     with pytest.MonkeyPatch.context() as patch:
         micro_run.install(patch.setattr)
-        recipe, bodies = recipes.make_recipe(micro_run.get_config(total_steps=1000, ema_decay=0.9))
-    recipe = dataclasses.replace(recipe, network=recipe.network.clone(dropout=0.0))
-    return recipe, bodies, recipes.init_state(recipe, bodies, seed=0)
+        setup, bodies = train_setup.build_setup(
+            micro_run.get_config(total_steps=1000, ema_decay=0.9)
+        )
+    setup = dataclasses.replace(setup, network=setup.network.clone(dropout=0.0))
+    return setup, bodies, train_setup.init_state(setup, bodies, seed=0)
 
 
 @functools.cache
-def compiled(recipe, count):
+def compiled(setup, count):
     return jax.pmap(
-        functools.partial(train_step, recipe), data_parallel.AXIS, devices=jax.devices()[:count]
+        functools.partial(train_step, setup), data_parallel.AXIS, devices=jax.devices()[:count]
     )
 
 
 def update(setting, batch, count=1, real=None):
     """`train_step` over `count` devices; the results of the first."""
-    recipe, bodies, state = setting
+    setup, bodies, state = setting
     copies = lambda tree: jax.tree.map(lambda x: np.stack([x] * count), tree)
     shares = lambda tree: jax.tree.map(lambda x: x.reshape(count, -1, *x.shape[1:]), tree)
-    state, metrics = compiled(recipe, count)(
+    state, metrics = compiled(setup, count)(
         copies(state), shares(batch), copies(bodies), shares(real)
     )
     return jax.tree.map(lambda x: np.asarray(x[0]), (state, metrics))
@@ -83,9 +85,9 @@ def assert_same_update(actual, expected):
 
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
 def test_eight_devices_equal_one(setting, batch, dropout):
-    recipe, bodies, state = setting
+    setup, bodies, state = setting
     setting = (
-        dataclasses.replace(recipe, network=recipe.network.clone(dropout=dropout)),
+        dataclasses.replace(setup, network=setup.network.clone(dropout=dropout)),
         bodies,
         state,
     )
@@ -96,10 +98,10 @@ def test_micro_batches_add_up_to_the_whole(setting, batch):
     """Exactly, although labels are spread unevenly over them: every mean is divided by the count of
     the whole batch.
     """
-    recipe, bodies, state = setting
-    recipe = dataclasses.replace(recipe, network=frozen_statistics(recipe.network))
-    expected = update((recipe, bodies, state), batch)
-    parts = dataclasses.replace(recipe, accumulate_steps=2)
+    setup, bodies, state = setting
+    setup = dataclasses.replace(setup, network=frozen_statistics(setup.network))
+    expected = update((setup, bodies, state), batch)
+    parts = dataclasses.replace(setup, accumulate_steps=2)
     assert_same_update(update((parts, bodies, state), batch, 4), expected)
 
 
@@ -115,8 +117,8 @@ def test_micro_batches_hold_the_same_samples_on_any_number_of_devices(setting, b
     """So the statistics of batch norm, which sees one micro-batch at a time, do not depend on the
     devices either.
     """
-    recipe, bodies, state = setting
-    parts = dataclasses.replace(recipe, accumulate_steps=2), bodies, state
+    setup, bodies, state = setting
+    parts = dataclasses.replace(setup, accumulate_steps=2), bodies, state
     assert_same_update(update(parts, batch, 4), update(parts, batch, 1))
 
 
@@ -124,10 +126,10 @@ def test_discriminators_descend_their_own_loss_alone(setting, batch):
     """Their new weights follow from the definition of L_D on the answers before the update, and
     from nothing else.
     """
-    recipe, bodies, state = setting
+    setup, bodies, state = setting
     after, _ = update(setting, batch)
     variables = {"params": state.generator.params, "batch_stats": state.batch_stats}
-    output, _ = recipe.network.clone(axis_name=None).apply(
+    output, _ = setup.network.clone(axis_name=None).apply(
         variables,
         models.preprocess(batch.images),
         bodies.queries,
@@ -137,7 +139,7 @@ def test_discriminators_descend_their_own_loss_alone(setting, batch):
     real_samples = batch.has_params > 0
     for part in ("hand", "head"):
         name = f"{part}_discriminator"
-        network, before, now = getattr(recipe, name), getattr(state, name), getattr(after, name)
+        network, before, now = getattr(setup, name), getattr(state, name), getattr(after, name)
         fake, real = getattr(output, f"{part}_params"), getattr(batch, f"{part}_params")
 
         def loss(params, network=network, fake=fake, real=real):
@@ -182,10 +184,10 @@ def test_discriminators_may_be_shown_other_samples_than_the_labels(setting, batc
 
 
 def test_network_is_drawn_towards_what_the_discriminators_call_real(setting, batch):
-    recipe, bodies, state = setting
+    setup, bodies, state = setting
     names = ("params", "contact", "deformation", "presence", "deformation_prior")
     adversarial_only = dataclasses.replace(
-        recipe, losses=dataclasses.replace(recipe.losses, **dict.fromkeys(names, 0.0))
+        setup, losses=dataclasses.replace(setup.losses, **dict.fromkeys(names, 0.0))
     )
     setting = adversarial_only, bodies, state
     now, metrics = update(setting, batch)
@@ -197,11 +199,11 @@ def test_network_is_drawn_towards_what_the_discriminators_call_real(setting, bat
     assert later["loss/adversarial"] < metrics["loss/adversarial"]
 
 
-def test_fixed_batch_is_learnt(setting, batch):
-    recipe, bodies, state = setting
+def test_fixed_batch_is_learned(setting, batch):
+    setup, bodies, state = setting
     losses = []
     for _ in range(40):
-        state, metrics = update((recipe, bodies, state), batch)
+        state, metrics = update((setup, bodies, state), batch)
         losses.append(metrics["loss"])
     assert losses[-1] < 0.7 * losses[0]
     assert state.step == 40 and state.failed_step == -1
@@ -222,20 +224,20 @@ def test_average_of_the_weights_lags_behind(setting, batch):
 
 
 def test_state_stands_still_from_the_first_loss_that_is_not_finite(setting, batch):
-    recipe, bodies, _ = setting
+    setup, bodies, _ = setting
     poison = batch.replace(
         hand_params=batch.hand_params.replace(betas=batch.hand_params.betas + np.float32(np.inf))
     )
     first, _ = update(setting, batch)
-    failed, metrics = update((recipe, bodies, first), poison)
-    later, _ = update((recipe, bodies, failed), batch)
+    failed, metrics = update((setup, bodies, first), poison)
+    later, _ = update((setup, bodies, failed), batch)
     assert not np.isfinite(metrics["loss"]) and failed.failed_step == later.failed_step == 1
     jax.tree.map(np.testing.assert_array_equal, later.replace(failed_step=first.failed_step), first)
 
 
 def test_frozen_weights_stand_still(setting, batch):
     """No gradient, no change: weight decay alone must not shrink what the configuration freezes."""
-    recipe, bodies, state = setting
+    setup, bodies, state = setting
 
     class Frozen(micro_run.MicroNetwork):
         def __call__(self, images, queries, *, train):
@@ -243,7 +245,7 @@ def test_frozen_weights_stand_still(setting, batch):
             return output.replace(presence_logit=jax.lax.stop_gradient(output.presence_logit))
 
     frozen = dataclasses.replace(
-        recipe, network=Frozen(recipe.network.config, data_parallel.AXIS, dropout=0.0)
+        setup, network=Frozen(setup.network.config, data_parallel.AXIS, dropout=0.0)
     )
     now, _ = update((frozen, bodies, state), batch)
     before, after = state.generator.params, now.generator.params
@@ -261,11 +263,11 @@ def test_recipes_fit_together(config, batch):
     """
     config = config.get_config("synthetic") if config is full else config.get_config()
     config.model.backbone.pretrained = ""
-    recipe, bodies = recipes.make_recipe(config)
-    state = jax.eval_shape(lambda: recipes.init_state(recipe, bodies, 0))
+    setup, bodies = train_setup.build_setup(config)
+    state = jax.eval_shape(lambda: train_setup.init_state(setup, bodies, 0))
     copy = lambda tree: jax.tree.map(lambda x: jax.ShapeDtypeStruct((2, *x.shape), x.dtype), tree)
     shares = jax.tree.map(lambda x: jax.ShapeDtypeStruct((2, 1, *x.shape[1:]), x.dtype), batch)
-    step = jax.vmap(functools.partial(train_step, recipe), axis_name=data_parallel.AXIS)
+    step = jax.vmap(functools.partial(train_step, setup), axis_name=data_parallel.AXIS)
     after, metrics = jax.eval_shape(step, copy(state), shares, copy(bodies))
     assert jax.tree.map(lambda x: (x.shape, x.dtype), after) == jax.tree.map(
         lambda x: (x.shape, x.dtype), copy(state)
@@ -301,19 +303,21 @@ def two_steps(config, batch):
     """The state after two steps, and the losses of both. With fewer samples batch norm would
     magnify every rounding.
     """
-    return micro_run.two_steps(*recipes.make_recipe(config), batch)
+    return micro_run.two_steps(*train_setup.build_setup(config), batch)
 
 
 @pytest.mark.slow
 def test_real_network_and_all_losses_learn(batch):
     config = micro_run.get_config(burn_in_steps=0, ema_decay=0.0)
     config.model = presets.tiny()
-    config.losses.update({name: getattr(recipes.loss_weights(), name) for name in micro_run.COSTLY})
-    recipe, bodies = recipes.make_recipe(config)
-    state, losses = recipes.init_state(recipe, bodies, seed=0), []
+    config.losses.update(
+        {name: getattr(train_setup.loss_weights(), name) for name in micro_run.COSTLY}
+    )
+    setup, bodies = train_setup.build_setup(config)
+    state, losses = train_setup.init_state(setup, bodies, seed=0), []
     two = jax.tree.map(lambda x: x[:2], batch)
     for _ in range(12):
-        state, metrics = update((recipe, bodies, state), two)
+        state, metrics = update((setup, bodies, state), two)
         losses.append(metrics["loss"])
     assert {"loss/collision", "loss/depth", "loss/touch", "loss/reprojection"} <= set(metrics)
     assert min(losses[-3:]) < 0.8 * losses[0] and state.failed_step == -1

@@ -16,7 +16,7 @@ from support import micro_run
 from dice_jax import models, train
 from dice_jax.configs import default, full, small, tiny
 from dice_jax.input_pipeline import loader, mixture, schema
-from dice_jax.training import setup as recipes
+from dice_jax.training import setup as train_setup
 
 TESTS = Path(__file__).parents[1]
 # Trap: what went wrong there, and where it is tested besides this file.
@@ -34,16 +34,16 @@ ELSEWHERE = {
     ),
     4: ("hand keypoints in two orders", ["losses/test_total.py::test_keypoints_have_one_order"]),
     5: (
-        "truth centred on the deformed head, prediction on the undeformed one",
+        "truth centerd on the deformed head, prediction on the undeformed one",
         [
-            "losses/test_total.py::test_rough_meshes_are_compared_in_their_own_head_centred_frame",
+            "losses/test_total.py::test_rough_meshes_are_compared_in_their_own_head_centerd_frame",
             "losses/test_total.py::test_a_dent_in_the_ground_truth_does_not_move_it",
         ],
     ),
     7: (
         "FreiHAND's offsets taken for absolute poses",
         [
-            "preparation/test_priors.py::test_either_convention_is_recognised",
+            "preparation/test_priors.py::test_either_convention_is_recognized",
             "preparation/test_priors.py::test_without_joints_poses_are_offsets_as_freihands_are",
         ],
     ),
@@ -101,7 +101,7 @@ def test_the_test_is_there(trap):
 
 
 def test_6_the_network_sees_red_first():
-    """Trap 6: the authors' loaders hand BGR pictures to a backbone normalised for RGB."""
+    """Trap 6: the authors' loaders hand BGR pictures to a backbone normalized for RGB."""
     red = np.zeros((224, 224, 3), np.uint8)
     red[..., 0] = 255
     sample = schema.decode(schema.encode({**micro_run.sample(0), "image": red}))
@@ -138,9 +138,9 @@ def test_10_only_the_generator_s_rate_is_scheduled():
     """As in the authors' code; a choice, and not to be changed by accident."""
     config = full.get_config("synthetic")
     config.total_steps = 4
-    rate = recipes.optimizer.learning_rate(config.optimizer, 4)
+    rate = train_setup.optimizer.learning_rate(config.optimizer, 4)
     assert [float(rate(step)) for step in (0, 3)] == pytest.approx([6e-4, 6e-5])
-    discriminator = recipes.optimizer.discriminator_optimizer(config.optimizer)
+    discriminator = train_setup.optimizer.discriminator_optimizer(config.optimizer)
     params, state, sizes = {"w": jnp.ones(3)}, discriminator.init({"w": jnp.ones(3)}), []
     for _ in range(4):
         updates, state = discriminator.update({"w": jnp.ones(3)}, state, params)

@@ -32,13 +32,13 @@ def test_an_answer_that_is_the_truth_looks_like_it(rng):
         camera=camera,
     )
     image = rng.integers(0, 256, (224, 224, 3), dtype=np.uint8)
-    labelled = np.concatenate([pixels, np.ones((89, 1))], -1)
+    labeled = np.concatenate([pixels, np.ones((89, 1))], -1)
     truth = answer.replace(camera=Camera(np.float32(0), np.zeros(2, np.float32)))
     sheet = validation_sheet.sample_sheet(
         [image],
         [answer],
         [truth],
-        [labelled],
+        [labeled],
         np.asarray(hand.faces),
         np.asarray(head.faces),
         "a title",

@@ -5,7 +5,7 @@ faces).
   taskset -c 0 python tools/benchmarks/distances.py         # one CPU core
 
 Prints milliseconds a SAMPLE (the median of `--repeats` calls, each waited for) and the temporary
-memory of the whole batch. Chamfer is nearest neighbours both ways; the exact distance to the
+memory of the whole batch. Chamfer is nearest neighbors both ways; the exact distance to the
 surface compares every point with every face; the inside test is a winding number on the head,
 closed at the neck.
 """
@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dice_jax.body_models.assets import load_hand, load_head
-from dice_jax.geometry.nearest import closest_point_on_mesh, nearest_neighbours
+from dice_jax.geometry.nearest import closest_point_on_mesh, nearest_neighbors
 from dice_jax.geometry.sdf import inside, signed_distance
 
 
@@ -41,8 +41,8 @@ def main():
 
     def chamfer(points, vertices):
         return (
-            nearest_neighbours(points, vertices)[0].mean()
-            + nearest_neighbours(vertices, points)[0].mean()
+            nearest_neighbors(points, vertices)[0].mean()
+            + nearest_neighbors(vertices, points)[0].mean()
         )
 
     def signed(points, vertices):

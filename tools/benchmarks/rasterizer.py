@@ -1,4 +1,4 @@
-"""Times the rasteriser on the open hand before the open head.
+"""Times the rasterizer on the open hand before the open head.
 
   python tools/benchmarks/rasterizer.py --size 224 --batches 1 8
   taskset -c 0 python tools/benchmarks/rasterizer.py        # one CPU core
@@ -65,7 +65,7 @@ def main():
 
 
 def scene() -> tuple[jnp.ndarray, jnp.ndarray]:
-    """The hand at rest before the face, camera axes: (5801, 3) metres and (11514, 3)."""
+    """The hand at rest before the face, camera axes: (5801, 3) meters and (11514, 3)."""
     head, hand = load_head(), load_hand()
     parts = [
         np.asarray(model.v_template) - np.asarray(model.v_template).mean(0)

@@ -41,7 +41,7 @@ from dice_jax.structs import (
     RoughMeshes,
 )
 from dice_jax.training import data_parallel
-from dice_jax.training import setup as recipes
+from dice_jax.training import setup as train_setup
 from dice_jax.training.step import train_step
 
 TOUCH_BATCH = 16
@@ -118,23 +118,23 @@ def main(argv: Sequence[str] | None = None) -> None:
     xla_flags.set_cpu_preset()
     xla_flags.keep_compiled()
 
-    recipe, bodies = recipes.make_recipe(configuration(args))
+    setup, bodies = train_setup.build_setup(configuration(args))
     device = jax.devices()[0]
     print(
         f"{args.recipe}, {device.platform} {device.device_kind}, {os.cpu_count()} cores, {args.dtype}, seed 0, "
         f"median of {args.repeats}"
     )
     print(f"{'':34} {'batch':>6} {'ms':>9} {'ms/image':>9} {'GB':>7}")
-    losses = dataclasses.replace(recipe.losses, heatmaps=0.0)  # part of the networks that have them
-    rest = dataclasses.replace(recipe, network=Answers(recipe.network.config), losses=losses)
+    losses = dataclasses.replace(setup.losses, heatmaps=0.0)  # part of the networks that have them
+    rest = dataclasses.replace(setup, network=Answers(setup.network.config), losses=losses)
     for size in args.batches:
-        whole_ms = row("step", measure(recipe, bodies, size, 1, args.repeats), size)
+        whole_ms = row("step", measure(setup, bodies, size, 1, args.repeats), size)
         rest_ms = row("all but the network", measure(rest, bodies, size, 1, args.repeats), size)
         print(f"{'':34} {100 * rest_ms / whole_ms:.0f} % of the step is not the network")
         if args.devices > 1:
             name = f"step, {args.devices} devices"
             ms = row(
-                name, measure(recipe, bodies, size, args.devices, args.repeats), size * args.devices
+                name, measure(setup, bodies, size, args.devices, args.repeats), size * args.devices
             )
             print(
                 f"{'':34} {100 * (ms / (args.devices * whole_ms) - 1):+.0f} % against {args.devices} times one device"
@@ -148,7 +148,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def configuration(args: argparse.Namespace):
     """The recipe with random weights and all losses from the first step."""
-    config = ablations.get_config(args.recipe)
+    config = ablations.get_config(args.setup)
     config.burn_in_steps, config.accumulate_steps = 0, args.accumulate_steps
     config.model.backbone.pretrained, config.model.dtype = "", args.dtype
     for net in (config.model.mesh_net, config.model.interaction_net):
@@ -163,7 +163,7 @@ def row(name: str, measured: tuple[float, float], size: int) -> float:
     return ms
 
 
-def measure(recipe, bodies, size: int, count: int, repeats: int) -> tuple[float, float]:
+def measure(setup, bodies, size: int, count: int, repeats: int) -> tuple[float, float]:
     """Milliseconds of a step of `size` samples on each of `count` devices, and GB planned for each."""
     devices = jax.devices()[:count]
     mesh = jax.sharding.Mesh(np.array(devices), (data_parallel.AXIS,))
@@ -171,11 +171,11 @@ def measure(recipe, bodies, size: int, count: int, repeats: int) -> tuple[float,
     copies = lambda tree: jax.device_put(
         jax.tree.map(lambda x: np.broadcast_to(np.asarray(x), (count, *np.shape(x))), tree), split
     )
-    state = copies(recipes.init_state(recipe, bodies, 0))
+    state = copies(train_setup.init_state(setup, bodies, 0))
     batch = jax.tree.map(lambda x: x.reshape(count, size, *x.shape[1:]), random_batch(size * count))
     inputs = jax.device_put(batch, split), copies(bodies)
     step = jax.pmap(
-        functools.partial(train_step, recipe),
+        functools.partial(train_step, setup),
         data_parallel.AXIS,
         devices=devices,
         donate_argnums=(0,),

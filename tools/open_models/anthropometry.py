@@ -2,7 +2,7 @@
 measured.
 
 The targets are rounded from the two large surveys of US Army personnel, which agree to a few
-millimetres:
+millimeters:
   * Greiner (1991), Hand anthropometry of U.S. Army personnel, NATICK/TR-92/011;
   * Gordon et al. (2014), 2012 anthropometric survey of U.S. Army personnel (ANSUR II),
   NATICK/TR-15/007.
@@ -20,7 +20,7 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True)
 class Size:
-    """Mean and standard deviation of one measure for women and men, metres."""
+    """Mean and standard deviation of one measure for women and men, meters."""
 
     female_mean: float
     female_std: float
@@ -61,7 +61,7 @@ PALM_RATIO_STD = 0.030  # of the palm's breadth, and of its thickness, against t
 
 def hand_length(wrist: np.ndarray, middle_joints: np.ndarray, middle_tip: np.ndarray) -> np.ndarray:
     """Length of the stretched hand: wrist -> three joints (*B, 3, 3) of the middle finger -> its
-    tip (*B, 3), metres.
+    tip (*B, 3), meters.
     """
     chain = np.concatenate([wrist[..., None, :], middle_joints, middle_tip[..., None, :]], -2)
     return np.linalg.norm(np.diff(chain, axis=-2), axis=-1).sum(-1)

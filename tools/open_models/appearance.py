@@ -1,4 +1,4 @@
-"""Vertex colours of the open models: linear RGB albedo of a medium skin, brows, lips, irises,
+"""Vertex colors of the open models: linear RGB albedo of a medium skin, brows, lips, irises,
 nails.
 
 Scenes multiply the skin with a skin tone of their own; here only what differs from place to place
@@ -23,7 +23,7 @@ _PUPIL, _LIMBUS, _WHITE = (
 _IRIS_INNER, _IRIS = np.array([0.36, 0.24, 0.13]), np.array([0.26, 0.17, 0.10])
 _FLUSH = np.array([1.05, 0.90, 0.90])  # cheeks, nose tip and ears are redder
 _SHADE = np.array([0.86, 0.80, 0.80])  # skin around the eyes is darker
-_BROW_HALF_WIDTH = 4.5  # millimetres
+_BROW_HALF_WIDTH = 4.5  # millimeters
 
 
 def hand_colors(template: np.ndarray, faces: np.ndarray, nails: np.ndarray) -> np.ndarray:
@@ -50,10 +50,10 @@ def head_colors(
     brows: np.ndarray,
     eye_angles: np.ndarray,
 ) -> np.ndarray:
-    """(V, 3) colours of the head.
+    """(V, 3) colors of the head.
 
     Args:
-        points: (V, 3) millimetres from between the eyes; the eyeballs come last.
+        points: (V, 3) millimeters from between the eyes; the eyeballs come last.
         masks: `regions.head_regions` of the points.
         lips: (V,) painted mask in [0, 1].
         mouth: (V,) the same of the inner mouth.

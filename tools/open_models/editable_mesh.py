@@ -80,9 +80,9 @@ class EditableMesh:
         return np.array([index[self._mirror[vertex]] for vertex in index])
 
     # ---------------------------------------------------------------------------------------------------
-    # neighbourhoods
+    # neighborhoods
 
-    def neighbours(self, vertex: int) -> set[int]:
+    def neighbors(self, vertex: int) -> set[int]:
         """The vertices that share an edge with this one; none, if it has collapsed."""
         return (
             {v for i in self._faces_of[vertex] for v in self._faces[i]} - {vertex}
@@ -145,11 +145,11 @@ class EditableMesh:
         shared = self.edge_faces(u, v)
         if u in self.boundary and len(shared) != 1:
             return False
-        around_u, around_v = self.neighbours(u), self.neighbours(v)
+        around_u, around_v = self.neighbors(u), self.neighbors(v)
         if len(around_u & around_v) != len(shared) or len(around_v) <= 3:
             return False
         if any(
-            len(self.neighbours(c)) <= (3 if c in self.boundary else 4) for c in around_u & around_v
+            len(self.neighbors(c)) <= (3 if c in self.boundary else 4) for c in around_u & around_v
         ):
             return False
         image = self.mirrored_edge(u, v)
@@ -220,7 +220,7 @@ class EditableMesh:
             for end in (a, b):
                 normal = self._vertex_normal(end)
                 lift = lift - 0.25 * ((middle - self._positions[end]) @ normal) * normal
-            rings = {end: sorted(self.neighbours(end)) for end in (a, b)}
+            rings = {end: sorted(self.neighbors(end)) for end in (a, b)}
             bend = (
                 middle
                 - sum(
@@ -293,7 +293,7 @@ class EditableMesh:
 
     def _should_flip(self, a: int, b: int) -> bool:
         c, d = self._opposite(a, b)
-        if d in self.neighbours(c) or min(len(self.neighbours(a)), len(self.neighbours(b))) <= 4:
+        if d in self.neighbors(c) or min(len(self.neighbors(a)), len(self.neighbors(b))) <= 4:
             return False
         if self._angle(c, a, b) + self._angle(d, a, b) < np.pi + 0.05:
             return False

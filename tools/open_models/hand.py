@@ -1,7 +1,7 @@
 """The open right hand: 778 vertices, 16 joints in MANO's order, 10 shape components, 135 pose
 correctives.
 
-Frame as MANO: metres, fingers along -x, palm towards -y, thumb towards +z, wrist near (0.096,
+Frame as MANO: meters, fingers along -x, palm towards -y, thumb towards +z, wrist near (0.096,
 0.006, 0.006).
 """
 

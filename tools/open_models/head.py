@@ -1,7 +1,7 @@
 """The open head: 5023 vertices, 5 joints (root, neck, jaw, left eye, right eye), 100 betas, 50
 expressions.
 
-Frame as FLAME: metres, y up, z forward out of the face, eyes at (+-0.03, 0.03, 0.035). The head is
+Frame as FLAME: meters, y up, z forward out of the face, eyes at (+-0.03, 0.03, 0.035). The head is
 mirror symmetric in everything: template, topology, weights, correctives; each shape component is
 symmetric or antisymmetric.
 """
@@ -46,7 +46,7 @@ _NOT_AN_EXPRESSION = ("jaw", "eyeLook", "tongue", "mouth-open")
 
 @dataclasses.dataclass(frozen=True)
 class _Average:
-    """The average head: `points` (19158, 3) base vertices, millimetres from between the eyes, and
+    """The average head: `points` (19158, 3) base vertices, millimeters from between the eyes, and
     its region masks.
     """
 
@@ -100,13 +100,13 @@ def build_head(source: Source, seed: int = 0, num_samples: int = 3000) -> tuple[
     regressor = _joint_regressor(sample_points, count, mesh, template)
     posedirs, corrective_rms = _pose_correctives(template, regressor, weights, mesh.mirror, seed)
 
-    millimetres = 1e3 * (template - _EYES_AT)
-    masks = regions.head_regions(millimetres, *_painted(source, mesh.resampling), mesh.num_skin)
+    millimeters = 1e3 * (template - _EYES_AT)
+    masks = regions.head_regions(millimeters, *_painted(source, mesh.resampling), mesh.num_skin)
     allowed = ~(mesh.cavity[mesh.faces].any(1) | (mesh.faces >= mesh.num_skin).any(1))
     lmk_faces, lmk_bary, lmk_gap = landmarks.attach(
         average.landmarks, mesh.resampling @ average.points, mesh.faces, allowed
     )
-    lmk_points = np.einsum("lk,lkc->lc", lmk_bary, millimetres[mesh.faces[lmk_faces]])
+    lmk_points = np.einsum("lk,lkc->lc", lmk_bary, millimeters[mesh.faces[lmk_faces]])
     model = dict(
         v_template=template,
         faces=mesh.faces,
@@ -118,10 +118,10 @@ def build_head(source: Source, seed: int = 0, num_samples: int = 3000) -> tuple[
         cavity=mesh.cavity,
         lmk_faces_idx=lmk_faces,
         lmk_bary_coords=lmk_bary,
-        stiffness=regions.stiffness(masks, millimetres, mesh.faces),
+        stiffness=regions.stiffness(masks, millimeters, mesh.faces),
         regions={name: mask & ~mesh.cavity for name, mask in masks.items()},
         colors=head_colors(
-            millimetres,
+            millimeters,
             masks,
             mesh.resampling @ source.texture_mask("lips"),
             mesh.resampling @ source.texture_mask("inside-mouth"),
@@ -134,7 +134,7 @@ def build_head(source: Source, seed: int = 0, num_samples: int = 3000) -> tuple[
         head_length_mm=_measure(template, components, skull, 2),
         explained_variance=float(variances[:NUM_BETAS].sum() / variances.sum()),
         expression_units=len(expression_names),
-        edges_mm=edge_statistics(millimetres, mesh.faces, model["regions"]),
+        edges_mm=edge_statistics(millimeters, mesh.faces, model["regions"]),
         landmark_gap_mm=float(lmk_gap.max()),
         landmark_asymmetry_mm=float(np.abs(landmark_asymmetry(lmk_points)).max()),
         pose_corrective_rms_mm=corrective_rms,
@@ -195,12 +195,12 @@ def _painted(
 
 
 def _brow_curves(lmk: np.ndarray) -> np.ndarray:
-    """(2, 5, 3) middle of the brows, millimetres: the landmarks 17 to 26 lie on their upper rims."""
+    """(2, 5, 3) middle of the brows, millimeters: the landmarks 17 to 26 lie on their upper rims."""
     return np.stack([lmk[17:22], lmk[22:27]]) - [0, 3.5, 0]
 
 
 def _joint_rows(source: Source) -> sp.csr_matrix:
-    """(5, 19158) markers of root, neck and jaw, and the centres of the eyeballs (left, right)."""
+    """(5, 19158) markers of root, neck and jaw, and the centers of the eyeballs (left, right)."""
     markers = [source.joint_vertices(bone) for bone in ("neck01", "head", "jaw")]
     markers += [
         np.unique(source.quads[source.groups == f"helper-{side}-eye"]) for side in ("l", "r")
@@ -243,7 +243,7 @@ def _extreme_vertices(template: np.ndarray, skull: np.ndarray, axis: int) -> tup
 def _measure(
     template: np.ndarray, components: np.ndarray, skull: np.ndarray, axis: int
 ) -> list[float]:
-    """Mean and standard deviation, millimetres, of a measure over normal betas."""
+    """Mean and standard deviation, millimeters, of a measure over normal betas."""
     high, low = _extreme_vertices(template, skull, axis)
     moves = components.reshape(len(components), -1, 3)[:, [high, low], axis]
     mean, std = (
@@ -271,7 +271,7 @@ def _with_human_sizes(
     Args:
         mean: (K,) of the coefficients.
         covariance: (K, K).
-        targets: (K, V, 3) metres.
+        targets: (K, V, 3) meters.
         points: (V, 3) the mean head.
         skull: (V,) of `_skull`.
     """
@@ -352,7 +352,7 @@ def _joint_regressor(
             both[::4], np.concatenate([joints[:, j], joints[:, j] * _SIDE])[::4], candidates
         )
         regressor[j] = (row + row[mesh.mirror]) / 2
-    # Smallest weights that sum to 1 and put the joint into the centre of the ball.
+    # Smallest weights that sum to 1 and put the joint into the center of the ball.
     ball = np.arange(mesh.num_skin, mesh.num_skin + (count - mesh.num_skin) // 2)
     system = np.concatenate(
         [template[ball].T - joints[:, 3].mean(0)[:, None], np.ones((1, len(ball)))]
@@ -364,7 +364,7 @@ def _joint_regressor(
 
 def _pose_correctives(template, regressor, weights, mirror, seed):
     """Pose correctives (V, 3, 36), and their residual against dual quaternions on held-out poses,
-    millimetres rms.
+    millimeters rms.
     """
     joints = regressor @ template
     offsets = lambda rotations: skinning.corrective_targets(

@@ -55,7 +55,7 @@ def build_head_mesh(
 
     Args:
         source: the base mesh.
-        vertices: (19158, 3) the average head, millimetres, exactly symmetric.
+        vertices: (19158, 3) the average head, millimeters, exactly symmetric.
         masks: `regions.head_regions`.
         brows: (2, N, 3) curves along the brows.
     """
@@ -156,15 +156,15 @@ def _eye_faces() -> np.ndarray:
 def _eyeball(source: Source, vertices: np.ndarray, side: str) -> sp.csr_matrix:
     """A round eyeball as combinations (E, 19158) of the source's coarse one.
 
-    A direction leaves the source's eyeball in a triangle; the point there is pushed from the centre
+    A direction leaves the source's eyeball in a triangle; the point there is pushed from the center
     to the radius of the sphere. The push is a fixed factor, so the result is linear in the source.
     """
     quads = source.quads[source.groups == f"helper-{side}-eye"]
     used = np.unique(quads)
     triangles = triangulate(vertices, quads)
-    centre = vertices[used].mean(0)
-    corners = vertices[triangles] - centre
-    radius = np.linalg.norm(vertices[used] - centre, axis=1).mean()
+    center = vertices[used].mean(0)
+    corners = vertices[triangles] - center
+    radius = np.linalg.norm(vertices[used] - center, axis=1).mean()
     directions, _ = _eye_directions()
     # Solve corners^T w = direction: the triangle that is hit has three non-negative weights.
     weights = np.linalg.solve(corners.transpose(0, 2, 1)[None], directions[:, None, :, None])[

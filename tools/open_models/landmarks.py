@@ -17,7 +17,7 @@ import numpy as np
 from dice_jax.body_models.simplify import closest_points
 
 _ANCHORS = Path(__file__).parent / "data" / "landmark_anchors.csv"
-_NEAREST = 40  # triangles by their centre, among which the closest point is sought
+_NEAREST = 40  # triangles by their center, among which the closest point is sought
 
 
 def _rows() -> list[dict[str, str]]:
@@ -60,10 +60,10 @@ def attach(points: np.ndarray, vertices: np.ndarray, faces: np.ndarray, allowed:
     """
     ids = np.flatnonzero(allowed)
     corners = vertices[faces[ids]]
-    centres = corners.mean(1)
+    centers = corners.mean(1)
     face_ids, coordinates, distances = [], [], []
     for point in points:
-        near = np.argsort(np.linalg.norm(centres - point, axis=1), kind="stable")[:_NEAREST]
+        near = np.argsort(np.linalg.norm(centers - point, axis=1), kind="stable")[:_NEAREST]
         weights, distance = closest_points(point, corners[near])
         best = distance.argmin()
         face_ids.append(ids[near[best]])

@@ -2,7 +2,7 @@
 stiffness.
 
 Lips, ears and eyelids have painted masks in the source; the rest is cut by curves in the frame of
-the average head: millimetres, origin between the eyes, x to the person's left, y up, z forward.
+the average head: millimeters, origin between the eyes, x to the person's left, y up, z forward.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ REGIONS = (
     "eyes",
 )
 
-# Edge length wanted, millimetres: fine where hands touch, coarse on scalp and neck. Only ratios
+# Edge length wanted, millimeters: fine where hands touch, coarse on scalp and neck. Only ratios
 # count.
 _EDGE_LENGTH = {
     "forehead": 7.0,
@@ -70,7 +70,7 @@ def head_regions(
     """Which region each vertex belongs to.
 
     Args:
-        points: (N, 3) vertices of the average head, millimetres from between the eyes.
+        points: (N, 3) vertices of the average head, millimeters from between the eyes.
         lips: (N,) painted mask in [0, 1].
         ears: the same.
         eyeballs: (N,) bool, or the index of the first vertex of an eyeball, when they come last.
@@ -125,7 +125,7 @@ def region_values(
 
 
 def edge_lengths(masks: dict[str, np.ndarray], brows: np.ndarray) -> np.ndarray:
-    """(N,) edge length wanted around every vertex, millimetres; `brows` (N,) in [0, 1] are painted,
+    """(N,) edge length wanted around every vertex, millimeters; `brows` (N,) in [0, 1] are painted,
     so need more.
     """
     lengths = region_values(masks, _EDGE_LENGTH, 10.0)
@@ -152,7 +152,7 @@ def stiffness(masks: dict[str, np.ndarray], points: np.ndarray, faces: np.ndarra
 
 
 def smooth(values: np.ndarray, faces: np.ndarray, rounds: int) -> np.ndarray:
-    """Averages values over the mesh neighbourhood, `rounds` times."""
+    """Averages values over the mesh neighborhood, `rounds` times."""
     edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
     edges = np.unique(np.sort(edges, 1), axis=0)
     degree = np.bincount(edges.ravel(), minlength=len(values))

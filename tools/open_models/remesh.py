@@ -65,7 +65,7 @@ def decimate(
         edges = [
             (mesh.length(u, v), u, v)
             for u in mesh.boundary
-            for v in mesh.neighbours(u) & mesh.boundary
+            for v in mesh.neighbors(u) & mesh.boundary
         ]
         _, u, v = min(
             edge
@@ -79,7 +79,7 @@ def decimate(
 
     def push(u: int) -> None:
         if u in free:
-            for v in mesh.neighbours(u):
+            for v in mesh.neighbors(u):
                 cost = mesh.collapse_cost(u, v) * (1.0 if importance is None else importance[u])
                 heapq.heappush(heap, (cost, u, v, version[u] + version[v]))
 
@@ -89,12 +89,12 @@ def decimate(
         _, u, v, stamp = heapq.heappop(heap)
         if u not in mesh or v not in mesh or version[u] + version[v] != stamp:
             continue
-        if v not in mesh.neighbours(u) or not mesh.may_collapse(u, v):
+        if v not in mesh.neighbors(u) or not mesh.may_collapse(u, v):
             continue
         for kept in mesh.collapse(u, v):
-            touched = mesh.neighbours(kept) | {kept}
+            touched = mesh.neighbors(kept) | {kept}
             version.update(touched)
-            for x in sorted(touched.union(*map(mesh.neighbours, touched))):
+            for x in sorted(touched.union(*map(mesh.neighbors, touched))):
                 push(x)
 
 
@@ -122,7 +122,7 @@ def refine(
         edges = [
             (mesh.length(u, v), u, v)
             for u in mesh.boundary
-            for v in mesh.neighbours(u) & mesh.boundary
+            for v in mesh.neighbors(u) & mesh.boundary
         ]
         bisect(*max(edge for edge in edges if len(mesh.edge_faces(*edge[1:])) == 1)[1:])
     heap: list[tuple[float, int, int]] = []
@@ -142,8 +142,8 @@ def refine(
         if len(mesh.edge_faces(a, b)) != 2 or len(mesh) + added > count:
             continue
         for vertex in bisect(a, b):
-            for neighbour in sorted(mesh.neighbours(vertex)):
-                push(vertex, neighbour)
+            for neighbor in sorted(mesh.neighbors(vertex)):
+                push(vertex, neighbor)
 
 
 def flip(mesh: EditableMesh, rounds: int = 4) -> int:

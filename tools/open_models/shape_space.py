@@ -128,7 +128,7 @@ def _opposite(name: str, among: dict[str, int]) -> str | None:
 
 
 def resampled_targets(source: Source, names: list[str], resampling: sp.csr_matrix) -> np.ndarray:
-    """(K, V, 3) float32 metres: every target on the points that are rows of `resampling` (V, base
+    """(K, V, 3) float32 meters: every target on the points that are rows of `resampling` (V, base
     vertices).
     """
     displacements = np.zeros((len(names), resampling.shape[0], 3), np.float32)

@@ -108,7 +108,7 @@ def fit_joint(shapes: np.ndarray, joint: np.ndarray, candidates: np.ndarray) -> 
         candidates: (K,) ids of the vertices that may take part.
     """
     count = len(candidates)
-    # Centimetres; the heavy row makes the weights sum to 1, the light ones prefer many small
+    # Centimeters; the heavy row makes the weights sum to 1, the light ones prefer many small
     # weights to a few large.
     design = 100 * shapes[:, candidates].transpose(0, 2, 1).reshape(-1, count)
     wanted = 100 * joint.reshape(-1)

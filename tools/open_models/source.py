@@ -6,7 +6,7 @@ Three parts of the wheel are read: `data/mpfb2` (CC0: base mesh, rig, morph targ
 (Apache-2.0, decides at build time which faces belong to the head and the hand; nothing of it ends
 up in the output).
 
-The base mesh is in decimetres, y up, z forward, and mirror symmetric in x; `-x` is the person's
+The base mesh is in decimeters, y up, z forward, and mirror symmetric in x; `-x` is the person's
 right.
 """
 
@@ -35,7 +35,7 @@ class Source:
     """The base mesh, its rig, masks and morph targets.
 
     Attributes:
-        vertices: (19158, 3) base vertices, decimetres, helper geometry included.
+        vertices: (19158, 3) base vertices, decimeters, helper geometry included.
         quads: (Q, 4) faces of the base mesh.
         groups: (Q,) name of the face group of every quad; `body` is the closed skin.
         uv: (19158, 2) one texture coordinate a vertex (the last one, at seams).
@@ -98,7 +98,7 @@ class Source:
             np.array(groups),
         )
         texture, texture_quads = np.array(texture), np.array(texture_quads)
-        self._quad_centre_uv = texture[texture_quads].mean(1)
+        self._quad_center_uv = texture[texture_quads].mean(1)
         self.uv = np.zeros((len(self.vertices), 2))
         self.uv[self.quads] = texture[texture_quads]
 
@@ -115,9 +115,9 @@ class Source:
             PIL.Image.open(io.BytesIO(self._read(_SEGMENTATION + ".png"))).convert("RGB")
         )
         height, width, _ = image.shape
-        column = np.clip(np.round(self._quad_centre_uv[:, 0] * width).astype(int), 0, width - 1)
+        column = np.clip(np.round(self._quad_center_uv[:, 0] * width).astype(int), 0, width - 1)
         row = np.clip(
-            np.round((1 - self._quad_centre_uv[:, 1]) * height).astype(int), 0, height - 1
+            np.round((1 - self._quad_center_uv[:, 1]) * height).astype(int), 0, height - 1
         )
         wanted = np.array([colors[part] for part in parts])
         return (image[row, column][:, None] == wanted).all(-1).any(-1) & (self.groups == "body")
@@ -160,7 +160,7 @@ class Source:
         ]
 
     def target(self, name: str) -> tuple[np.ndarray, np.ndarray]:
-        """One morph target: (N,) vertex indices and (N, 3) displacements in decimetres."""
+        """One morph target: (N,) vertex indices and (N, 3) displacements in decimeters."""
         raw = self._read(name)
         text = gzip.decompress(raw) if name.endswith(".gz") else raw
         rows = [

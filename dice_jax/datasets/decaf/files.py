@@ -3,7 +3,7 @@ subject.
 
 videos/{sub}/{cam}.mp4, segmentations/{sub}/{cam}.mp4
 params/{sub}/params_smoothed.pkl      frame -> {head: {...}, right_hand: {...}}
-deformations/{sub}/deforms.npy        (n, 5023, 3) canonical, metres
+deformations/{sub}/deforms.npy        (n, 5023, 3) canonical, meters
 contacts/{sub}/contacts_{head,rh}.npy (n, 5023), (n, 778)
 {head,right_hand}_keys/{sub}/{cam}.npy, {head,right_hand}_bbs/{sub}/{cam}.npy
 cameras/{sub}/cameras.pkl             cam -> {extrinsic 4x4 world to camera, intrinsic 3x3}
@@ -45,7 +45,7 @@ class Take:
         mode, subject: "train" or "test"; "S1" to "S8".
         frames: numbers of the frames that have parameters.
         head, hand: parameters by Decaf's names, (n, size).
-        deformations: canonical, metres; read from disk as needed.
+        deformations: canonical, meters; read from disk as needed.
         head_contact, hand_contact: 0 or 1; the same.
         cameras: extrinsic and intrinsic matrices by name.
         cuts: first frame after each cut.

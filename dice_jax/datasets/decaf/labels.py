@@ -21,7 +21,7 @@ _BATCH = 64  # frames posed at a time
 
 
 class Centers(NamedTuple):
-    """What posing the body models says about each frame, world axes, metres.
+    """What posing the body models says about each frame, world axes, meters.
 
     Attributes:
         hand_root, head_root: rest positions of the root joints.

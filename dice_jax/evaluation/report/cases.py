@@ -129,7 +129,7 @@ def data_uri(picture: UInt8[np.ndarray, "H W 3"]) -> str:
 
 
 def _error(pair: list[NamedMesh], truth: list[NamedMesh]) -> np.ndarray:
-    """The prediction from the front, in the colours of how far each vertex is off."""
+    """The prediction from the front, in the colors of how far each vertex is off."""
     errors = [
         1e3 * np.linalg.norm(mesh.vertices - true.vertices, axis=-1)
         for mesh, true in zip(pair, truth)

@@ -1,7 +1,7 @@
 """Charts as SVG to stand in a page: histogram, precision-recall curves, values with intervals.
 Plain text, no library.
 
-Colours are those of the page's style sheet: classes `s0`, `s1`, ... are the series.
+Colors are those of the page's style sheet: classes `s0`, `s1`, ... are the series.
 """
 
 from __future__ import annotations

@@ -33,8 +33,8 @@ class Record:
         setting: what was measured, on what and how: weights, data, split, samples, subjects,
             mean_samples, device, devices, batch_size, dtype, contact_threshold, seed, resamples,
             reference_leak_filter.
-        summaries: by method, "model" first: `bootstrap.summarise`.
-        groups: of the model: `breakdown.summarise_groups`.
+        summaries: by method, "model" first: `bootstrap.summarize_subjects`.
+        groups: of the model: `breakdown.summarize_groups`.
         samples: of the model, first axis N.
         labels: of the samples.
     """
@@ -72,7 +72,7 @@ def make(setting: dict[str, Any], samples: dict[str, MetricSums], labels: Labels
         labels: of the N samples.
     """
     model, subjects = samples["model"], labels.subject
-    summaries = {name: bootstrap.summarise(one, subjects) for name, one in samples.items()}
+    summaries = {name: bootstrap.summarize_subjects(one, subjects) for name, one in samples.items()}
     kinds = breakdown.groups(model, labels.gesture, labels.skin_tone)
     counted = {
         "samples": len(subjects),
@@ -84,7 +84,7 @@ def make(setting: dict[str, Any], samples: dict[str, MetricSums], labels: Labels
     return Record(
         setting | counted,
         summaries,
-        breakdown.summarise_groups(model, subjects, kinds),
+        breakdown.summarize_groups(model, subjects, kinds),
         model,
         labels,
     )

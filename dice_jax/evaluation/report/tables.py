@@ -101,7 +101,7 @@ def mesh_table(rows: Mapping[str, Summary]) -> Table:
 
     Args:
         rows: name of a method (such as "model" or "mean prediction") and its
-            `accumulate.summarise`.
+            `accumulate.summarize`.
     """
     return table("", MESH, rows)
 
@@ -129,7 +129,7 @@ def detail_table(rows: Mapping[str, Summary]) -> Table:
 
 
 def breakdown_table(kind: str, groups: Mapping[str, Summary]) -> Table:
-    """One row a group of `breakdown.summarise_groups`, with the number of samples in it."""
+    """One row a group of `breakdown.summarize_groups`, with the number of samples in it."""
     figures = table(kind, BREAKDOWN, groups)
     rows = (
         (row[0], str(group["frames"]), *row[1:])

@@ -47,7 +47,7 @@ class Depthwise(nn.Module):
 
 
 class EfficientNetLite0(nn.Module):
-    """Takes images as every backbone here does, normalised with ImageNet's mean and deviation."""
+    """Takes images as every backbone here does, normalized with ImageNet's mean and deviation."""
 
     config: BackboneConfig
     dtype: jnp.dtype = jnp.float32

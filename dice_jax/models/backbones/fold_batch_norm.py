@@ -19,7 +19,7 @@ from jaxtyping import Array, Float
 _EPSILON = 1e-5  # of HRNet's batch norm
 
 
-class Folded(nn.Module):
+class IdentityNorm(nn.Module):
     """What is left of a norm: nothing."""
 
     dtype: jnp.dtype = jnp.float32

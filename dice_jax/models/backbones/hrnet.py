@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from dice_jax.models.backbones.fold_batch_norm import Folded
+from dice_jax.models.backbones.fold_batch_norm import IdentityNorm
 from dice_jax.models.config import BackboneConfig
 from dice_jax.models.layers.initializers import he_normal
 
@@ -22,7 +22,7 @@ from dice_jax.models.layers.initializers import he_normal
 MODULES = {2: 1, 3: 4, 4: 3}
 INCREASED = (128, 256, 512, 1024)
 
-Norm = functools.partial  # of nn.BatchNorm, with its mode filled in, or of Folded
+Norm = functools.partial  # of nn.BatchNorm, with its mode filled in, or of IdentityNorm
 
 
 class ConvNorm(nn.Module):
@@ -99,7 +99,7 @@ class Exchange(nn.Module):
 
 
 class HRNet(nn.Module):
-    """Takes images normalised with ImageNet's mean and deviation. `config.width` is the finest
+    """Takes images normalized with ImageNet's mean and deviation. `config.width` is the finest
     branch's channels.
     """
 
@@ -152,7 +152,7 @@ class HRNet(nn.Module):
 
     def _norm(self, train: bool, stage: int) -> Norm:
         if self.config.folded:
-            return functools.partial(Folded, dtype=self.dtype)
+            return functools.partial(IdentityNorm, dtype=self.dtype)
         live = train and not self.config.frozen_batch_norm and stage > self.config.frozen_stages
         return functools.partial(
             nn.BatchNorm,
@@ -168,7 +168,7 @@ class HRNet(nn.Module):
 
 
 def _conv(features, size, norm, stride=1, bias=False, name=None):
-    bias = bias or norm.func is Folded
+    bias = bias or norm.func is IdentityNorm
     return nn.Conv(
         features,
         (size, size),

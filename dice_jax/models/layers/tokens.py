@@ -37,7 +37,7 @@ class Tokens:
         grid: image features, row by row.
         kernel, bias: the learned up-sampling from cells to tokens; a token's bias is added to each
             of its channels.
-        queries: template positions, metres.
+        queries: template positions, meters.
         mask: tokens hidden in this step (every channel, positions too, is 0.01), or None.
     """
 
@@ -50,7 +50,7 @@ class Tokens:
 
 class TokenUpsampling(nn.Module):
     """From grid cells to tokens; while training, hides up to a share `masking` of them (masked
-    vertex modelling).
+    vertex modeling).
 
     One mask serves the whole batch, as in METRO: the share is uniform between 0 and `masking`, and
     the tokens are drawn without replacement.

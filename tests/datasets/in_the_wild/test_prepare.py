@@ -58,7 +58,7 @@ def samples(out):
 
 
 def spots(image):
-    """Centres of the two brightest spots."""
+    """Centers of the two brightest spots."""
     image = image[..., 0].astype(float)
     _, _, _, centers = cv2.connectedComponentsWithStats((image > 120).astype(np.uint8))
     rows, columns = np.mgrid[: image.shape[0], : image.shape[1]] + 0.5

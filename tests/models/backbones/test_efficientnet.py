@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0 with its ImageNet weights: a PyTorch twin, and pictures it must recognise."""
+"""EfficientNet-Lite0 with its ImageNet weights: a PyTorch twin, and pictures it must recognize."""
 
 import dataclasses
 
@@ -96,7 +96,7 @@ def test_agrees_with_pytorch(state, photos, features):
     np.testing.assert_allclose(features, expected, atol=1e-4 * np.abs(expected).max())
 
 
-def test_recognises_what_it_sees(state, features):
+def test_recognizes_what_it_sees(state, features):
     logits = features.mean((1, 2)) @ state["_fc.weight"].T + state["_fc.bias"]
     cat, cup = logits.argmax(-1)
     assert cat in CAT and cup in ESPRESSO

@@ -18,7 +18,7 @@ from support.random_variables import init
 
 from dice_jax.checkpoints.pretrained_backbones import hrnet_variables, load_backbone
 from dice_jax.models.backbones import hrnet
-from dice_jax.models.backbones.fold_batch_norm import Folded, fold_norms
+from dice_jax.models.backbones.fold_batch_norm import IdentityNorm, fold_norms
 from dice_jax.models.backbones.hrnet import MODULES, Exchange, HRNet
 from dice_jax.models.config import BackboneConfig, ModelConfig
 from dice_jax.tools import convert_hrnet
@@ -221,7 +221,7 @@ def test_converted_weights_are_where_training_starts(timm_hrnet, tmp_path, capsy
 def test_norms_fold_into_the_convolutions(rng):
     norm, folded = (
         partial(nn.BatchNorm, use_running_average=True, dtype=jnp.float32),
-        partial(Folded, dtype=jnp.float32),
+        partial(IdentityNorm, dtype=jnp.float32),
     )
     branches = [
         jnp.asarray(rng.normal(size=(2, 8 // 2**b, 8 // 2**b, 4 * 2**b)), jnp.float32)
