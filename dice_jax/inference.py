@@ -15,9 +15,10 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 from flax import struct
-from jaxtyping import Array, Bool, Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 
 from dice_jax import models
+from dice_jax.array_types import Array
 from dice_jax.body_models import assets, lbs
 from dice_jax.checkpoints import coarse_vertices, rigid_vertices
 from dice_jax.structs import Prediction

@@ -15,7 +15,9 @@ Leading batch dimensions are written `*B`.
 from __future__ import annotations
 
 from flax import struct
-from jaxtyping import Array, Float, UInt8
+from jaxtyping import Float, UInt8
+
+from dice_jax.array_types import Array
 
 
 @struct.dataclass

@@ -8,7 +8,7 @@ import pytest
 PACKAGE = pathlib.Path(__file__).parents[1] / "dice_jax"
 
 # What every room may import.
-EVERYWHERE = {"structs", "errors", "constants"}
+EVERYWHERE = {"structs", "errors", "constants", "array_types"}
 # Room (a folder or a module of the package) -> the rooms that it may import besides itself and
 # `EVERYWHERE`.
 ALLOWED = {
@@ -16,6 +16,7 @@ ALLOWED = {
     "structs": set(),
     "errors": set(),
     "constants": set(),
+    "array_types": set(),
     "xla_flags": set(),
     "geometry": set(),
     "untrusted_files": set(),

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
+from dice_jax.array_types import Array
 from dice_jax.body_models.lbs import BodyModel, lbs
 from dice_jax.geometry.rotations import axis_angle_to_matrix
 from dice_jax.structs import HeadParams, PosedMesh

@@ -5,8 +5,9 @@ flat hand.
 from __future__ import annotations
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
+from dice_jax.array_types import Array
 from dice_jax.body_models.lbs import BodyModel
 
 

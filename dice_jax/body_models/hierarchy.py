@@ -13,8 +13,9 @@ from collections.abc import Sequence
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
-from jaxtyping import Array, Float, Int, Shaped
+from jaxtyping import Float, Int, Shaped
 
+from dice_jax.array_types import Array
 from dice_jax.body_models.simplify import closest_points, simplify
 
 

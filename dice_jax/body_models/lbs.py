@@ -12,8 +12,9 @@ import functools
 import jax
 import jax.numpy as jnp
 from flax import struct
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Bool, Float, Int
 
+from dice_jax.array_types import Array
 from dice_jax.body_models.hierarchy import Hierarchy
 
 # Positions are meters: the reduced-precision matmuls that accelerators default to would cost tenths

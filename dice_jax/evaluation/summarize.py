@@ -12,8 +12,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
+from dice_jax.array_types import Array
 from dice_jax.body_models.lbs import BodyModel
 from dice_jax.metrics import contact
 from dice_jax.metrics.interpenetration import f_score, hand_signed_distance, interpenetration

@@ -8,7 +8,9 @@ camera projects to nonsense, and the rasterizer leaves such faces out.
 from __future__ import annotations
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Float
+
+from dice_jax.array_types import Array
 
 
 def project_orthographic(

@@ -10,7 +10,9 @@ from collections import Counter, defaultdict
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Float, Int
+
+from dice_jax.array_types import Array
 
 _EPSILON = 1e-20
 

@@ -11,8 +11,9 @@ import math
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Bool, Float, Int
 
+from dice_jax.array_types import Array
 from dice_jax.geometry import mesh
 
 # Pairs looked at together. On a CPU a table of them must stay in the cache (2 MiB in float32: 7

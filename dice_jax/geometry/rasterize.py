@@ -13,8 +13,9 @@ import math
 import jax
 import jax.numpy as jnp
 from flax import struct
-from jaxtyping import Array, Float, Int
+from jaxtyping import Float, Int
 
+from dice_jax.array_types import Array
 from dice_jax.geometry import mesh
 
 FRAGMENTS_PER_PASS = 2**14

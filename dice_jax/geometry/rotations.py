@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Float, PRNGKeyArray
+
+from dice_jax.array_types import Array
 
 # Below this squared angle the series is exact to float32 and its derivative has no 0/0.
 _SMALL_ANGLE_SQUARED = 1e-4

@@ -11,8 +11,9 @@ with solid angles this needs no arctangent: a few multiplications a pair, that v
 from __future__ import annotations
 
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Bool, Float, Int
 
+from dice_jax.array_types import Array
 from dice_jax.geometry import mesh
 from dice_jax.geometry.nearest import blocked, closest_point_on_mesh
 

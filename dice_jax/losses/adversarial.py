@@ -7,7 +7,9 @@ All functions take LOGITS x of the discriminator, D = sigmoid(x): log(1 - D) = -
 from __future__ import annotations
 
 import jax
-from jaxtyping import Array, Float
+from jaxtyping import Float
+
+from dice_jax.array_types import Array
 
 
 def adversarial_loss(

@@ -9,8 +9,9 @@ aligned.
 from __future__ import annotations
 
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Bool, Float, Int
 
+from dice_jax.array_types import Array
 from dice_jax.geometry.camera import orthographic_to_screen
 from dice_jax.geometry.rasterize import rasterize, sample_depth
 from dice_jax.structs import Camera

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
+from dice_jax.array_types import Array
 from dice_jax.structs import HandParams, HeadParams
 
 

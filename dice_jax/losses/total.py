@@ -9,8 +9,9 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Bool, Float
 
+from dice_jax.array_types import Array
 from dice_jax.body_models.flame import head_center, head_landmarks
 from dice_jax.body_models.hierarchy import downsample, downsample_labels
 from dice_jax.body_models.lbs import BodyModel

@@ -6,8 +6,9 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Bool, Float, Int
 
+from dice_jax.array_types import Array
 from dice_jax.geometry.nearest import nearest_neighbors
 from dice_jax.geometry.sdf import inside
 

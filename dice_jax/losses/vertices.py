@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Float
+
+from dice_jax.array_types import Array
 
 
 def l1(prediction: Float[Array, "*B N D"], target: Float[Array, "*B N D"]) -> Float[Array, "*B"]:

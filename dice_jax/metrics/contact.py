@@ -7,7 +7,9 @@ from __future__ import annotations
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Bool, Float
+
+from dice_jax.array_types import Array
 
 THRESHOLD = 0.5
 BINS = 200

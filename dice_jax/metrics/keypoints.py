@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
+from dice_jax.array_types import Array
 from dice_jax.geometry.procrustes import align
 from dice_jax.metrics.pve import distances
 

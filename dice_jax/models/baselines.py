@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 from flax import linen as nn
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
+from dice_jax.array_types import Array
 from dice_jax.models.config import EncodersConfig
 from dice_jax.models.layers.attention import attention
 from dice_jax.models.layers.dropout import Dropout

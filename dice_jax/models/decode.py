@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array
 
+from dice_jax.array_types import Array
 from dice_jax.body_models.flame import head_center, head_landmarks, pose_head
 from dice_jax.body_models.lbs import BodyModel
 from dice_jax.body_models.mano import hand_keypoints, pose_hand

@@ -7,8 +7,9 @@ from typing import Any
 
 import jax.numpy as jnp
 from flax import linen as nn
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
+from dice_jax.array_types import Array
 from dice_jax.body_models.flame import head_center, head_landmarks
 from dice_jax.body_models.hierarchy import downsample
 from dice_jax.body_models.lbs import BodyModel

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import jax.numpy as jnp
 from flax import linen as nn
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
+from dice_jax.array_types import Array
 from dice_jax.models.config import CameraConfig
 from dice_jax.models.layers.initializers import torch_linear
 from dice_jax.structs import Camera

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
+from dice_jax.array_types import Array
 from dice_jax.geometry.rotations import (
     axis_angle_to_matrix,
     compose_axis_angle,

@@ -7,8 +7,9 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
+from dice_jax.array_types import Array
 from dice_jax.geometry.nearest import nearest_neighbors
 from dice_jax.models.config import InteractionNetConfig, UpsamplingConfig
 from dice_jax.models.layers import tokens as layout

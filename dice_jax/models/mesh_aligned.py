@@ -14,8 +14,9 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from flax import struct
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
+from dice_jax.array_types import Array
 from dice_jax.geometry.camera import project_orthographic
 from dice_jax.models.layers import tokens as layout
 from dice_jax.models.layers.initializers import torch_linear

@@ -5,8 +5,9 @@ from __future__ import annotations
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
+from dice_jax.array_types import Array
 from dice_jax.body_models.flame import head_center
 from dice_jax.body_models.hierarchy import upsample
 from dice_jax.body_models.mano import OPENPOSE_FROM_MANO

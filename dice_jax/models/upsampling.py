@@ -5,8 +5,9 @@ from __future__ import annotations
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
+from dice_jax.array_types import Array
 from dice_jax.body_models.hierarchy import Hierarchy, upsample, upsampling_matrix
 from dice_jax.models.config import UpsamplingConfig
 from dice_jax.models.layers.initializers import torch_linear

@@ -15,8 +15,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
+from dice_jax.array_types import Array
 from dice_jax.body_models import BodyModel, lbs
 from dice_jax.geometry.rotations import axis_angle_to_matrix
 from dice_jax.synthetic import pose

@@ -10,8 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
-from jaxtyping import Array, Float, Int
+from jaxtyping import Float, Int
 
+from dice_jax.array_types import Array
 from dice_jax.geometry.camera import perspective_to_screen
 from dice_jax.geometry.mesh import vertex_normals
 from dice_jax.geometry.rasterize import interpolate, rasterize

@@ -9,7 +9,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Int, PyTree
+from jaxtyping import Int, PyTree
+
+from dice_jax.array_types import Array
 
 
 def over_micro_batches(

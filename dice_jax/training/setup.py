@@ -11,10 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import struct, traverse_util
-from jaxtyping import Array, Float
+from jaxtyping import Float
 from ml_collections import ConfigDict
 
 from dice_jax import models
+from dice_jax.array_types import Array
 from dice_jax.body_models import assets
 from dice_jax.body_models.lbs import BodyModel
 from dice_jax.checkpoints import pretrained_backbones

@@ -8,7 +8,9 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import struct
-from jaxtyping import Array, Bool, Int, PyTree, UInt32
+from jaxtyping import Bool, Int, PyTree, UInt32
+
+from dice_jax.array_types import Array
 
 
 @struct.dataclass

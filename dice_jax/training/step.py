@@ -9,9 +9,10 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int, PyTree
+from jaxtyping import Float, Int, PyTree
 
 from dice_jax import models
+from dice_jax.array_types import Array
 from dice_jax.losses.adversarial import fake_loss, real_loss
 from dice_jax.losses.masking import masked_mean
 from dice_jax.losses.total import generator_loss, label_counts

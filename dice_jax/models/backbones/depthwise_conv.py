@@ -12,7 +12,9 @@ from collections.abc import Iterator
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Float
+
+from dice_jax.array_types import Array
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))

@@ -14,7 +14,9 @@ from typing import Any
 import jax.numpy as jnp
 from flax import linen as nn
 from flax import traverse_util
-from jaxtyping import Array, Float
+from jaxtyping import Float
+
+from dice_jax.array_types import Array
 
 _EPSILON = 1e-5  # of HRNet's batch norm
 

@@ -12,8 +12,9 @@ import functools
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
+from dice_jax.array_types import Array
 from dice_jax.models.backbones.fold_batch_norm import IdentityNorm
 from dice_jax.models.config import BackboneConfig
 from dice_jax.models.layers.initializers import he_normal

@@ -5,7 +5,9 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
-from jaxtyping import Array, Float, Key
+from jaxtyping import Float, Key
+
+from dice_jax.array_types import Array
 
 
 class Dropout(nn.Module):

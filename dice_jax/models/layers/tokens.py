@@ -12,8 +12,9 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from flax import struct
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Bool, Float, Int
 
+from dice_jax.array_types import Array
 from dice_jax.models.layers.initializers import torch_linear
 
 NUM_TOKENS = 843
