@@ -34,8 +34,7 @@ _MIRRORED_LANDMARKS = np.array(
 )
 
 
-@struct.dataclass
-class Model:
+class Model(struct.PyTreeNode):
     """Everything `infer` needs, as one pytree: weights, body models, template queries; the network
     is static.
 

@@ -20,8 +20,7 @@ from jaxtyping import Float, UInt8
 from dice_jax.array_types import Array
 
 
-@struct.dataclass
-class HandParams:
+class HandParams(struct.PyTreeNode):
     """MANO-shaped parameters of a right hand, names as in smplx.
 
     `global_orient` turns the hand about its wrist joint; `transl` is added last.
@@ -33,8 +32,7 @@ class HandParams:
     transl: Float[Array, "*B 3"]
 
 
-@struct.dataclass
-class HeadParams:
+class HeadParams(struct.PyTreeNode):
     """FLAME-shaped parameters of a head, names as in smplx (eye poses are zero).
 
     `global_orient` turns the head about its root joint; `transl` is added last.
@@ -48,16 +46,14 @@ class HeadParams:
     transl: Float[Array, "*B 3"]
 
 
-@struct.dataclass
-class Camera:
+class Camera(struct.PyTreeNode):
     """Scaled orthography: `pixels = scale * point[..., :2] + transl`, in pixels of the 224 crop."""
 
     scale: Float[Array, "*B"]
     transl: Float[Array, "*B 2"]
 
 
-@struct.dataclass
-class PosedMesh:
+class PosedMesh(struct.PyTreeNode):
     """A skinned body model: vertices, joints and keypoints (hand 21, head 68), meters."""
 
     vertices: Float[Array, "*B V 3"]
@@ -65,8 +61,7 @@ class PosedMesh:
     keypoints: Float[Array, "*B K 3"]
 
 
-@struct.dataclass
-class Batch:
+class Batch(struct.PyTreeNode):
     """What a data set yields. Arrays are NumPy until they reach the device.
 
     Keypoints are pixels and a confidence in [0, 1]. `*_keypoints_depth` is the (pseudo) depth at
@@ -93,8 +88,7 @@ class Batch:
     has_depth: Float[Array, "B"]
 
 
-@struct.dataclass
-class Targets:
+class Targets(struct.PyTreeNode):
     """Ground truth posed from a `Batch`, head-centerd, meters."""
 
     hand_vertices: Float[Array, "B 778 3"]
@@ -104,8 +98,7 @@ class Targets:
     head_keypoints: Float[Array, "B 68 3"]
 
 
-@struct.dataclass
-class RoughMeshes:
+class RoughMeshes(struct.PyTreeNode):
     """What MeshNet regresses before the parametric models: keypoints and vertices at every level,
     meters.
     """
@@ -119,8 +112,7 @@ class RoughMeshes:
     head_vertices: Float[Array, "*B 5023 3"]
 
 
-@struct.dataclass
-class ContactLogits:
+class ContactLogits(struct.PyTreeNode):
     """Per-vertex contact logits at every level."""
 
     hand_coarse: Float[Array, "*B 195"]
@@ -130,8 +122,7 @@ class ContactLogits:
     head: Float[Array, "*B 5023"]
 
 
-@struct.dataclass
-class NetworkOutput:
+class NetworkOutput(struct.PyTreeNode):
     """What the network itself returns, before any body model is posed.
 
     `hand_params.transl` and `head_params` are relative to the head's centroid, see `models.decode`.
@@ -153,8 +144,7 @@ class NetworkOutput:
     parametric: bool = struct.field(pytree_node=False, default=True)
 
 
-@struct.dataclass
-class Prediction:
+class Prediction(struct.PyTreeNode):
     """The answer for an image: head-centerd meshes in camera axes (meters), contacts, parameters,
     camera.
 

@@ -19,8 +19,7 @@ from dice_jax.array_types import Array
 from dice_jax.body_models.simplify import closest_points, simplify
 
 
-@struct.dataclass
-class Hierarchy:
+class Hierarchy(struct.PyTreeNode):
     """Maps between the levels of a mesh. Entry `k` of each tuple joins level `k` (finer) and level
     `k + 1` (coarser).
 

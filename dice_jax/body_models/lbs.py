@@ -22,8 +22,7 @@ from dice_jax.body_models.hierarchy import Hierarchy
 _einsum = functools.partial(jnp.einsum, precision=jax.lax.Precision.HIGHEST)
 
 
-@struct.dataclass
-class BodyModel:
+class BodyModel(struct.PyTreeNode):
     """The arrays of a skinned body model, named as in smplx. Meters; a pytree whose topology is
     static.
 

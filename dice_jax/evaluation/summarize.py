@@ -23,8 +23,7 @@ from dice_jax.metrics.pve import deformation_error, distances, pa_pve, pve
 from dice_jax.structs import Batch, Prediction, Targets
 
 
-@struct.dataclass
-class MetricSums:
+class MetricSums(struct.PyTreeNode):
     """What each sample (leading `*B`) or a whole data set (no leading dimension) adds to the
     metrics. Meters, pixels.
 

@@ -21,8 +21,7 @@ from dice_jax.geometry import mesh
 FRAGMENTS_PER_PASS = 2**14
 
 
-@struct.dataclass
-class Fragments:
+class Fragments(struct.PyTreeNode):
     """What is seen at every pixel.
 
     face_ids: -1 in the background.

@@ -15,8 +15,7 @@ THRESHOLD = 0.5
 BINS = 200
 
 
-@struct.dataclass
-class Confusion:
+class Confusion(struct.PyTreeNode):
     """Counts of vertices by predicted and true contact; they add up over samples, batches and
     devices.
     """

@@ -30,8 +30,7 @@ _NEAR = (
 )  # pixels over which nearness to a keypoint of the hand fades: a fingertip, a finger
 
 
-@struct.dataclass
-class View:
+class View(struct.PyTreeNode):
     """The image as meshes can look into it.
 
     Attributes:

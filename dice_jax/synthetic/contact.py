@@ -33,8 +33,7 @@ _CLEARANCE = 0.015  # meters between skin and any part of a hand that does not t
 _TRANSL_UNIT, _ELBOW_UNIT = 0.03, 0.05  # meters that count like a radian
 
 
-@struct.dataclass
-class ContactProblem:
+class ContactProblem(struct.PyTreeNode):
     """What a hand is asked to do.
 
     Attributes:
@@ -67,8 +66,7 @@ class ContactProblem:
     anchor_normal: Float[Array, "*B 3"]
 
 
-@struct.dataclass
-class ContactSolution:
+class ContactSolution(struct.PyTreeNode):
     """A hand, and the forearm behind it.
 
     Attributes:
@@ -89,8 +87,7 @@ class ContactSolution:
     energy: Float[Array, "*B"]
 
 
-@struct.dataclass
-class _Variables:
+class _Variables(struct.PyTreeNode):
     hand_pose: Array
     turn: Array  # axis-angle, about the target
     shift: Array  # in _TRANSL_UNIT

@@ -23,8 +23,7 @@ _SHADOW_SPAN = 0.55  # meters that the shadow map covers, around the head
 _NOISE_SIZE = 64
 
 
-@struct.dataclass
-class Surface:
+class Surface(struct.PyTreeNode):
     """All that is drawn, camera axes.
 
     Attributes:
@@ -44,8 +43,7 @@ class Surface:
     texture: Float[Array, "N 4"]
 
 
-@struct.dataclass
-class Lights:
+class Lights(struct.PyTreeNode):
     """As `sample.Lighting`."""
 
     directions: Float[Array, "3 3"]

@@ -27,8 +27,7 @@ from dice_jax.training.data_parallel import AXIS
 from dice_jax.training.state import Learner, TrainState
 
 
-@struct.dataclass
-class BodyModels:
+class BodyModels(struct.PyTreeNode):
     """The arrays that every step reads and none changes."""
 
     hand: BodyModel

@@ -13,8 +13,7 @@ from jaxtyping import Bool, Int, PyTree, UInt32
 from dice_jax.array_types import Array
 
 
-@struct.dataclass
-class Learner:
+class Learner(struct.PyTreeNode):
     """The weights of one network and the state of its optimizer."""
 
     params: PyTree
@@ -30,8 +29,7 @@ class Learner:
         return Learner(optax.apply_updates(self.params, updates), opt_state)
 
 
-@struct.dataclass
-class TrainState:
+class TrainState(struct.PyTreeNode):
     """What a checkpoint holds; with the configuration it decides every later step.
 
     `step` counts finished updates, and the data loader needs no more than that to go on.

@@ -30,8 +30,7 @@ def part_of_token() -> Int[Array, "843"]:
     return part.at[HEAD_KEYPOINTS].set(1).at[HEAD_VERTICES].set(1)
 
 
-@struct.dataclass
-class Tokens:
+class Tokens(struct.PyTreeNode):
     """All tokens of a batch, not multiplied out.
 
     Attributes:
