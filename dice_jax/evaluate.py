@@ -174,7 +174,7 @@ def check_bodies(weights: str) -> None:
             f"{weights} puts out {names}, {registry.OPEN} is made of the open models: measure on --data=decaf"
         )
     data = {"name": _DATA.value, "dir": _DATA_DIR.value, "priors": ""}
-    registry.require(ConfigDict({"data": data, "body_models": bodies}))
+    registry.require(ConfigDict(data), bodies)
 
 
 def compare(runs: Sequence[str], out: Path) -> None:
@@ -282,7 +282,12 @@ def write_tables(out: Path, about: str, made: Sequence[tables.Table]) -> None:
     print(text)
 
 
-if __name__ == "__main__":
-    # Only here: another command line may import this module.
+def cli() -> None:
+    """The console script `dice-evaluate`."""
+    # Not at import time: other programs import this module without giving this flag.
     flags.mark_flags_as_required(["out"])
-    errors.run(main)
+    errors.run(main, absl_flags=True)
+
+
+if __name__ == "__main__":
+    cli()

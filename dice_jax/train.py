@@ -24,6 +24,7 @@ from ml_collections import ConfigDict, config_flags
 from dice_jax import configs, errors, inference, xla_flags
 from dice_jax.checkpoints import config_file, npz_weights, orbax_checkpoints, provenance
 from dice_jax.datasets import registry
+from dice_jax.datasets.augmentation import augmentation
 from dice_jax.evaluation import validation as watch
 from dice_jax.input_pipeline import loader, pose_priors, schema
 from dice_jax.io import atomic
@@ -69,7 +70,7 @@ def train(config: ConfigDict, workdir: str | Path) -> TrainState:
     ################ Setup ################
     workdir = atomic.writable_folder(workdir)
     data_parallel.check_batch_size(config.batch_size, config.accumulate_steps)
-    registry.require(config)
+    registry.require(config.data, config.body_models)
     writes = distributed.is_writer()
 
     ################ Data ################
@@ -83,7 +84,7 @@ def train(config: ConfigDict, workdir: str | Path) -> TrainState:
         train_split,
         config.batch_size,
         seed=config.seed,
-        transform=registry.augmentation(config.data.augmentation, bodies.hand, bodies.head),
+        transform=augmentation(config.data.augmentation, bodies.hand, bodies.head),
         num_threads=config.data.threads,
         process_index=jax.process_index(),
         process_count=jax.process_count(),
@@ -269,7 +270,12 @@ def replay_failure(
     )
 
 
-if __name__ == "__main__":
-    # Only here: another command line may import this module.
+def cli() -> None:
+    """The console script `dice-train`."""
+    # Not at import time: other programs import this module without giving these flags.
     flags.mark_flags_as_required(["config", "workdir"])
-    errors.run(main, rewrite=configs.resolve_names)
+    errors.run(main, absl_flags=True, rewrite=configs.resolve_names)
+
+
+if __name__ == "__main__":
+    cli()

@@ -22,6 +22,7 @@ from ml_collections import ConfigDict
 
 from dice_jax.body_models import load_hand, load_head
 from dice_jax.datasets import prepared_records, registry
+from dice_jax.datasets.augmentation import augmentation
 from dice_jax.datasets.decaf import dataset
 from dice_jax.input_pipeline import loader, schema
 from dice_jax.tools import command_line
@@ -61,7 +62,7 @@ def main(argv: list[str] | None = None) -> None:
         changes = ConfigDict(
             _AUGMENTATION | {"background_folder": args.backgrounds or _pictures(Path(folder))}
         )
-        transform = registry.augmentation(changes, load_hand(), load_head())
+        transform = augmentation(changes, load_hand(), load_head())
         batches = loader.Loader(
             source, args.batch_size, seed=0, transform=transform, num_threads=args.threads
         )
