@@ -22,19 +22,19 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from dice_jax import errors
 from dice_jax.body_models import load_hand, load_head
 from dice_jax.datasets import prepared_records
 from dice_jax.datasets.decaf import dataset, files
 from dice_jax.datasets.decaf import labels as decaf_labels
 from dice_jax.errors import UserError
 from dice_jax.io import atomic
-from dice_jax.tools import command_line
 
 _MAX_WORKERS = 8
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = command_line.parser(__doc__)
+    parser = errors.argument_parser(__doc__, prog="python -m dice_jax.tools.prepare_decaf")
     parser.add_argument("--decaf", required=True, help="the unpacked DecafDataset")
     parser.add_argument(
         "--out",
@@ -126,12 +126,12 @@ def _jobs(
     take = files.read_take(root, mode, subject)
     found = decaf_labels.centers(take, hand, head)
     _, apart = decaf_labels.deformation_rotation(take)
-    order, errors = decaf_labels.keypoint_order(
+    order, distances = decaf_labels.keypoint_order(
         take, found, files.read_view(root, take, cameras[0]), cameras[0]
     )
     print(
         f"{mode}/{subject}: {len(take.frames)} frames, {len(cameras)} views; hand keypoints, median distance to the "
-        f"projected hand: {errors['openpose']:.1f} px in OpenPose's order, {errors['native']:.1f} px in MANO's; "
+        f"projected hand: {distances['openpose']:.1f} px in OpenPose's order, {distances['native']:.1f} px in MANO's; "
         + (
             "no file of transforms"
             if apart is None
@@ -205,4 +205,4 @@ def _report(left_out, problems, sizes) -> str:
 
 
 if __name__ == "__main__":
-    command_line.run(main)
+    errors.run(main)

@@ -29,11 +29,11 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from dice_jax import errors
 from dice_jax.datasets import prepared_records
 from dice_jax.datasets.in_the_wild import dataset, label_sources
 from dice_jax.errors import UserError
 from dice_jax.io import atomic, images
-from dice_jax.tools import command_line
 
 _PER_PART = 64
 _COLUMNS = 8
@@ -42,7 +42,9 @@ _BYTES_PER_SAMPLE = 30_000
 
 def main(argv: list[str] | None = None) -> None:
     plugins = label_sources.__doc__.split("\n", 2)[2].strip("\n")
-    parser = command_line.parser(__doc__.replace("{plugins}", plugins))
+    parser = errors.argument_parser(
+        __doc__.replace("{plugins}", plugins), prog="python -m dice_jax.tools.prepare_in_the_wild"
+    )
     parser.add_argument(
         "--images", required=True, help="folder of photographs, or of the authors' layout"
     )
@@ -150,4 +152,4 @@ def _write(
 
 
 if __name__ == "__main__":
-    command_line.run(main)
+    errors.run(main)

@@ -14,17 +14,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from dice_jax import errors
 from dice_jax.body_models import load_hand
 from dice_jax.datasets import pose_prior_sources as readers
 from dice_jax.datasets import registry
 from dice_jax.errors import UserError
 from dice_jax.input_pipeline import pose_priors
 from dice_jax.io import atomic
-from dice_jax.tools import command_line
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = command_line.parser(__doc__)
+    parser = errors.argument_parser(__doc__, prog="python -m dice_jax.tools.prepare_priors")
     parser.add_argument("--freihand", help="folder with training_mano.json and training_xyz.json")
     parser.add_argument("--metro", help="METRO's label file of FreiHAND (.label.tsv)")
     parser.add_argument("--renderme", help="folder of RenderMe-360's FLAME fits")
@@ -78,4 +78,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    command_line.run(main)
+    errors.run(main)

@@ -234,7 +234,7 @@ def install(setattr=setattr, pause: float = 0.0) -> None:
 
 
 if __name__ == "__main__":
-    from dice_jax import errors, train
+    from dice_jax import train
 
     install(pause=float(os.environ.get("MICRO_RUN_PAUSE", "0")))
-    errors.run(train.main)
+    train.cli()
