@@ -1,8 +1,8 @@
-"""dice_jax: a hand and the face it touches, from one photograph, in JAX.
+"""dice_jax: recovers a hand and the face that it touches from one photo, in JAX.
 
 import dice_jax
 model = dice_jax.load("default")
-prediction = dice_jax.infer(model, images)      # (*B, 224, 224, 3) uint8 RGB -> structs.Prediction
+prediction = dice_jax.infer(model, images)  # (*B, 224, 224, 3) uint8 RGB -> structs.Prediction
 """
 
 import importlib
@@ -12,7 +12,7 @@ __all__ = ["infer", "load"]
 
 
 def __getattr__(name: str):
-    """Imports the network on first use only, so that `import dice_jax` stays instant."""
+    """Imports `load` and `infer` on first use, so that `import dice_jax` does not import JAX."""
     if name in __all__:
         return getattr(importlib.import_module("dice_jax.inference"), name)
     raise AttributeError(f"module 'dice_jax' has no attribute {name!r}")

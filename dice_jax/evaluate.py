@@ -24,7 +24,7 @@ from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from dice_jax import errors, inference, xla_flags
-from dice_jax.checkpoints import config_file
+from dice_jax.checkpoints import config_file, shipped
 from dice_jax.datasets import registry
 from dice_jax.errors import UserError
 from dice_jax.evaluation import measure, sample_labels
@@ -166,7 +166,7 @@ def check_bodies(weights: str) -> None:
     """Raises a UserError where `weights` speak of other body models than the labels: no figure
     would mean anything.
     """
-    named = config_file.load_config(inference.weights_folder(weights)).get("body_models") or {}
+    named = config_file.load_config(shipped.weights_folder(weights)).get("body_models") or {}
     bodies = {part: name for part, name in named.items() if name}  # without a name: the open ones
     if bodies and _DATA.value == registry.OPEN:
         names = " and ".join(sorted(bodies.values()))

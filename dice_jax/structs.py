@@ -1,13 +1,13 @@
-"""The dataclasses that flow through the system: parameters, camera, batch, targets, prediction.
+"""Dataclasses shared by the whole project: parameters, camera, batch, targets, prediction.
 
-Conventions, everywhere in this project:
-  * meters, radians (axis-angle), pixels of the 224 x 224 crop;
-  * camera axes: x right, y down, z away from the camera;
-  * the HEAD-CENTRED frame: camera axes, origin at the mean of the undeformed head's vertices;
-  * 21 hand keypoints in the OpenPose / MediaPipe order (wrist, then thumb, index, middle, ring,
-  little,
-    each from the palm to the tip); 68 face landmarks in the iBUG order;
-  * `deformed = vertices - deformations`, the sign of Decaf and DICE.
+Conventions:
+  * Units are meters, radians (axis-angle) and pixels of the 224 x 224 crop.
+  * Camera axes: x right, y down, z away from the camera.
+  * Head-centered frame: camera axes, origin at the mean of the vertices of the undeformed head.
+  * Deformations are displacements in camera axes with the sign of Decaf and DICE:
+    `deformed = vertices - deformations`.
+  * The 21 hand keypoints follow OpenPose and MediaPipe: wrist, then thumb, index, middle, ring and
+    little finger, each from the palm to the tip. The 68 face landmarks follow iBUG.
 
 Leading batch dimensions are written `*B`.
 """
@@ -21,9 +21,13 @@ from dice_jax.array_types import Array
 
 
 class HandParams(struct.PyTreeNode):
-    """MANO-shaped parameters of a right hand, names as in smplx.
+    """Parameters of a right hand in the layout of MANO, names as in smplx.
 
-    `global_orient` turns the hand about its wrist joint; `transl` is added last.
+    Attributes:
+        betas: coefficients of the shape space.
+        global_orient: rotation of the whole hand about its wrist joint, axis-angle.
+        hand_pose: 15 joint rotations, axis-angle.
+        transl: translation, meters, added after the rotation.
     """
 
     betas: Float[Array, "*B 10"]
@@ -33,9 +37,15 @@ class HandParams(struct.PyTreeNode):
 
 
 class HeadParams(struct.PyTreeNode):
-    """FLAME-shaped parameters of a head, names as in smplx (eye poses are zero).
+    """Parameters of a head in the layout of FLAME, names as in smplx. Eye poses are zero.
 
-    `global_orient` turns the head about its root joint; `transl` is added last.
+    Attributes:
+        betas: coefficients of the identity (shape) space.
+        expression: coefficients of the expression space.
+        global_orient: rotation of the whole head about its root joint, axis-angle.
+        neck_pose: rotation of the neck joint, axis-angle.
+        jaw_pose: rotation of the jaw joint, axis-angle.
+        transl: translation, meters, added after the rotation.
     """
 
     betas: Float[Array, "*B 100"]
@@ -47,14 +57,25 @@ class HeadParams(struct.PyTreeNode):
 
 
 class Camera(struct.PyTreeNode):
-    """Scaled orthography: `pixels = scale * point[..., :2] + transl`, in pixels of the 224 crop."""
+    """Scaled orthographic camera: `pixels = scale * point[..., :2] + transl`.
+
+    Attributes:
+        scale: pixels of the crop per meter.
+        transl: pixels of the crop.
+    """
 
     scale: Float[Array, "*B"]
     transl: Float[Array, "*B 2"]
 
 
 class PosedMesh(struct.PyTreeNode):
-    """A skinned body model: vertices, joints and keypoints (hand 21, head 68), meters."""
+    """A skinned body model, meters.
+
+    Attributes:
+        vertices: all vertices of the full mesh.
+        joints: joints of the kinematic tree.
+        keypoints: 21 of a hand, 68 landmarks of a head.
+    """
 
     vertices: Float[Array, "*B V 3"]
     joints: Float[Array, "*B J 3"]
@@ -62,45 +83,71 @@ class PosedMesh(struct.PyTreeNode):
 
 
 class Batch(struct.PyTreeNode):
-    """What a data set yields. Arrays are NumPy until they reach the device.
+    """Images with their labels, as the input pipeline yields them.
 
-    Keypoints are pixels and a confidence in [0, 1]. `*_keypoints_depth` is the (pseudo) depth at
-    the detected keypoint, any positive scale per image. The parameters live in camera axes;
-    ground-truth meshes are posed from them on the device. A `has_*` mask is 1 where a sample
-    carries that label; the array holds zeros elsewhere.
+    Arrays are NumPy until they reach the device. Where a `has_*` mask is 0, the sample lacks that
+    label and its array holds zeros. Ground-truth meshes are not stored: `models.pose_targets` poses
+    them from the parameters.
+
+    Attributes:
+        images: RGB crops.
+        hand_keypoints_2d, head_keypoints_2d: x and y in pixels, and a confidence in [0, 1].
+        hand_keypoints_depth, head_keypoints_depth: (pseudo) depth at each 2D keypoint, known up to
+            a positive scale for each image.
+        hand_params, head_params: parameters in camera axes.
+        deformations: displacement of each head vertex, meters, see the module's conventions.
+        hand_contact, head_contact: 1 at vertices in contact, 0 elsewhere.
+        has_2d: mask of the 2D keypoints.
+        has_3d: mask of vertices and 3D keypoints posed from the parameters.
+        has_params: mask of the parameters themselves.
+        has_contact: mask of the contact labels.
+        has_deformations: mask of the deformations.
+        has_depth: mask of the keypoint depths.
     """
 
-    images: UInt8[Array, "B 224 224 3"]
-    hand_keypoints_2d: Float[Array, "B 21 3"]
-    head_keypoints_2d: Float[Array, "B 68 3"]
-    hand_keypoints_depth: Float[Array, "B 21"]
-    head_keypoints_depth: Float[Array, "B 68"]
+    images: UInt8[Array, "*B 224 224 3"]
+    hand_keypoints_2d: Float[Array, "*B 21 3"]
+    head_keypoints_2d: Float[Array, "*B 68 3"]
+    hand_keypoints_depth: Float[Array, "*B 21"]
+    head_keypoints_depth: Float[Array, "*B 68"]
     hand_params: HandParams
     head_params: HeadParams
-    deformations: Float[Array, "B 5023 3"]
-    hand_contact: Float[Array, "B 778"]
-    head_contact: Float[Array, "B 5023"]
-    has_2d: Float[Array, "B"]
-    has_3d: Float[Array, "B"]
-    has_params: Float[Array, "B"]
-    has_contact: Float[Array, "B"]
-    has_deformations: Float[Array, "B"]
-    has_depth: Float[Array, "B"]
+    deformations: Float[Array, "*B 5023 3"]
+    hand_contact: Float[Array, "*B 778"]
+    head_contact: Float[Array, "*B 5023"]
+    has_2d: Float[Array, "*B"]
+    has_3d: Float[Array, "*B"]
+    has_params: Float[Array, "*B"]
+    has_contact: Float[Array, "*B"]
+    has_deformations: Float[Array, "*B"]
+    has_depth: Float[Array, "*B"]
 
 
 class Targets(struct.PyTreeNode):
-    """Ground truth posed from a `Batch`, head-centerd, meters."""
+    """Ground-truth meshes and keypoints posed from a `Batch`, head-centered, meters.
 
-    hand_vertices: Float[Array, "B 778 3"]
-    head_vertices: Float[Array, "B 5023 3"]
-    deformed_head_vertices: Float[Array, "B 5023 3"]
-    hand_keypoints: Float[Array, "B 21 3"]
-    head_keypoints: Float[Array, "B 68 3"]
+    Attributes:
+        hand_vertices: vertices of the hand.
+        head_vertices: vertices of the undeformed head.
+        deformed_head_vertices: vertices of the deformed head.
+        hand_keypoints: 21 hand keypoints.
+        head_keypoints: 68 landmarks of the undeformed head.
+    """
+
+    hand_vertices: Float[Array, "*B 778 3"]
+    head_vertices: Float[Array, "*B 5023 3"]
+    deformed_head_vertices: Float[Array, "*B 5023 3"]
+    hand_keypoints: Float[Array, "*B 21 3"]
+    head_keypoints: Float[Array, "*B 68 3"]
 
 
 class RoughMeshes(struct.PyTreeNode):
-    """What MeshNet regresses before the parametric models: keypoints and vertices at every level,
-    meters.
+    """Keypoints and vertices that MeshNet regresses without a body model (V' in the paper), meters.
+
+    Attributes:
+        hand_keypoints, head_keypoints: 21 hand keypoints, 68 landmarks.
+        hand_vertices_coarse, hand_vertices: the hand at its coarse and its full level.
+        head_vertices_coarse, head_vertices_mid, head_vertices: the head at its three levels.
     """
 
     hand_keypoints: Float[Array, "*B 21 3"]
@@ -113,7 +160,7 @@ class RoughMeshes(struct.PyTreeNode):
 
 
 class ContactLogits(struct.PyTreeNode):
-    """Per-vertex contact logits at every level."""
+    """Contact logits of every vertex, at the levels of `RoughMeshes`."""
 
     hand_coarse: Float[Array, "*B 195"]
     hand: Float[Array, "*B 778"]
@@ -123,13 +170,22 @@ class ContactLogits(struct.PyTreeNode):
 
 
 class NetworkOutput(struct.PyTreeNode):
-    """What the network itself returns, before any body model is posed.
+    """Output of the network, before `models.decode` poses the body models.
 
-    `hand_params.transl` and `head_params` are relative to the head's centroid, see `models.decode`.
-    With `head_root`, which the authors' weights put out, `hand_params.transl` is relative to the
-    origin of a FLAME head whose `global_orient` is `head_root`. `heatmaps`, of a network that looks
-    for keypoints in the image itself, are the logits of the cell that each is in, hand first. Where
-    not `parametric`, the rough meshes are the answer and the parameters are zero.
+    Attributes:
+        rough: meshes regressed without a body model.
+        hand_params: parameters of the hand. `transl` is relative to the centroid of the head; with
+            `head_root`, it is relative to the origin of a FLAME head of that `global_orient`.
+        head_params: parameters of the head; `transl` is zero.
+        camera: projects the head-centered meshes into the crop.
+        deformations: displacement of each head vertex, meters.
+        contact_logits: of every vertex at every level.
+        presence_logit: logit that hand and face touch anywhere in the image.
+        head_root: rotation of the root of the head, axis-angle; only the authors' weights have it.
+        heatmaps: for each of 21 hand and 68 head keypoints, in this order, the logits of the cell
+            of a 28 x 28 grid that contains it; None if the network has no such output.
+        parametric: whether the parameters are predicted. If not, they are zero and the rough meshes
+            are the prediction.
     """
 
     rough: RoughMeshes
@@ -145,11 +201,20 @@ class NetworkOutput(struct.PyTreeNode):
 
 
 class Prediction(struct.PyTreeNode):
-    """The answer for an image: head-centerd meshes in camera axes (meters), contacts, parameters,
-    camera.
+    """Prediction for an image: head-centered meshes, keypoints, contacts, parameters, camera.
 
-    The parameters follow smplx and reproduce `hand_vertices` and `head_vertices` when given to MANO
-    and FLAME.
+    Attributes:
+        hand_vertices: vertices of the hand, meters.
+        head_vertices: vertices of the undeformed head, meters.
+        deformations: displacement of each head vertex, meters.
+        deformed_head_vertices: `head_vertices - deformations`, meters.
+        hand_keypoints_3d, head_keypoints_3d: 21 hand keypoints, 68 landmarks, meters.
+        hand_keypoints_2d, head_keypoints_2d: their projections, pixels.
+        hand_contact_probs, head_contact_probs: probability that each vertex is in contact.
+        contact_presence: probability that hand and face touch at all.
+        hand_params, head_params: parameters with which MANO and FLAME (or the open body models)
+            reproduce `hand_vertices` and `head_vertices`.
+        camera: projects the 3D keypoints to the 2D keypoints.
     """
 
     hand_vertices: Float[Array, "*B 778 3"]

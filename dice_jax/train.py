@@ -21,8 +21,8 @@ import numpy as np
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from dice_jax import configs, errors, inference, xla_flags
-from dice_jax.checkpoints import config_file, npz_weights, orbax_checkpoints, provenance
+from dice_jax import configs, errors, xla_flags
+from dice_jax.checkpoints import config_file, npz_weights, orbax_checkpoints, provenance, shipped
 from dice_jax.datasets import registry
 from dice_jax.datasets.augmentation import augmentation
 from dice_jax.evaluation import validation as watch
@@ -230,7 +230,7 @@ def start(state: TrainState, weights: str) -> TrainState:
     """
     if not weights:
         return state
-    variables, _ = npz_weights.load_weights(inference.weights_folder(weights))
+    variables, _ = npz_weights.load_weights(shipped.weights_folder(weights))
     state, new = train_setup.start_from(state, variables)
     print(
         f"starts from {weights}; {f'random: {len(new)} weights, first {new[0]}' if new else 'every weight of it'}"

@@ -20,7 +20,7 @@ ALLOWED = {
     "xla_flags": set(),
     "geometry": set(),
     "untrusted_files": set(),
-    "input_pipeline": set(),
+    "input_pipeline": {"body_models"},
     "detection": {"geometry"},
     "io": {"geometry"},
     "visualization": {"geometry", "io"},

@@ -14,27 +14,9 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from jaxtyping import Float, Int
 
+from dice_jax.body_models.landmarks import MIRRORED_LANDMARKS
 from dice_jax.input_pipeline.schema import IMAGE_SIZE
 
-# The iBUG landmark on the other side of each one: jaw, brows, nose, eyes, lips.
-LANDMARKS = np.array(
-    [
-        *range(16, -1, -1),
-        *range(26, 16, -1),
-        *range(27, 31),
-        *range(35, 30, -1),
-        *range(45, 41, -1),
-        47,
-        46,
-        *range(39, 35, -1),
-        41,
-        40,
-        *range(54, 47, -1),
-        *range(59, 54, -1),
-        *range(64, 59, -1),
-        *range(67, 64, -1),
-    ]
-)
 _POINTS = np.array([-1.0, 1.0, 1.0])
 _VECTORS = np.array([1.0, -1.0, -1.0])  # of axis-angle: a mirror turns the sense of rotation round
 
@@ -64,8 +46,8 @@ def mirrored(sample: Mapping[str, np.ndarray], head: HeadMirror) -> dict[str, np
         "image": lambda image: np.ascontiguousarray(image[:, ::-1]),
         "foreground": lambda mask: np.ascontiguousarray(mask[:, ::-1]),
         "hand_keypoints_2d": _keypoints,
-        "head_keypoints_2d": lambda keypoints: _keypoints(keypoints[LANDMARKS]),
-        "head_keypoints_depth": lambda depth: depth[LANDMARKS],
+        "head_keypoints_2d": lambda keypoints: _keypoints(keypoints[MIRRORED_LANDMARKS]),
+        "head_keypoints_depth": lambda depth: depth[MIRRORED_LANDMARKS],
         "hand_box": _box,
         "head_box": _box,
         "hand_global_orient": lambda vector: vector * _VECTORS,

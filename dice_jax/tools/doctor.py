@@ -27,7 +27,8 @@ from flax import traverse_util
 import dice_jax
 from dice_jax import inference, models, xla_flags
 from dice_jax.body_models import asset_folder, assets
-from dice_jax.checkpoints import config_file, npz_weights
+from dice_jax.checkpoints import config_file, npz_weights, shipped
+from dice_jax.constants import CROP_SIZE
 from dice_jax.models import config
 
 _PACKAGES = (
@@ -111,7 +112,7 @@ def known_forward() -> tuple[float, ...]:
     """
     hand_model, head_model = assets.load_hand(), assets.load_head()
     module, queries = models.create_model(_KNOWN_NETWORK, hand_model, head_model)
-    picture = jax.ShapeDtypeStruct((1, inference.IMAGE_SIZE, inference.IMAGE_SIZE, 3), jnp.float32)
+    picture = jax.ShapeDtypeStruct((1, CROP_SIZE, CROP_SIZE, 3), jnp.float32)
     shapes = jax.eval_shape(
         lambda key, x: module.init(key, x, queries, train=False), jax.random.key(0), picture
     )
@@ -121,7 +122,7 @@ def known_forward() -> tuple[float, ...]:
         traverse_util.unflatten_dict(values, sep="/"), hand_model, head_model, queries, module
     )
 
-    rows, columns = np.mgrid[: inference.IMAGE_SIZE, : inference.IMAGE_SIZE]
+    rows, columns = np.mgrid[:CROP_SIZE, :CROP_SIZE]
     image = np.stack([rows, columns, (rows * columns) // 200], -1).astype(np.uint8)
     p = inference.infer(model, image, gate_by_presence=False)
     size = lambda points: float(jnp.abs(points).mean())
@@ -180,10 +181,9 @@ def _body_models() -> list[bool]:
 
 
 def _weights(asked: str | None) -> list[bool]:
-    shipped = inference.WEIGHTS_DIR
     folders = (
-        {path.name: path for path in sorted(shipped.iterdir()) if path.is_dir()}
-        if shipped.is_dir()
+        {path.name: path for path in sorted(shipped.WEIGHTS_DIR.iterdir()) if path.is_dir()}
+        if shipped.WEIGHTS_DIR.is_dir()
         else {}
     )
     if asked:
@@ -200,7 +200,7 @@ def _answers(name, folder) -> bool:
 
     def forward():
         prediction = inference.infer(
-            inference.load(folder), np.full((inference.IMAGE_SIZE,) * 2 + (3,), 128, np.uint8)
+            inference.load(folder), np.full((CROP_SIZE, CROP_SIZE, 3), 128, np.uint8)
         )
         if not all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(prediction)):
             raise ValueError("its answer for a gray picture is not finite")

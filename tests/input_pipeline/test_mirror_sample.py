@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from dice_jax import body_models
 from dice_jax.body_models import load_hand, load_head
 from dice_jax.body_models.mirror_vertices import mirror_vertices
-from dice_jax.datasets import registry
+from dice_jax.datasets import augmentation
+from dice_jax.body_models.landmarks import MIRRORED_LANDMARKS
 from dice_jax.input_pipeline import augment, mirror_sample
 from dice_jax.structs import HandParams, HeadParams
 
@@ -33,7 +34,7 @@ FLIP = np.array([-1.0, 1.0, 1.0])
 
 @pytest.fixture(scope="module")
 def head_mirror():
-    return registry.mirror_of(load_head())
+    return augmentation.mirror_of(load_head())
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +62,7 @@ def symmetric_head():
     )
     landmarks = np.asarray(body_models.head_landmarks(head, head.v_template))
     chosen = np.zeros(68, int)
-    for i, j in enumerate(mirror_sample.LANDMARKS):
+    for i, j in enumerate(MIRRORED_LANDMARKS):
         if i <= j:
             allowed = (
                 np.flatnonzero(np.abs(vertices[:, 0]) < 1e-7)
@@ -142,7 +143,7 @@ def test_projection_of_the_moved_scene_is_the_moved_one(
             mirror_sample.mirrored(sample, head_mirror),
             np.array([224 - transl[0], transl[1]]),
         )
-    roots = registry.root_joint(hand_model), registry.root_joint(load_head())
+    roots = augmentation.root_joint(hand_model), registry.root_joint(load_head())
     moved = augment.move_in_plane(sample, angle, resize, np.array(shift), *roots)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     new_transl = resize * turn @ (transl - 112) + 112 + shift
@@ -181,8 +182,8 @@ def test_mirroring_twice_changes_nothing(rng, head_mirror):
 def test_landmarks_are_swapped_in_pairs_that_are_symmetric_on_the_template():
     head = load_head()
     landmarks = np.asarray(body_models.head_landmarks(head, head.v_template))
-    np.testing.assert_allclose(landmarks[mirror_sample.LANDMARKS] * FLIP, landmarks, atol=1e-4)
-    np.testing.assert_array_equal(mirror_sample.LANDMARKS[mirror_sample.LANDMARKS], np.arange(68))
+    np.testing.assert_allclose(landmarks[MIRRORED_LANDMARKS] * FLIP, landmarks, atol=1e-4)
+    np.testing.assert_array_equal(MIRRORED_LANDMARKS[MIRRORED_LANDMARKS], np.arange(68))
 
 
 def test_what_is_not_there_stays_away(rng, head_mirror):

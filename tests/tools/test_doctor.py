@@ -15,7 +15,7 @@ def nothing_licensed(monkeypatch, tmp_path):
 def test_the_known_forward_pass_agrees_and_what_is_missing_is_told(
     nothing_licensed, monkeypatch, capsys
 ):
-    monkeypatch.setattr(doctor.inference, "WEIGHTS_DIR", nothing_licensed / "none")
+    monkeypatch.setattr(doctor.shipped, "WEIGHTS_DIR", nothing_licensed / "none")
     assert doctor.main([]) == 0
     report = capsys.readouterr().out
     assert "forward pass of a known network: agrees" in report

@@ -17,6 +17,7 @@ import jax
 import numpy as np
 
 from dice_jax import errors, inference, xla_flags
+from dice_jax.constants import CROP_SIZE
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -60,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def measure(model: inference.Model, batch_size: int, repeats: int) -> tuple[float, list[float]]:
     """Seconds to compile for a batch size, and of each of `repeats` calls after a warm-up call."""
-    shape = (batch_size, inference.IMAGE_SIZE, inference.IMAGE_SIZE, 3)
+    shape = (batch_size, CROP_SIZE, CROP_SIZE, 3)
     images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     start = time.perf_counter()
     compiled = inference.infer.lower(model, images).compile()
