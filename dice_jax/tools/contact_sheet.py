@@ -1,68 +1,70 @@
-"""Shows what the scene sampler makes: a grid of pictures, each beside its contacts and dents.
+"""Draws scenes of the synthetic data set: a grid of images, each beside its labels.
 
-python -m dice_jax.tools.contact_sheet --count 16 --seed 0 --out sheet.png
+  python -m dice_jax.tools.contact_sheet --count 16 --seed 0 --out sheet.png
+
+The labels are depth, hand mask, keypoints, gesture, the numbers of hand and head vertices in
+contact, and the largest deformation.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
-from absl import flags
+from jaxtyping import UInt8
 
 from dice_jax import errors
-from dice_jax.synthetic.scenes import SceneSampler
-
-_COUNT = flags.DEFINE_integer("count", 16, "Scenes to show.", lower_bound=1)
-_SEED = flags.DEFINE_integer("seed", 0, "Seed of the sampler.")
-_FIRST = flags.DEFINE_integer("first", 0, "Index of the first scene.")
-_VIEWS = flags.DEFINE_integer("views", 1, "Views of each scene.", lower_bound=1)
-_OUT = flags.DEFINE_string("out", "contact_sheet.png", "Picture to write.")
+from dice_jax.input_pipeline.schema import Example
+from dice_jax.synthetic.scene_sampler import Rendering, SceneSampler
 
 _COLUMNS = 4
-_HAND, _HEAD = (60, 110, 255), (255, 40, 40)
+_COLORS = {"head": (255, 40, 40), "hand": (60, 110, 255)}
 
 
-def main(argv) -> None:
-    del argv
-    sampler = SceneSampler(_SEED.value, views_per_scene=_VIEWS.value)
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = errors.argument_parser(__doc__, prog="python -m dice_jax.tools.contact_sheet")
+    add = parser.add_argument
+    add("--count", type=int, default=16, metavar="N", help="scenes to draw (default: 16)")
+    add("--views", type=int, default=1, metavar="N", help="views of each scene (default: 1)")
+    add("--seed", type=int, default=0, help="seed of the sampler (default: 0)")
+    add("--first", type=int, default=0, metavar="INDEX", help="first scene (default: 0)")
+    add("--out", default="contact_sheet.png", help="image file (default: contact_sheet.png)")
+    args = parser.parse_args(argv)
+    if args.count < 1 or args.views < 1:
+        parser.error("--count and --views must be at least 1")
+
+    sampler = SceneSampler(args.seed, views_per_scene=args.views)
     tiles = []
-    for index in range(_FIRST.value, _FIRST.value + _COUNT.value):
+    for index in range(args.first, args.first + args.count):
         for example, rendering in sampler.scene_with_renderings(index):
-            tiles.append(np.concatenate([example["image"], _overlay(example, rendering)], axis=1))
+            labels = draw_labels(example, rendering)
+            tiles.append(np.concatenate([example["image"], labels], axis=1))
     tiles += [np.full_like(tiles[0], 255)] * (-len(tiles) % _COLUMNS)
     rows = [np.concatenate(tiles[i : i + _COLUMNS], axis=1) for i in range(0, len(tiles), _COLUMNS)]
-    if not cv2.imwrite(_OUT.value, np.concatenate(rows)[..., ::-1]):
+    sheet = cv2.cvtColor(np.concatenate(rows), cv2.COLOR_RGB2BGR)
+    if not cv2.imwrite(args.out, sheet):
         raise errors.UserError(
-            f"cannot write {_OUT.value}: is the folder there, and the ending that of a picture?"
+            f"cannot write {args.out}: the folder must exist and the suffix must be an image format"
         )
 
 
-def _overlay(example, rendering):
-    """Masks in gray, depth as brightness, keypoints as dots, gesture and number of contacts as
-    text.
-    """
+def draw_labels(example: Example, rendering: Rendering) -> UInt8[np.ndarray, "224 224 3"]:
+    """Depth as brightness, a tinted hand, keypoints as dots, gesture, contacts and deformation."""
     seen = np.isfinite(rendering.depth)
     near, far = rendering.depth[seen].min(), rendering.depth[seen].max()
     brightness = np.where(seen, 220 - 150 * (rendering.depth - near) / (far - near), 255)[..., None]
     tint = np.where(rendering.hand_mask[..., None], (0.75, 0.85, 1.0), (1.0, 1.0, 1.0))
-    overlay = np.ascontiguousarray((brightness * tint).astype(np.uint8))
-    for name, color in (("head", _HEAD), ("hand", _HAND)):
-        for x, y, confidence in example[f"{name}_keypoints_2d"]:
+    panel = np.ascontiguousarray((brightness * tint).astype(np.uint8))
+    for part, color in _COLORS.items():
+        for x, y, confidence in example[f"{part}_keypoints_2d"]:
             if confidence:
-                cv2.circle(overlay, (int(x), int(y)), 1, color, -1)
+                cv2.circle(panel, (int(x), int(y)), 1, color, -1)
     contacts = f"{example['hand_contact'].sum()}/{example['head_contact'].sum()}"
-    dent = 1000 * np.linalg.norm(example["deformations"], axis=-1).max()
-    cv2.putText(
-        overlay,
-        f"{example['gesture']} {contacts} {dent:.1f} mm",
-        (3, 12),
-        0,
-        0.38,
-        (0, 0, 0),
-        1,
-        cv2.LINE_AA,
-    )
-    return overlay
+    deformation = 1000 * np.linalg.norm(example["deformations"], axis=-1).max()
+    words = f"{example['gesture']} {contacts} {deformation:.1f} mm"
+    cv2.putText(panel, words, (3, 12), 0, 0.38, (0, 0, 0), 1, cv2.LINE_AA)
+    return panel
 
 
 if __name__ == "__main__":

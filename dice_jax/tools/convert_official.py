@@ -1,17 +1,16 @@
-"""Converts the authors' weights, once; `dice_jax.load` opens the result.
+"""Converts the weights of the DICE authors, once; `dice_jax.load` opens the result.
 
   python -m dice_jax.tools.convert_official model.bin --out weights/official
 
-FILE is their `model.bin` (a whole pickled module) or a `state_dict.bin` of their training code.
-Beside it belong their `hand_mesh_transforms.pt` and `head_mesh_transforms.pt`, and `neck_idx.npy`
-of Decaf's assets, where they let no skin give way. Neither torch nor their code is needed, and
-nothing in the files is executed. The result is an Orbax checkpoint and config.json, laid out as the
-workdir of a training.
+FILE is the authors' `model.bin` (a whole pickled module) or a `state_dict.bin` of their training
+code. Put `hand_mesh_transforms.pt` and `head_mesh_transforms.pt` of the authors beside it, and
+`neck_idx.npy` of Decaf's assets, which lists the vertices whose deformation is forced to zero.
+Neither torch nor the authors' code is needed, and nothing in the files is executed. The result is
+an Orbax checkpoint with config.json, in the layout of a training workdir.
 """
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import sys
 from collections.abc import Sequence
@@ -29,72 +28,58 @@ from dice_jax.checkpoints import (
     rigid_vertices,
 )
 from dice_jax.models import presets
+from dice_jax.models.config import ModelConfig
 from dice_jax.untrusted_files import torch_module
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Converts as the command line says; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m dice_jax.tools.convert_official", description=__doc__.split("\n")[0]
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = errors.argument_parser(__doc__, prog="python -m dice_jax.tools.convert_official")
+    add = parser.add_argument
+    add("file", metavar="FILE", type=Path, help="model.bin or state_dict.bin")
+    add("--out", type=Path, required=True, help="folder to write")
+    add(
+        "--transforms",
+        type=Path,
+        metavar="DIR",
+        help="folder of the two *_mesh_transforms.pt (default: the folder of FILE)",
     )
-    parser.add_argument("file", type=Path, help="model.bin or state_dict.bin")
-    parser.add_argument("--out", type=Path, required=True, help="folder to write")
-    parser.add_argument(
-        "--transforms", type=Path, help="folder of the *_mesh_transforms.pt (default: that of FILE)"
-    )
-    parser.add_argument(
-        "--neck", type=Path, help="neck_idx.npy (default: that beside FILE, if there is one)"
-    )
-    parser.add_argument(
-        "--heads", type=int, help="attention heads, which a state dict does not tell (default: 4)"
+    add("--neck", type=Path, help="neck_idx.npy (default: the one beside FILE, if there is one)")
+    add(
+        "--heads",
+        type=int,
+        help="attention heads of a state dict, which does not contain their number (default: 4)",
     )
     args = parser.parse_args(argv)
-    try:
-        neck = args.neck or args.file.parent / rigid_vertices.SOURCE
-        if args.neck and not neck.is_file():
-            raise errors.UserError(f"no file at {neck}")
-        convert(args.file, args.out, args.transforms or args.file.parent, neck, args.heads)
-    except official_weights.MismatchError as error:
-        print(
-            *(f"  {problem}" for problem in error.problems),
-            f"error: {args.file}: {error}",
-            sep="\n",
-            file=sys.stderr,
-        )
-        return errors.EXIT_CODE
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return errors.EXIT_CODE
-    return 0
+    neck = args.neck or args.file.parent / rigid_vertices.SOURCE
+    if args.neck and not neck.is_file():
+        raise errors.UserError(f"no file at {neck}")
+    convert(args.file, args.out, args.transforms or args.file.parent, neck, args.heads)
 
 
 def convert(file: Path, out: Path, transforms: Path, neck: Path, heads: int | None = None) -> None:
-    """Writes `out` from the authors' files.
+    """Writes the folder `out` from the authors' files.
 
     Args:
-        file: their weights.
+        file: the authors' weights.
         out: folder to write.
-        transforms: folder of their down-sampling matrices; without these the queries are not quite
-            theirs, which is said.
-        neck: their `neck_idx.npy`; the same.
-        heads: see `official.convert_network`.
+        transforms: folder of their down-sampling matrices. Without these the query tokens stand at
+            other vertices than in training, and a warning is printed.
+        neck: their `neck_idx.npy`. Without it the neck may deform, and a note is printed.
+        heads: see `official_weights.convert_network`.
 
     Raises:
-        FileNotFoundError: no such file.
-        ValueError: a file is not what it should be; nothing is written.
+        FileNotFoundError: `file` does not exist.
+        ValueError: a file has another content than expected; nothing is written.
     """
     saved = torch_module.read_module(file)
     try:
         converted = official_weights.convert_network(saved, heads)
-    except official_weights.MismatchError:
-        raise
     except ValueError as error:
-        raise errors.UserError(f"{file}: {error}") from None
-    selection, still = (
-        _read_selection(transforms),
-        rigid_vertices.read(neck) if neck.is_file() else None,
-    )
+        raise errors.UserError(f"{file}: {error}", getattr(error, "problems", ())) from error
+    selection = _read_selection(transforms)
+    rigid = rigid_vertices.read(neck) if neck.is_file() else None
 
+    assert isinstance(converted.config, ModelConfig)
     config = ConfigDict({"model": presets.as_config_dict(converted.config)})
     config.body_models = ConfigDict({"hand": "mano_right", "head": "flame"})
     config.source = f"{file.name}, sha256 {sha256(file)}"
@@ -102,46 +87,42 @@ def convert(file: Path, out: Path, transforms: Path, neck: Path, heads: int | No
     config_file.save_config(out, config)
     if selection:
         coarse_vertices.save_selection(out, selection)
-    if still is not None:
-        np.save(out / rigid_vertices.FILE, still)
-    used = len(saved.state) - len(converted.dead)
-    print(
-        f"{out}: {used} of {len(saved.state)} tensors; the other {len(converted.dead)} are never used by the network"
-    )
+    if rigid is not None:
+        np.save(out / rigid_vertices.FILE, rigid)
+
+    total, unused = len(saved.state), len(converted.dead)
+    print(f"{out}: {total - unused} of {total} tensors; the network never uses the other {unused}")
     for note in converted.notes:
         print(f"assumed: {note}")
     if not selection:
         names = " and ".join(coarse_vertices.SOURCES.values())
         print(
-            f"warning: no {names} in {transforms}: tokens stand on this package's own coarse vertices and not on those "
-            "the weights were trained on, so answers will be off",
+            f"warning: no {names} in {transforms}: the query tokens stand at this package's coarse "
+            "vertices, not at those the weights were trained on; predictions will be inaccurate",
             file=sys.stderr,
         )
-    if still is None:
+    if rigid is None:
         print(
-            f"note: no {neck}: the skin of the neck may give way too, which the authors do not let it",
+            f"note: no {neck}: the neck may deform, which the authors' network forces to zero",
             file=sys.stderr,
         )
 
 
 def _read_selection(folder: Path) -> coarse_vertices.Selection:
-    present = [part for part, name in coarse_vertices.SOURCES.items() if (folder / name).exists()]
-    if len(present) == 1:
-        (absent,) = set(coarse_vertices.SOURCES) - set(present)
-        raise FileNotFoundError(
-            f"{folder / coarse_vertices.SOURCES[absent]} is missing, the other matrices are there"
-        )
-    return {
-        part: coarse_vertices.read_transforms(part, folder / coarse_vertices.SOURCES[part])
-        for part in present
-    }
+    sources = {part: folder / name for part, name in coarse_vertices.SOURCES.items()}
+    missing = [path for path in sources.values() if not path.exists()]
+    if len(missing) == len(sources):
+        return {}
+    if missing:
+        raise FileNotFoundError(f"{missing[0]} is missing, while the other matrices are there")
+    return {part: coarse_vertices.read_transforms(part, path) for part, path in sources.items()}
 
 
 def sha256(path: Path) -> str:
-    """The hash of a file, read piece by piece."""
+    """The SHA-256 of a file, hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    errors.run(main)

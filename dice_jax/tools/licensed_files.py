@@ -1,9 +1,11 @@
-"""Where the licensed files may lie in the folder of assets, and how their conversions are written."""
+"""Where licensed files may lie in the assets folder, and how their conversions are written."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+
+import numpy as np
 
 from dice_jax.body_models import assets
 from dice_jax.body_models.lbs import BodyModel
@@ -12,10 +14,7 @@ from dice_jax.io import atomic
 
 MANO_FOLDERS = ("mano_v1_2/models", "models", "mano")
 MANO = {
-    side: (
-        f"MANO_{side.upper()}.pkl",
-        *(f"{folder}/MANO_{side.upper()}.pkl" for folder in MANO_FOLDERS),
-    )
+    side: tuple(f"{folder}/MANO_{side.upper()}.pkl" for folder in (".", *MANO_FOLDERS))
     for side in ("right", "left")
 }
 FLAME = (
@@ -39,12 +38,13 @@ def find(folder: Path, candidates: Sequence[str]) -> Path | None:
 
 
 def save(path: Path, model: BodyModel) -> None:
-    """Writes a converted model, whole or not at all, and says in one line what it is."""
+    """Writes a converted model, whole or not at all, and prints a summary of it."""
     atomic.writable_folder(path.parent)
     with atomic.atomic_path(path) as temporary:
         assets.save_model(temporary, model)
-    loops = " and ".join(str(len(loop)) for loop in boundary_loops(model.faces))
+    loops = " and ".join(str(len(loop)) for loop in boundary_loops(np.asarray(model.faces)))
     print(
-        f"{path}: {model.kind} of {len(model.v_template)} vertices, {len(model.faces)} faces, holes of {loops} edges, "
-        f"coarse levels {model.hierarchy.counts[1:]}, {int(model.cavity.sum())} vertices in cavities\n  {model.provenance}"
+        f"{path}: {model.kind} of {len(model.v_template)} vertices, {len(model.faces)} faces, "
+        f"holes of {loops} edges, coarse levels {model.hierarchy.counts[1:]}, "
+        f"{int(model.cavity.sum())} vertices in cavities\n  {model.provenance}"
     )

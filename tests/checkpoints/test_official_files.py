@@ -11,6 +11,7 @@ import zipfile
 import numpy as np
 import pytest
 from flax import traverse_util
+from support.command_line import exit_code
 
 from dice_jax.checkpoints import npz_weights, official_weights
 from dice_jax.models import presets
@@ -209,7 +210,8 @@ def test_what_is_no_list_of_the_neck_is_one_clear_line(tmp_path, capsys, network
     twin.save_module(network, tmp_path / "model.bin")
     path = tmp_path / "neck_idx.npy"
     path.write_bytes(content) if isinstance(content, bytes) else np.save(path, content)
-    assert convert_official.main([str(tmp_path / "model.bin"), "--out", str(tmp_path / "out")]) == 2
+    arguments = [str(tmp_path / "model.bin"), "--out", str(tmp_path / "out")]
+    assert exit_code(convert_official.main, arguments) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and str(path) in error and not (tmp_path / "out").exists()
 
@@ -236,7 +238,7 @@ def test_a_payload_is_refused_and_nothing_is_executed(tmp_path, capsys, bomb, zi
     module = twin.FCBlock(2, 2)
     module.config = bomb(trap)  # hidden in an attribute of a module like any other
     twin.save_module(module, path, zipped=zipped)
-    assert convert_official.main([str(path), "--out", str(tmp_path / "out")]) == 2
+    assert exit_code(convert_official.main, [str(path), "--out", str(tmp_path / "out")]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and str(path) in error and "it names" in error
     assert not trap.exists() and not (tmp_path / "out").exists()
@@ -257,14 +259,14 @@ def test_other_files_get_one_clear_line(tmp_path, capsys, convert, suffix):
     }
     for what, content in contents.items():
         path.write_bytes(content)
-        assert convert.main([str(path), "--out", str(out)]) == 2, what
+        assert exit_code(convert.main, [str(path), "--out", str(out)]) == 2, what
         error = capsys.readouterr().err
         assert error.startswith("error: ") and error.count("\n") == 1 and str(path) in error, (
             what,
             error,
         )
         assert not out.exists()
-    assert convert.main([str(tmp_path / "nowhere"), "--out", str(out)]) == 2
+    assert exit_code(convert.main, [str(tmp_path / "nowhere"), "--out", str(out)]) == 2
     assert "no weights at" in capsys.readouterr().err
 
 
