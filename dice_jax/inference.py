@@ -70,7 +70,8 @@ def load(name_or_dir: str | Path = "default") -> Model:
     hand_model, head_model = coarse_vertices.apply_selection(
         folder, assets.load_hand(names.get("hand")), assets.load_head(names.get("head"))
     )
-    module, queries = models.create_model(config.model, hand_model, head_model)
+    network_config = models.ModelConfig.from_dict(config.model)
+    module, queries = network_config.create(hand_model, head_model)
     image = jax.ShapeDtypeStruct((1, CROP_SIZE, CROP_SIZE, 3), jnp.float32)
     init = functools.partial(module.init, train=False)
     expected = jax.eval_shape(init, jax.random.key(0), image, queries)

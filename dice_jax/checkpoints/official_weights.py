@@ -22,7 +22,6 @@ from dice_jax.checkpoints import torch_names
 from dice_jax.errors import UserError
 from dice_jax.models.backbones.hrnet import HRNet
 from dice_jax.models.config import BackboneConfig, EncodersConfig, ModelConfig
-from dice_jax.models.dice import create_model
 from dice_jax.models.layers.tokens import NUM_TOKENS
 from dice_jax.models.presets import release_config
 from dice_jax.untrusted_files.torch_module import Saved
@@ -161,7 +160,7 @@ def _shapes(config: ModelConfig | BackboneConfig) -> dict[str, jax.ShapeDtypeStr
     if isinstance(config, BackboneConfig):
         module = HRNet(config)
     else:
-        module, queries = create_model(config, assets.load_hand(), assets.load_head())
+        module, queries = config.create(assets.load_hand(), assets.load_head())
         inputs = (queries,)
     shapes = jax.eval_shape(
         functools.partial(module.init, train=False), jax.random.key(0), images, *inputs

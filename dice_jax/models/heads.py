@@ -1,4 +1,4 @@
-"""The two small heads: the camera, and whether anything touches at all."""
+"""The two small heads: the camera, and the presence of contact."""
 
 from __future__ import annotations
 
@@ -9,48 +9,44 @@ from flax import linen as nn
 from jaxtyping import Float
 
 from dice_jax.array_types import Array
+from dice_jax.constants import CROP_SIZE
 from dice_jax.models.config import CameraConfig
-from dice_jax.models.layers.initializers import torch_linear
+from dice_jax.models.layers.initializers import near_zero, torch_linear
 from dice_jax.structs import Camera
 
-CROP_CENTER = 112.0
+INITIAL_SCALE = 550.0  # pixels a meter: a head of 0.25 m spans 60 % of the crop
 
 
 class CameraHead(nn.Module):
-    """A learned scaled-orthographic camera, shared by hand and head.
+    """The scaled-orthographic camera of hand and head (pixels of the crop, pixels a meter).
 
-    From the mesh, as in METRO, it can only see what MeshNet leaves in the positions of its tokens.
-    From the image it reads the grid itself, cell by cell.
+    With `config.source` "mesh", as in METRO, the input is MeshNet's positions; with "image" it is
+    the grid of image features.
     """
 
     config: CameraConfig
 
     @nn.compact
-    def __call__(
-        self, positions: Float[Array, "B 843 3"] | None, grid: Float[Array, "B 49 C"]
-    ) -> Camera:
-        """Of `positions` and `grid`, the one that is not the source may be anything."""
+    def __call__(self, source: Float[Array, "B 843 3"] | Float[Array, "B 49 C"]) -> Camera:
         if self.config.source == "mesh":
-            x = _linear(1, "per_token")(positions)[..., 0]
+            x = _linear(1, "per_token")(source)[..., 0]
             x = _linear(self.config.hidden, "hidden")(x)
         else:
-            x = nn.relu(_linear(16, "per_cell")(grid.astype(jnp.float32)))
+            x = nn.relu(_linear(16, "per_cell")(source.astype(jnp.float32)))
             x = nn.relu(_linear(self.config.hidden, "hidden")(x.reshape(len(x), -1)))
         if self.config.variant == "release":
             x = _linear(3, "output")(x)
             return Camera(scale=10.0 * jnp.abs(x[:, 0]), transl=x[:, 1:])
-        x = self.config.output_scale * nn.Dense(
-            3, kernel_init=nn.initializers.normal(1e-3), name="output"
-        )(x)
+        x = self.config.output_scale * nn.Dense(3, kernel_init=near_zero, name="output")(x)
         return Camera(
-            scale=self.config.initial_scale * jnp.exp(x[:, 0]),
-            transl=CROP_CENTER * (1.0 + x[:, 1:]),
+            scale=INITIAL_SCALE * jnp.exp(x[:, 0]), transl=CROP_SIZE / 2 * (1.0 + x[:, 1:])
         )
 
 
 class PresenceHead(nn.Module):
-    """The logit that hand and head touch: one number a grid cell, then a weighted sum. The
-    release's, not the paper's.
+    """The logit that hand and head touch: a weighted sum of one number for each grid cell.
+
+    It is part of the released weights, but not described in the paper.
     """
 
     hidden: Sequence[int]

@@ -16,17 +16,18 @@ from dice_jax.geometry.rotations import (
     matrix_to_axis_angle,
 )
 from dice_jax.models.config import IKNetConfig
-from dice_jax.models.layers.initializers import torch_linear
+from dice_jax.models.layers.initializers import near_zero, torch_linear
+from dice_jax.models.layers.rotation_6d import rotation_from_6d
 from dice_jax.structs import HandParams, HeadParams
 
 
 class IKNet(nn.Module):
     """The multi-layer perceptron of both IKNets.
 
-    "paper": five blocks of a linear layer, batch norm and a rectifier; the output of block 1 is
-    added to the input of block 3, the output of block 3 to the input of the last layer. "release":
-    a block, then two residual blocks of two layers each. The last layer starts near zero, so that
-    training starts from the mean person in the mean pose.
+    "paper": five blocks of a linear layer, batch norm and a ReLU. The output of block 1 is added to
+    the input of block 3, and the output of block 3 to the input of the last layer. "release": a
+    block, then two residual blocks of two layers each. The last layer starts near zero, so that
+    training starts from the mean shape in the mean pose.
     """
 
     config: IKNetConfig
@@ -35,12 +36,8 @@ class IKNet(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "B F"], *, train: bool) -> Float[Array, "B {self.features}"]:
-        hidden = (
-            self._paper(x, train) if self.config.variant == "paper" else self._release(x, train)
-        )
-        return nn.Dense(self.features, kernel_init=nn.initializers.normal(1e-3), name="output")(
-            hidden
-        )
+        blocks = self._paper if self.config.variant == "paper" else self._release
+        return nn.Dense(self.features, kernel_init=near_zero, name="output")(blocks(x, train))
 
     def _paper(self, x, train):
         block = lambda i, x: nn.relu(self._linear(f"block_{i}", x, train))
@@ -64,7 +61,7 @@ class IKNet(nn.Module):
 
 
 class HandIKNet(nn.Module):
-    """From the rough hand (level `config.level`), or from any features, to MANO's parameters."""
+    """From the rough hand, or from image features, to MANO's parameters."""
 
     config: IKNetConfig
     axis_name: str | None = None
@@ -72,29 +69,38 @@ class HandIKNet(nn.Module):
     @nn.compact
     def __call__(
         self,
-        vertices: Float[Array, "B V 3"] | Float[Array, "B F"],
+        inputs: Float[Array, "B V 3"] | Float[Array, "B F"],
         head_center: Float[Array, "B 3"],
-        turn: Float[Array, "B 3 3"] | None = None,
+        template_orient: Float[Array, "B 3 3"] | None = None,
         *,
         train: bool,
     ) -> HandParams:
-        """Returns the parameters; `transl` still counts from the same origin as the head's, see
-        `DICE`.
+        """Regresses the parameters.
+
+        Args:
+            inputs: vertices of level `config.level`, meters, or image features.
+            head_center: centroid of the rough head; for `config.center_inputs`.
+            template_orient: rotation that the placement gave the hand's template, or None.
+            train: use the batch's own statistics in batch norm.
+
+        Returns:
+            The parameters. The origin of `transl` is that of `HeadIKNet`'s: their difference is the
+            hand's translation relative to the head's centroid.
         """
-        features, origin = _inputs(vertices, head_center, turn, self.config)
+        features, origin = _features(inputs, head_center, template_orient, self.config)
         sizes = (10, 3, _orientation_size(self.config), 45)
         outputs = IKNet(self.config, sum(sizes), self.axis_name, name="mlp")(features, train=train)
         betas, transl, orientation, hand_pose = _split(outputs, sizes)
         return HandParams(
             betas=betas,
-            global_orient=to_axis_angle(orientation, turn, self.config),
+            global_orient=to_axis_angle(orientation, template_orient, self.config),
             hand_pose=hand_pose,
             transl=origin + self.config.transl_scale * transl,
         )
 
 
 class HeadIKNet(nn.Module):
-    """From the rough head (level `config.level`), or from any features, to FLAME's parameters."""
+    """From the rough head, or from image features, to FLAME's parameters."""
 
     config: IKNetConfig
     axis_name: str | None = None
@@ -102,75 +108,74 @@ class HeadIKNet(nn.Module):
     @nn.compact
     def __call__(
         self,
-        vertices: Float[Array, "B V 3"] | Float[Array, "B F"],
+        inputs: Float[Array, "B V 3"] | Float[Array, "B F"],
         head_center: Float[Array, "B 3"],
-        turn: Float[Array, "B 3 3"] | None = None,
+        template_orient: Float[Array, "B 3 3"] | None = None,
         *,
         train: bool,
     ) -> tuple[HeadParams, Float[Array, "B 3"] | None]:
-        """Returns the parameters, and FLAME's root rotation where the net puts one out (see
-        `NetworkOutput`).
+        """Regresses the parameters; for the arguments see `HandIKNet`.
 
-        `transl` is where the head's centroid lies for the hand's `transl`, see `DICE`.
+        Returns:
+            The parameters, whose `transl` is the position of the head's centroid; and with
+            `config.turns_root` the rotation of FLAME's root (see `NetworkOutput.head_root`), else
+            None.
         """
-        features, _ = _inputs(vertices, head_center, turn, self.config)
+        features, _ = _features(inputs, head_center, template_orient, self.config)
         sizes = (100, 50, 3, 3, _orientation_size(self.config), 3)
         outputs = IKNet(self.config, sum(sizes), self.axis_name, name="mlp")(features, train=train)
-        betas, expression, first, jaw_pose, orientation, transl = _split(outputs, sizes)
+        betas, expression, neck_or_root, jaw_pose, orientation, transl = _split(outputs, sizes)
         params = HeadParams(
             betas=betas,
             expression=expression,
-            global_orient=to_axis_angle(orientation, turn, self.config),
-            neck_pose=first,
+            global_orient=to_axis_angle(orientation, template_orient, self.config),
+            neck_pose=neck_or_root,
             jaw_pose=jaw_pose,
             transl=self.config.transl_scale * transl,
         )
         if not self.config.turns_root:
             return params, None
-        # The root turns the whole head, and then `orientation` turns it about its centroid: one
-        # after the other.
-        global_orient = compose_axis_angle(orientation, first)
-        return params.replace(global_orient=global_orient, neck_pose=jnp.zeros_like(first)), first
+        # The root rotates the whole head, and then `orientation` rotates it about its centroid.
+        global_orient = compose_axis_angle(orientation, neck_or_root)
+        no_neck = jnp.zeros_like(neck_or_root)
+        return params.replace(global_orient=global_orient, neck_pose=no_neck), neck_or_root
 
 
 def to_axis_angle(
-    orientation: Float[Array, "*B D"], turn: Float[Array, "*B 3 3"] | None, config: IKNetConfig
+    orientation: Float[Array, "*B D"],
+    template_orient: Float[Array, "*B 3 3"] | None,
+    config: IKNetConfig,
 ) -> Float[Array, "*B 3"]:
-    """The orientation that a net put out, as axis-angle; zeros give the identity or, "6d",
-    `zero_orient` and then `turn`.
+    """The predicted orientation as axis-angle.
+
+    Zeros stand for the identity or, with "6d", for `config.zero_orient` followed by
+    `template_orient`.
 
     Args:
-        orientation: of `_orientation_size` numbers.
-        turn: how the template was turned to begin with, or None.
+        orientation: output of the net, 3 numbers ("axis_angle") or 6 ("6d").
+        template_orient: rotation that the placement gave the template, or None.
         config: of the net.
     """
     if config.orientation == "axis_angle":
         return orientation
     base = axis_angle_to_matrix(jnp.array(config.zero_orient))
-    base = base if turn is None else turn @ base
+    base = jnp.broadcast_to(base, (*orientation.shape[:-1], 3, 3))
+    base = base if template_orient is None else template_orient @ base
     return matrix_to_axis_angle(base @ rotation_from_6d(orientation))
 
 
-def rotation_from_6d(x: Float[Array, "*B 6"]) -> Float[Array, "*B 3 3"]:
-    """Zhou et al. 2019: Gram-Schmidt on the first two columns, here offsets from the identity's."""
-    first = x[..., :3] + jnp.array([1.0, 0.0, 0.0])
-    second = x[..., 3:] + jnp.array([0.0, 1.0, 0.0])
-    first = _normalize(first)
-    second = _normalize(second - (first * second).sum(-1, keepdims=True) * first)
-    return jnp.stack([first, second, jnp.cross(first, second)], -1)
+def _features(inputs, head_center, template_orient, config: IKNetConfig):
+    """Input of the perceptron, and the origin of the translation that it predicts.
 
-
-def _inputs(vertices, head_center, turn, config: IKNetConfig):
-    """What the perceptron sees, the mesh turned back, and the origin of the translation it puts
-    out.
+    Where the placement rotated the template, the mesh is rotated back.
     """
     if not config.center_inputs:
-        return vertices.reshape(len(vertices), -1), jnp.zeros_like(head_center)
-    mean = vertices.mean(1)
+        return inputs.reshape(len(inputs), -1), jnp.zeros_like(head_center)
+    mean = inputs.mean(1)
     position = mean - head_center
-    centered = vertices - mean[:, None]
-    centered = centered if turn is None else centered @ turn
-    return jnp.concatenate([centered.reshape(len(vertices), -1), position], -1), position
+    centered = inputs - mean[:, None]
+    centered = centered if template_orient is None else centered @ template_orient
+    return jnp.concatenate([centered.reshape(len(inputs), -1), position], -1), position
 
 
 def _orientation_size(config: IKNetConfig) -> int:
@@ -179,7 +184,3 @@ def _orientation_size(config: IKNetConfig) -> int:
 
 def _split(x: Array, sizes: Sequence[int]) -> list[Array]:
     return jnp.split(x, np.cumsum(sizes)[:-1], axis=-1)
-
-
-def _normalize(x):
-    return x / jnp.sqrt((x**2).sum(-1, keepdims=True) + 1e-12)

@@ -1,5 +1,6 @@
-"""Ready-made networks, as the `model` section of a configuration. Every field is explained in
-`config`.
+"""Ready-made networks, as the `model` section of a configuration.
+
+Every field is explained in `config`.
 """
 
 from __future__ import annotations
@@ -9,8 +10,6 @@ import dataclasses
 from ml_collections import ConfigDict
 
 from dice_jax.models.config import (
-    FRONTAL_HEAD,
-    PALM_TO_FACE,
     BackboneConfig,
     CameraConfig,
     EncodersConfig,
@@ -18,8 +17,11 @@ from dice_jax.models.config import (
     InteractionNetConfig,
     MeshNetConfig,
     ModelConfig,
-    UpsamplingConfig,
 )
+from dice_jax.models.template import FRONTAL_HEAD, PALM_TO_FACE
+
+# Of the fingers from thumb to little finger, in manopth. Those of smplx are others.
+_MANOPTH_TIP_IDS = (745, 317, 445, 556, 673)
 
 
 def full() -> ConfigDict:
@@ -28,38 +30,29 @@ def full() -> ConfigDict:
 
 
 def release() -> ConfigDict:
-    """The network that the authors released, with all that its weights expect; see
-    `tools/convert_official.py`.
-    """
+    """The network of the authors' weights, see `python -m dice_jax.tools.convert_official`."""
     return as_config_dict(release_config())
 
 
 def release_config() -> ModelConfig:
-    """As `release`, before it becomes a section of a configuration."""
+    """As `release`, but as a dataclass."""
     return ModelConfig(
         mesh_net=MeshNetConfig(keypoint_order="mano"),
         hand_ik=IKNetConfig(variant="release"),
         head_ik=IKNetConfig(variant="release", level=1, turns_root=True),
         camera=CameraConfig(variant="release"),
         channels="bgr",
-        query_tip_ids=(
-            745,
-            317,
-            445,
-            556,
-            673,
-        ),  # of manopth, thumb to little finger; smplx has others
+        query_tip_ids=_MANOPTH_TIP_IDS,
         gate_contact=False,
     )
 
 
 def small() -> ConfigDict:
-    """The default: EfficientNet-Lite0 and narrow transformers, for a CPU; 7 M parameters.
+    """The default: EfficientNet-Lite0 and narrow transformers for a CPU, 7 M parameters.
 
-    It departs from the paper where that helps a small network trained from scratch: fixed
-    up-sampling, offsets from a template that is placed as the image says, meshes that look into a
-    finer map of the image where they land (PyMAF), IKNets that see centerd meshes and put out
-    continuous rotations, and a camera read off the image.
+    It departs from the paper where that helps a small network that is trained from scratch: fixed
+    up-sampling, offsets from a template that is placed by the image, mesh-aligned image features
+    (PyMAF), IKNets with centered meshes and continuous rotations, and a camera from the image.
     """
     return as_config_dict(
         ModelConfig(
@@ -72,7 +65,7 @@ def small() -> ConfigDict:
                 pretrained="imagenet",
             ),
             mesh_net=MeshNetConfig(
-                _encoders((128, 64, 32), (64, 32), layers=(1, 1, 1)),
+                _encoders((128, 64, 32), (64, 32)),
                 template_residual=True,
                 template_placed=True,
                 refinements=2,
@@ -80,16 +73,16 @@ def small() -> ConfigDict:
             ),
             interaction_net=InteractionNetConfig(
                 64,
-                _encoders((64, 32), (32,), layers=(1, 1)),
+                _encoders((64, 32), (32,)),
                 sees_meshes=True,
                 sees_image=True,
                 deformation_scale=0.01,
             ),
-            fine_features=64,
-            upsampling=UpsamplingConfig(learned=False),
             hand_ik=_ik(hidden=384, level=1, zero_orient=PALM_TO_FACE),
             head_ik=_ik(hidden=384, level=2, zero_orient=FRONTAL_HEAD),
             camera=CameraConfig(source="image", output_scale=0.1),
+            upsampling="barycentric",
+            fine_features=64,
             presence_hidden=(128, 64),
             masking=0.1,
         )
@@ -97,15 +90,15 @@ def small() -> ConfigDict:
 
 
 def tiny() -> ConfigDict:
-    """For tests: every part of `small`, as thin as it gets, from random weights."""
-    encoders = lambda **sizes: EncodersConfig(
-        feed_forward=32, heads=2, attention_dropout=0.0, **sizes
+    """For tests: every part of `small`, as narrow as possible, from random weights."""
+    encoders = lambda hidden, outputs: EncodersConfig(
+        hidden, outputs, (1,) * len(hidden), feed_forward=32, heads=2, attention_dropout=0.0
     )
     return as_config_dict(
         ModelConfig(
             backbone=BackboneConfig(name="efficientnet_lite0", width=0.25, depth=1, features=64),
             mesh_net=MeshNetConfig(
-                encoders(hidden=(32, 16, 16), outputs=(16, 16), layers=(1, 1, 1)),
+                encoders((32, 16, 16), (16, 16)),
                 template_residual=True,
                 template_placed=True,
                 refinements=1,
@@ -113,51 +106,50 @@ def tiny() -> ConfigDict:
             ),
             interaction_net=InteractionNetConfig(
                 16,
-                encoders(hidden=(16, 16), outputs=(16,), layers=(1, 1)),
+                encoders((16, 16), (16,)),
                 sees_meshes=True,
                 sees_image=True,
                 deformation_scale=0.01,
             ),
-            fine_features=8,
-            upsampling=UpsamplingConfig(learned=False),
             hand_ik=_ik(hidden=32, level=1, zero_orient=PALM_TO_FACE),
             head_ik=_ik(hidden=32, level=2, zero_orient=FRONTAL_HEAD),
             camera=CameraConfig(source="image", hidden=32, output_scale=0.1),
+            upsampling="barycentric",
+            fine_features=8,
             presence_hidden=(32, 16),
         )
     )
 
 
+# The functions below take a network from above and make an ablation or a baseline of the same size.
+
+
 def single_branch(model: ConfigDict) -> ConfigDict:
-    """The paper's ablation: deformation and contact come from MeshNet's encoders. Like the next
-    three, takes a network above and makes a baseline of the same size of it.
-    """
-    model.interaction_net.shared = True
+    """The paper's ablation: deformation and contact are further outputs of MeshNet."""
+    model.network = "single_branch"
     model.interaction_net.sees_meshes = model.interaction_net.sees_image = False
     return model
 
 
 def metro(model: ConfigDict) -> ConfigDict:
-    """METRO*: one transformer, heads for deformation and contact, and the rough meshes as the
-    answer.
-    """
-    model.parametric = False
-    return single_branch(model)
+    """METRO*: a single branch without IKNets, which predicts the rough meshes."""
+    model = single_branch(model)
+    model.network = "metro"
+    return model
 
 
 def fastmetro(model: ConfigDict) -> ConfigDict:
-    """FastMETRO*: as METRO*, with learned tokens that look at the image by cross-attention."""
-    model.mesh_net.attention = "cross"
+    """FastMETRO*: as METRO*, with learned tokens that attend to the image features."""
+    model = metro(model)
+    model.network = "fastmetro"
     model.mesh_net.template_residual = model.mesh_net.template_placed = False
     model.mesh_net.refinements = model.fine_features = 0
-    return metro(model)
+    return model
 
 
 def pixie_r(model: ConfigDict) -> ConfigDict:
-    """PIXIE-R: the parameters straight from the image features; no rough meshes, no deformation, no
-    contact.
-    """
-    model.regressor = "image"
+    """PIXIE-R: parameters from the image features; no rough meshes, deformation or contact."""
+    model.network = "pixie_r"
     model.camera.source = "image"
     model.mesh_net.template_placed = model.interaction_net.sees_image = False
     model.mesh_net.refinements = model.fine_features = 0
@@ -165,11 +157,11 @@ def pixie_r(model: ConfigDict) -> ConfigDict:
     return model
 
 
-def _encoders(hidden, outputs, layers):
+def _encoders(hidden, outputs):
     return EncodersConfig(
         hidden,
         outputs,
-        layers,
+        (1,) * len(hidden),
         feed_forward=256,
         heads=2,
         dropout=0.0,
@@ -184,5 +176,5 @@ def _ik(**fields):
 
 
 def as_config_dict(config: ModelConfig) -> ConfigDict:
-    """The `model` section that `ModelConfig.from_dict` turns into `config` again."""
+    """The `model` section of a configuration; `ModelConfig.from_dict` is its inverse."""
     return ConfigDict(dataclasses.asdict(config))

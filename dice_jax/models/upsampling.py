@@ -1,6 +1,8 @@
-"""From the coarse meshes that the transformers see to the full ones."""
+"""Up-sampling from the coarse meshes of the transformers to the full meshes."""
 
 from __future__ import annotations
+
+from typing import Literal
 
 import jax.numpy as jnp
 import numpy as np
@@ -9,14 +11,12 @@ from jaxtyping import Float
 
 from dice_jax.array_types import Array
 from dice_jax.body_models.hierarchy import Hierarchy, upsample, upsampling_matrix
-from dice_jax.models.config import UpsamplingConfig
-from dice_jax.models.layers.initializers import torch_linear
 
 
 class MeshLevels:
     """A mesh hierarchy that can be compared and hashed, and so be a constant of a network.
 
-    A module is a static argument of `jit`: two modules with the same maps must count as one.
+    A module is a static argument of `jit`: two modules with equal hierarchies must be equal.
     """
 
     def __init__(self, hierarchy: Hierarchy):
@@ -24,14 +24,13 @@ class MeshLevels:
         self.hierarchy = hierarchy.replace(
             up_ids=tuple(map(np.asarray, ids)), up_weights=tuple(map(np.asarray, weights))
         )
-        self._content = b"".join(
-            x.tobytes() for x in (*self.hierarchy.up_ids, *self.hierarchy.up_weights)
-        )
+        arrays = (*self.hierarchy.up_ids, *self.hierarchy.up_weights)
+        self._content = b"".join(x.tobytes() for x in arrays)
         self._hash = hash(self._content)
 
     @property
     def coarsest(self) -> int:
-        """The coarsest level: 1 for the hand, 2 for the head."""
+        """Number of the coarsest level: 1 for the hand, 2 for the head."""
         return len(self.hierarchy.up_ids)
 
     def __eq__(self, other: object) -> bool:
@@ -42,21 +41,21 @@ class MeshLevels:
 
 
 class Upsampling(nn.Module):
-    """Takes values at the coarsest level's vertices to every finer level.
+    """Maps values at the vertices of the coarsest level to every finer level.
 
-    Learned (paper): a linear map over the vertices for each level, one bias a vertex, no
-    non-linearity. Fixed: the hierarchy's barycentric map, which has no weights.
+    "learned" (paper): for each level a linear map over the vertices with one bias for each vertex,
+    which starts as the barycentric map. "barycentric": the fixed map of the hierarchy, no weights.
     """
 
     levels: MeshLevels
-    config: UpsamplingConfig
+    kind: Literal["learned", "barycentric"]
 
     @nn.compact
     def __call__(self, values: Float[Array, "B W C"]) -> tuple[Float[Array, "B _ C"], ...]:
-        """Returns the values at every level, the finest first and the given ones last."""
+        """Returns the values at every level, from the finest to the given one."""
         results = [values]
         for level in range(self.levels.coarsest, 0, -1):
-            finer = self._learned if self.config.learned else self._fixed
+            finer = self._learned if self.kind == "learned" else self._barycentric
             results.insert(0, finer(results[0], level))
         return tuple(results)
 
@@ -67,11 +66,9 @@ class Upsampling(nn.Module):
             return jnp.asarray(upsampling_matrix(hierarchy, level).T, dtype)
 
         shape = (hierarchy.counts[level], hierarchy.counts[level - 1])
-        kernel = self.param(
-            f"kernel_{level}", barycentric if self.config.barycentric_init else torch_linear, shape
-        )
+        kernel = self.param(f"kernel_{level}", barycentric, shape)
         bias = self.param(f"bias_{level}", nn.initializers.zeros, (shape[1],))
-        return jnp.einsum("bwc,wv->bvc", values, kernel) + bias[:, None]
+        return jnp.einsum("bwc,wv->bvc", values, kernel) + bias[None, :, None]
 
-    def _fixed(self, values, level):
+    def _barycentric(self, values, level):
         return upsample(self.levels.hierarchy, values, level, level - 1)

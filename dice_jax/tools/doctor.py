@@ -47,7 +47,7 @@ _KNOWN_NETWORK = config.ModelConfig(
     interaction_net=config.InteractionNetConfig(
         8, config.EncodersConfig(hidden=(8,), outputs=(), layers=(1,), feed_forward=16, heads=2)
     ),
-    upsampling=config.UpsamplingConfig(learned=False),
+    upsampling="barycentric",
     hand_ik=config.IKNetConfig(hidden=16, level=1),
     head_ik=config.IKNetConfig(hidden=16, level=2),
     presence_hidden=(16, 8),
@@ -115,7 +115,7 @@ def known_forward() -> tuple[float, ...]:
         absolute coordinate (meters) of hand vertices, head vertices and deformations.
     """
     hand_model, head_model = assets.load_hand(), assets.load_head()
-    module, queries = models.create_model(_KNOWN_NETWORK, hand_model, head_model)
+    module, queries = _KNOWN_NETWORK.create(hand_model, head_model)
     images = jax.ShapeDtypeStruct((1, CROP_SIZE, CROP_SIZE, 3), jnp.float32)
     shapes = jax.eval_shape(
         lambda key, x: module.init(key, x, queries, train=False), jax.random.key(0), images

@@ -17,7 +17,8 @@ from dice_jax.models import presets
 def save_tiny_weights(folder: Path, seed: int = 0) -> Path:
     """Writes weights of `presets.tiny` without compiling anything."""
     config = ConfigDict({"model": presets.tiny()})
-    module, queries = models.create_model(config.model, assets.load_hand(), assets.load_head())
+    network = models.ModelConfig.from_dict(config.model)
+    module, queries = network.create(assets.load_hand(), assets.load_head())
     image = jax.ShapeDtypeStruct((1, 224, 224, 3), jnp.float32)
     shapes = jax.eval_shape(
         lambda key, x: module.init(key, x, queries, train=False), jax.random.key(0), image

@@ -99,8 +99,9 @@ def _jax_network(batch_size: int, dtype: str) -> tuple[str, Callable[[], None]]:
     xla_flags.set_cpu_preset()
     config = presets.release()
     config.dtype = dtype
-    config.backbone.folded = True
-    module, queries = models.create_model(config, assets.load_hand(), assets.load_head())
+    network = models.ModelConfig.from_dict(config)
+    module, queries = network.create(assets.load_hand(), assets.load_head())
+    module = module.clone(fold_batch_norm=True)
     images = jax.ShapeDtypeStruct((batch_size, 224, 224, 3), jnp.float32)
     shapes = jax.eval_shape(
         lambda key, x: module.init(key, x, queries, train=False), jax.random.key(0), images

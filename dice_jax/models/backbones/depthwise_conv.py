@@ -1,8 +1,8 @@
-"""Depthwise convolution as shifted multiply-adds.
+"""Depthwise convolution as a sum of shifted products.
 
-XLA's grouped convolution on a CPU costs 30 times more than its arithmetic, and its gradient more
-still. Here a k x k depthwise convolution is k^2 strided slices, each times one weight a channel,
-which the compiler fuses into one loop.
+XLA's grouped convolution on a CPU takes 30 times longer than its arithmetic, and its gradient is
+even slower. Here a k x k depthwise convolution is k^2 strided slices, each multiplied by one weight
+for each channel, which the compiler fuses into one loop.
 """
 
 from __future__ import annotations
@@ -23,22 +23,20 @@ def depthwise_shift(
 ) -> Float[Array, "B P Q C"]:
     """Depthwise convolution with TensorFlow's SAME padding; equals `depthwise_conv`."""
     size = kernel.shape[0]
-    return sum(
-        window * kernel[i, j, 0] for (i, j), window in _windows(_pad(x, size, stride), size, stride)
-    )
+    windows = _windows(_pad(x, size, stride), size, stride)
+    return sum(window * _tap(kernel, i, j) for (i, j), window in windows)
 
 
 def depthwise_conv(
     x: Float[Array, "B H W C"], kernel: Float[Array, "k k 1 C"], stride: int
 ) -> Float[Array, "B P Q C"]:
     """Depthwise convolution with TensorFlow's SAME padding, by XLA."""
-    layout = ("NHWC", "HWIO", "NHWC")
     return jax.lax.conv_general_dilated(
         x,
         kernel,
         (stride, stride),
         "SAME",
-        dimension_numbers=layout,
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
         feature_group_count=x.shape[-1],
     )
 
@@ -56,9 +54,7 @@ depthwise_shift.defvjp(_forward, _backward)
 
 
 def _input_gradient(x, kernel, grad, stride):
-    """The transposed convolution: the gradient, its entries `stride` apart, under the kernel turned
-    by a half turn.
-    """
+    """The transposed convolution: `grad`, dilated by the stride, with the kernel flipped."""
     size = kernel.shape[0]
     spread = []
     for length, out in zip(x.shape[1:3], grad.shape[1:3], strict=True):
@@ -66,12 +62,13 @@ def _input_gradient(x, kernel, grad, stride):
         spread.append((before, length + size - 1 - before - ((out - 1) * stride + 1), stride - 1))
     grad = jax.lax.pad(grad, jnp.zeros((), grad.dtype), ((0, 0, 0), *spread, (0, 0, 0)))
     flipped = kernel[::-1, ::-1]
-    return sum(window * flipped[i, j, 0] for (i, j), window in _windows(grad, size, 1))
+    return sum(window * _tap(flipped, i, j) for (i, j), window in _windows(grad, size, 1))
 
 
 def _kernel_gradient(x, kernel, grad, stride):
-    """One image at a time: sums over the few rows of one image stay in cache, sums over the batch
-    are 5 times slower.
+    """The kernel's gradient, one image at a time.
+
+    The sums over one image stay in cache; sums over the batch are 5 times slower.
     """
     size = kernel.shape[0]
 
@@ -80,14 +77,22 @@ def _kernel_gradient(x, kernel, grad, stride):
         sums = [(window * grad_image).sum((0, 1)) for _, window in _windows(padded, size, stride)]
         return total + jnp.stack(sums), None
 
-    start = jnp.zeros((size * size, kernel.shape[-1]), kernel.dtype) + 0 * grad[0, 0, 0]
+    # Under a mapped axis the carry of a scan must vary over that axis as `grad` does.
+    zero = 0 * grad[0, 0, :1]
+    start = jnp.zeros((size * size, kernel.shape[-1]), kernel.dtype) + zero
     total, _ = jax.lax.scan(add_image, start, (_pad(x, size, stride), grad))
     return total.reshape(kernel.shape)
 
 
+def _tap(kernel: Array, i: int, j: int) -> Array:
+    """The weights at row i and column j, (1, 1, 1, C)."""
+    return kernel[i : i + 1, j : j + 1]
+
+
 def _windows(x: Array, size: int, stride: int) -> Iterator[tuple[tuple[int, int], Array]]:
-    """For each tap (i, j) of a kernel: the entries of the padded `x`, (..., H, W, C), that it
-    multiplies.
+    """Yields for each position (i, j) in the kernel the entries of the padded `x` under it.
+
+    `x` is (..., H, W, C).
     """
     rows, columns = ((length - size) // stride * stride + 1 for length in x.shape[-3:-1])
     for i in range(size):
@@ -101,6 +106,6 @@ def _pad(x, size, stride):
 
 
 def _padding(length: int, size: int, stride: int) -> tuple[int, int]:
-    """TensorFlow's SAME: the odd pixel of padding goes to the end."""
+    """TensorFlow's SAME: the odd pixel of padding is at the end."""
     total = max((-(-length // stride) - 1) * stride + size - length, 0)
     return total // 2, total - total // 2

@@ -1,30 +1,29 @@
-"""Batch norm folded into the convolutions before it: the same HRNet at inference, with fewer passes
-over memory.
+"""Batch norm folded into the convolutions before it: a faster HRNet with the same output.
 
-At inference a norm multiplies each channel by a constant and adds another. Both can be taken into
-the kernel and the bias of the convolution.
+At inference a norm multiplies each channel by a constant and adds another. Both constants can be
+part of the kernel and the bias of the convolution.
 """
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
 import jax.numpy as jnp
 from flax import linen as nn
 from flax import traverse_util
+from jax.typing import DTypeLike
 from jaxtyping import Float
 
 from dice_jax.array_types import Array
 
-_EPSILON = 1e-5  # of HRNet's batch norm
+EPSILON = 1e-5  # of HRNet's batch norm
 
 
 class IdentityNorm(nn.Module):
-    """What is left of a norm: nothing."""
+    """Takes the place of a batch norm that is folded into the convolution before it."""
 
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     def __call__(self, x: Float[Array, "*B"]) -> Float[Array, "*B"]:
         return x
@@ -34,42 +33,35 @@ def fold(module: nn.Module, variables: Mapping[str, Any]) -> tuple[nn.Module, di
     """Folds the batch norms of a network's HRNet.
 
     Args:
-        module: `DICE`. One with another backbone, or folded already, is returned as it is.
-        variables: its variables; not changed.
+        module: a `Network`. One with another backbone, or folded already, is returned unchanged.
+        variables: its variables; they are not changed in place.
 
     Returns:
-        The module and variables that give the same answers at inference. They cannot be trained on.
+        A module and variables with the same output at inference. They cannot be trained.
     """
-    backbone = module.config.backbone
-    if backbone.name != "hrnet" or backbone.folded:
+    if module.config.backbone.name != "hrnet" or module.fold_batch_norm:
         return module, dict(variables)
-    params = {**variables["params"]}
-    params["backbone"] = fold_norms(params["backbone"], variables["batch_stats"]["backbone"])
-    statistics = {
-        name: tree for name, tree in variables["batch_stats"].items() if name != "backbone"
-    }
-    config = dataclasses.replace(module.config, backbone=dataclasses.replace(backbone, folded=True))
-    return module.clone(config=config), {**variables, "params": params, "batch_stats": statistics}
+    params, statistics = {**variables["params"]}, {**variables["batch_stats"]}
+    params["backbone"] = fold_norms(params["backbone"], statistics.pop("backbone"))
+    folded = {**variables, "params": params, "batch_stats": statistics}
+    return module.clone(fold_batch_norm=True), folded
 
 
 def fold_norms(params: Mapping[str, Any], statistics: Mapping[str, Any]) -> dict[str, Any]:
-    """Parameters of an `HRNet` with `folded` set, from those of one without and its running
-    statistics.
+    """Parameters of an `HRNet` with `fold_batch_norm`.
+
+    Args:
+        params: of an `HRNet` without it.
+        statistics: its running means and variances.
     """
     flat = traverse_util.flatten_dict(params, sep="/")
-    for norm in traverse_util.flatten_dict(
-        statistics, sep="/", is_leaf=lambda _, tree: "mean" in tree
-    ):
+    is_norm = lambda _, tree: "mean" in tree
+    norms = traverse_util.flatten_dict(statistics, sep="/", is_leaf=is_norm)
+    for norm, running in norms.items():
         scope, _, name = norm.rpartition("/")
         conv = f"{scope}/{name.replace('bn', 'conv')}".lstrip("/")
-        mean, variance = (_at(statistics, norm)[key] for key in ("mean", "var"))
-        factor = flat.pop(f"{norm}/scale") / jnp.sqrt(variance + _EPSILON)
-        shift = flat.pop(f"{norm}/bias") + (flat.get(f"{conv}/bias", 0.0) - mean) * factor
-        flat[f"{conv}/kernel"], flat[f"{conv}/bias"] = flat[f"{conv}/kernel"] * factor, shift
+        factor = flat.pop(f"{norm}/scale") / jnp.sqrt(running["var"] + EPSILON)
+        kernel, bias = flat[f"{conv}/kernel"], flat.get(f"{conv}/bias", jnp.zeros_like(factor))
+        flat[f"{conv}/kernel"] = kernel * factor[None, None, None]
+        flat[f"{conv}/bias"] = flat.pop(f"{norm}/bias") + (bias - running["mean"]) * factor
     return traverse_util.unflatten_dict(flat, sep="/")
-
-
-def _at(tree, path):
-    for name in path.split("/"):
-        tree = tree[name]
-    return tree

@@ -11,8 +11,9 @@ from dice_jax.array_types import Array
 
 
 class Dropout(nn.Module):
-    """Zeros a share `rate` of the activations and scales up the others, each sample with a key of
-    its own.
+    """Sets a share `rate` of the activations to zero and scales up the others.
+
+    Each sample has a random key of its own, see `sample_keys`.
     """
 
     rate: float
@@ -30,8 +31,12 @@ class Dropout(nn.Module):
 def sample_keys(
     key: Key[Array, ""], size: int, axis_name: str | None = None
 ) -> Key[Array, "{size}"]:
-    """A key for each of `size` samples by its number in the batch of all devices along the mapped
-    axis `axis_name`.
+    """Random keys of `size` samples, by their index in the batch of all devices.
+
+    Args:
+        key: key of the step.
+        size: number of samples on this device.
+        axis_name: mapped axis of the devices; None: there is one device.
     """
     first = 0 if axis_name is None else size * jax.lax.axis_index(axis_name)
     return jax.vmap(jax.random.fold_in, (None, 0))(key, first + jnp.arange(size))

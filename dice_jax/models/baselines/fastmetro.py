@@ -1,0 +1,145 @@
+"""FastMETRO* of the paper's Table 1: FastMETRO (Cho et al. 2022) with deformation and contact.
+
+Its tokens are learned and have no image features; they attend to the grid of image features. This
+version has no adjacency mask, and a learned position for each grid cell.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import jax.numpy as jnp
+from flax import linen as nn
+from jax.typing import DTypeLike
+from jaxtyping import Float
+
+from dice_jax.array_types import Array
+from dice_jax.models.baselines.metro import zero_params
+from dice_jax.models.baselines.single_branch import interaction_of
+from dice_jax.models.config import EncodersConfig, MeshNetConfig
+from dice_jax.models.interaction_net import NUM_OUTPUTS
+from dice_jax.models.layers.attention import attention
+from dice_jax.models.layers.dropout import Dropout
+from dice_jax.models.layers.initializers import bert_normal
+from dice_jax.models.layers.tokens import NUM_TOKENS
+from dice_jax.models.layers.transformer import EncoderLayer, dense, layer_norm, split_heads
+from dice_jax.models.mesh_net import MeshNetOutput, upsample_meshes
+from dice_jax.models.network import Network
+from dice_jax.models.upsampling import MeshLevels
+from dice_jax.structs import NetworkOutput
+
+
+class FastMETRO(Network):
+    """One encoder-decoder for positions, deformation and contact; it predicts the rough mesh."""
+
+    @nn.compact
+    def __call__(
+        self, images: Float[Array, "B 224 224 3"], queries: Float[Array, "843 3"], *, train: bool
+    ) -> NetworkOutput:
+        """Runs the network, see `Network.__call__`; it has no use for `queries`."""
+        image = self.encode_image(images, train=train)
+        mesh_net = CrossAttentionMeshNet(self.config.mesh_net, **self.mesh_fields, name="mesh_net")
+        mesh = mesh_net(image.grid, train=train)
+        interaction = interaction_of(self, mesh)
+        params = zero_params(len(images))
+        return NetworkOutput(
+            rough=mesh.rough,
+            hand_params=params.hand,
+            head_params=params.head,
+            camera=self.regress_camera(image, mesh.positions),
+            deformations=interaction.deformations,
+            contact_logits=interaction.contact_logits,
+            presence_logit=self.presence_logit(image),
+            heatmaps=image.heatmaps,
+            parametric=False,
+        )
+
+
+class CrossAttentionMeshNet(nn.Module):
+    """FastMETRO's transformer in the place of MeshNet."""
+
+    config: MeshNetConfig
+    upsampling: Literal["learned", "barycentric"]
+    hand_levels: MeshLevels
+    head_levels: MeshLevels
+    dtype: DTypeLike = jnp.float32
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(self, grid: Float[Array, "B G C"], *, train: bool) -> MeshNetOutput:
+        config = self.config
+        outputs = encode_cross(
+            config.encoders,
+            3 + NUM_OUTPUTS,
+            grid,
+            train=train,
+            dtype=self.dtype,
+            axis_name=self.axis_name,
+        )
+        positions = config.position_scale * outputs[..., :3]
+        rough = upsample_meshes(
+            positions, config.keypoint_order, self.upsampling, self.hand_levels, self.head_levels
+        )
+        return MeshNetOutput(positions, rough, outputs[..., 3:])
+
+
+class DecoderLayer(nn.Module):
+    """Cross-attention from the tokens to a memory, then a BERT layer; post-norm."""
+
+    config: EncodersConfig
+    dtype: DTypeLike = jnp.float32
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "B N C"], memory: Float[Array, "B M C"], train: bool
+    ) -> Float[Array, "B N C"]:
+        width = x.shape[-1]
+        query, key, value = (
+            split_heads(dense(width, self.dtype, name)(source), self.config.heads)
+            for name, source in (("query", x), ("key", memory), ("value", memory))
+        )
+        mixed = attention(query, key, value).reshape(x.shape)
+        mixed = dense(width, self.dtype, "cross_output")(mixed)
+        mixed = Dropout(self.config.dropout, self.axis_name)(mixed, train=train)
+        x = layer_norm("cross_norm")(x + mixed).astype(self.dtype)
+        return EncoderLayer(self.config, self.dtype, self.axis_name, name="self")(x, train)
+
+
+def encode_cross(
+    config: EncodersConfig,
+    features: int,
+    grid: Float[Array, "B G C"],
+    *,
+    train: bool,
+    dtype: DTypeLike = jnp.float32,
+    axis_name: str | None = None,
+) -> Float[Array, "B 843 {features}"]:
+    """FastMETRO's transformer; its layers become children of the calling module.
+
+    Each stage projects grid and tokens to its width, runs encoder layers on the grid, and then as
+    many decoder layers from the tokens to the grid. `config.outputs` is not used.
+
+    Returns:
+        `features` numbers for each token, float32.
+    """
+    stages = list(zip(config.hidden, config.layers, strict=True))
+    embed = lambda count, name: nn.Embed(count, stages[0][0], name=name, embedding_init=bert_normal)
+    memory, x = grid, None
+    for stage, (hidden, layers) in enumerate(stages):
+        memory = dense(hidden, dtype, f"grid_{stage}")(memory)
+        if x is None:
+            memory = memory + embed(memory.shape[1], "grid_positions").embedding[None]
+            table = embed(NUM_TOKENS, "tokens").embedding.astype(dtype)
+            x = jnp.broadcast_to(table, (len(memory), *table.shape))
+        else:
+            x = dense(hidden, dtype, f"tokens_{stage}")(x)
+        memory = memory.astype(dtype)
+        for k in range(layers):
+            layer = EncoderLayer(config, dtype, axis_name, name=f"encoder_{stage}_{k}")
+            memory = layer(memory, train)
+        for k in range(layers):
+            layer = DecoderLayer(config, dtype, axis_name, name=f"decoder_{stage}_{k}")
+            x = layer(x, memory, train)
+    init = nn.initializers.normal(config.output_std)
+    return nn.Dense(features, kernel_init=init, dtype=dtype, name="head")(x).astype(jnp.float32)

@@ -1,0 +1,75 @@
+"""DICE with a single branch, an ablation of the paper's Table 3."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from flax import linen as nn
+from jaxtyping import Float
+
+from dice_jax.array_types import Array
+from dice_jax.models.interaction_net import (
+    NUM_OUTPUTS,
+    InteractionNetOutput,
+    upsample_interaction,
+)
+from dice_jax.models.mesh_net import MeshNet, MeshNetOutput
+from dice_jax.models.network import Network
+from dice_jax.models.upsampling import MeshLevels
+from dice_jax.structs import NetworkOutput
+
+
+class SingleBranch(Network):
+    """One transformer for positions, deformation and contact; parameters from IKNets."""
+
+    @nn.compact
+    def __call__(
+        self, images: Float[Array, "B 224 224 3"], queries: Float[Array, "843 3"], *, train: bool
+    ) -> NetworkOutput:
+        """Runs the network, see `Network.__call__`."""
+        image = self.encode_image(images, train=train)
+        tokens = self.make_tokens(image, queries, train=train)
+        mesh_net = MeshNet(
+            self.config.mesh_net, **self.mesh_fields, extra=NUM_OUTPUTS, name="mesh_net"
+        )
+        mesh = mesh_net(tokens, image.features, train=train)
+        interaction = interaction_of(self, mesh)
+        params = self.regress_params(mesh, train=train)
+        return NetworkOutput(
+            rough=mesh.rough,
+            hand_params=params.hand,
+            head_params=params.head,
+            head_root=params.head_root,
+            camera=self.regress_camera(image, mesh.positions),
+            deformations=interaction.deformations,
+            contact_logits=interaction.contact_logits,
+            presence_logit=self.presence_logit(image),
+            heatmaps=image.heatmaps,
+        )
+
+
+def interaction_of(network: Network, mesh: MeshNetOutput) -> InteractionNetOutput:
+    """Deformation and contact from MeshNet's extra outputs, in place of an `InteractionNet`."""
+    upsampling = InteractionUpsampling(
+        network.config.interaction_net.deformation_scale,
+        network.config.upsampling,
+        network.hand_levels,
+        network.head_levels,
+        name="interaction_net",
+    )
+    return upsampling(mesh.extra)
+
+
+class InteractionUpsampling(nn.Module):
+    """`upsample_interaction` as a module, which has the place of an `InteractionNet`."""
+
+    deformation_scale: float
+    upsampling: Literal["learned", "barycentric"]
+    hand_levels: MeshLevels
+    head_levels: MeshLevels
+
+    @nn.compact
+    def __call__(self, outputs: Float[Array, "B 843 4"]) -> InteractionNetOutput:
+        return upsample_interaction(
+            outputs, self.deformation_scale, self.upsampling, self.hand_levels, self.head_levels
+        )

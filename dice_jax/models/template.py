@@ -1,0 +1,47 @@
+"""The template of hand and head that the tokens stand for."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+from jaxtyping import Float
+
+from dice_jax.array_types import Array
+from dice_jax.body_models.flame import head_landmarks
+from dice_jax.body_models.hierarchy import downsample
+from dice_jax.body_models.lbs import BodyModel
+from dice_jax.body_models.mano import hand_keypoints
+from dice_jax.geometry.rotations import axis_angle_to_matrix
+from dice_jax.models.layers import tokens as layout
+
+# Axis-angle of an upright head that faces the camera.
+FRONTAL_HEAD = (3.14159265, 0.0, 0.0)
+# Axis-angle of a right hand in front of its owner's face, palm to the face: in the image the
+# fingers point up, the thumb is at the left, and the palm faces away from the camera.
+PALM_TO_FACE = (-1.20919958, -1.20919958, 1.20919958)
+
+
+def template_queries(hand_model: BodyModel, head_model: BodyModel) -> Float[Array, "843 3"]:
+    """Positions of all tokens on the templates in rest pose.
+
+    Returns:
+        21 hand keypoints (OpenPose's order), 68 head landmarks, 195 hand vertices and 559 head
+        vertices; meters, axes of the body models. The origins of hand and head are the means of
+        their coarsest vertices.
+    """
+    hand_vertices = downsample(hand_model.hierarchy, hand_model.v_template, 1)
+    head_vertices = downsample(head_model.hierarchy, head_model.v_template, 2)
+    hand_center, head_center = hand_vertices.mean(0)[None], head_vertices.mean(0)[None]
+    return jnp.concatenate(
+        [
+            hand_keypoints(hand_model, hand_model.v_template) - hand_center,
+            head_landmarks(head_model, head_model.v_template) - head_center,
+            hand_vertices - hand_center,
+            head_vertices - head_center,
+        ]
+    )
+
+
+def template_in_view(queries: Float[Array, "843 3"]) -> Float[Array, "843 3"]:
+    """The templates in camera axes, `FRONTAL_HEAD` and `PALM_TO_FACE`, both about the origin."""
+    rotations = axis_angle_to_matrix(jnp.array([PALM_TO_FACE, FRONTAL_HEAD]))
+    return jnp.einsum("nij,nj->ni", rotations[layout.PART_OF_TOKEN], queries)
