@@ -1,1 +1,1 @@
-"""Training losses: one equation of the paper, one function."""
+"""Training losses: one equation per function, and the terms of the objective built from them."""

@@ -1,7 +1,7 @@
-"""L_adv: parameters should look like those of real hands and faces (paper sec. 3.3).
+"""L_adv: predicted parameters should look like those of real hands and heads (paper sec. 3.3).
 
-All functions take LOGITS x of the discriminator, D = sigmoid(x): log(1 - D) = -softplus(x), log D =
--softplus(-x).
+Every function takes LOGITS x of a discriminator D = sigmoid(x), since log D = -softplus(-x) and
+log(1 - D) = -softplus(x) are stable for any x.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from dice_jax.array_types import Array
 def adversarial_loss(
     fake_logits: Float[Array, "*B"], *, non_saturating: bool = True
 ) -> Float[Array, "*B"]:
-    """What the network pays for parameters that one discriminator calls fake, per sample.
+    """The network's loss against one discriminator, per sample.
 
     Args:
         fake_logits: the discriminator's logits of the predicted parameters.
-        non_saturating: -log D (released code); else the paper's log(1 - D), which is negative and
-            whose gradient vanishes exactly where the discriminator is sure of the fake.
+        non_saturating: -log D (released code). Otherwise log(1 - D) (paper), which is negative and
+            whose gradient vanishes where the discriminator is certain that the sample is fake.
     """
     if non_saturating:
         return jax.nn.softplus(-fake_logits)
@@ -28,14 +28,13 @@ def adversarial_loss(
 
 
 def real_loss(real_logits: Float[Array, "*B"]) -> Float[Array, "*B"]:
-    """-log D(real), per sample: the first half of a discriminator's loss -(log D(real) + log(1 -
-    D(fake))).
-    """
+    """The discriminator's loss of real samples, -log D, per sample."""
     return jax.nn.softplus(-real_logits)
 
 
 def fake_loss(fake_logits: Float[Array, "*B"]) -> Float[Array, "*B"]:
-    """-log(1 - D(fake)), per sample: the second half. Apart from the first, as real and fake
-    samples differ in number.
+    """The discriminator's loss of predicted samples, -log(1 - D), per sample.
+
+    Separate from `real_loss`, because a batch may hold different numbers of real and fake samples.
     """
     return jax.nn.softplus(fake_logits)

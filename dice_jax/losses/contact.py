@@ -1,4 +1,4 @@
-"""L_contact and L_presence: where hand and head touch, and whether they do."""
+"""L_contact and L_presence: which vertices touch, and whether any does."""
 
 from __future__ import annotations
 
@@ -18,16 +18,13 @@ def binary_cross_entropy(
 
     Args:
         logits: log p / (1 - p).
-        labels: 0 or 1 (or a probability).
-        positive_weight: w, weight of a touching vertex against one that does not touch.
+        labels: y, 0 or 1 (or a probability).
+        positive_weight: w, the weight of a touching vertex relative to one that does not touch.
     """
-    # log p = -softplus(-x), log(1 - p) = -softplus(x): no clamp, and the gradient survives a
-    # confident mistake.
-    return jnp.mean(
-        positive_weight * labels * jax.nn.softplus(-logits)
-        + (1.0 - labels) * jax.nn.softplus(logits),
-        axis=-1,
-    )
+    # log p = -softplus(-x), log(1 - p) = -softplus(x): without a clamp on p, the gradient of a
+    # confident mistake does not vanish.
+    positive = positive_weight * labels * jax.nn.softplus(-logits)
+    return jnp.mean(positive + (1.0 - labels) * jax.nn.softplus(logits), axis=-1)
 
 
 def contact_loss(
@@ -41,16 +38,17 @@ def contact_loss(
     Args:
         logits_levels: contact logits of each mesh to supervise: the full hand and head in the
             paper, all five resolutions in the released code.
-        labels_levels: the labels of the same vertices.
+        labels_levels: labels of the same vertices, 0 or 1.
         positive_weight: see `binary_cross_entropy`.
 
     Returns:
-        Sum over the meshes.
+        Sum over the meshes of their mean cross-entropies.
     """
-    return sum(
+    entropies = (
         binary_cross_entropy(logits, labels, positive_weight=positive_weight)
         for logits, labels in zip(logits_levels, labels_levels, strict=True)
     )
+    return sum(entropies, start=jnp.zeros(()))
 
 
 def presence_loss(
@@ -58,8 +56,11 @@ def presence_loss(
     hand_contact: Float[Array, "*B H"],
     head_contact: Float[Array, "*B F"],
 ) -> Float[Array, "*B"]:
-    """L_presence: BCE of "anything touches in this image"; the label is the max over vertices
-    (released code only).
+    """L_presence: cross-entropy of "anything touches in this image" (released code only).
+
+    Args:
+        presence_logit: predicted, one per image.
+        hand_contact, head_contact: labels of the vertices; the label of the image is their maximum.
     """
     label = jnp.maximum(jnp.max(hand_contact, axis=-1), jnp.max(head_contact, axis=-1))
     return binary_cross_entropy(presence_logit[..., None], label[..., None])

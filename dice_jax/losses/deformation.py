@@ -1,4 +1,4 @@
-"""L_deform: how the skin gives way (paper sec. 3.3), and a prior for images without ground truth."""
+"""L_deform: deformation of the face by the hand (paper sec. 3.3), and a prior without labels."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ def deviation_loss(
 ) -> Float[Array, "*B"]:
     """First term of L_deform: mean over vertices of (1 + 5000 |d^|) |d^ - d|^2.
 
-    Few vertices move, and by millimeters: weighted by the true displacement, "nothing moves" is no
-    longer a good answer.
+    Few vertices move, and by millimeters only. Weighting a vertex by its true displacement keeps
+    the prediction "no deformation" from being nearly optimal.
 
     Args:
-        deformations: predicted displacement of each head vertex, meters, camera axes.
-        target: ground truth.
+        deformations: d, predicted displacement of each head vertex, meters, camera axes.
+        target: d^, its ground truth.
         emphasis: the 5000, per meter.
     """
     weight = 1.0 + emphasis * jnp.linalg.norm(target, axis=-1)
@@ -31,17 +31,21 @@ def deviation_loss(
 def large_deformation_loss(
     deformations: Float[Array, "*B V 3"], *, threshold: float = 0.03
 ) -> Float[Array, "*B"]:
-    """Second term of L_deform: mean over vertices of |d|_1 where the vertex moves by more than 3
-    cm, meters.
+    """Second term of L_deform: |d|_1 where |d| > 3 cm, mean over all vertices.
 
-    Skin does not do that; the threshold is a hard gate and passes no gradient.
+    Skin does not move that far. The threshold is a hard gate: no gradient passes through it.
+
+    Args:
+        deformations: predicted, meters.
+        threshold: the 3 cm, meters.
     """
     is_large = jnp.sum(deformations**2, axis=-1) > threshold**2
     return jnp.mean(jnp.where(is_large, jnp.sum(jnp.abs(deformations), axis=-1), 0.0), axis=-1)
 
 
 def deformation_prior(deformations: Float[Array, "*B V 3"]) -> Float[Array, "*B"]:
-    """Mean over vertices of |d|_1, meters: keeps the skin still on images without 3D labels
-    (released code only).
+    """Mean over vertices of |d|_1, meters: keeps deformations small (released code only).
+
+    For images without ground truth.
     """
     return jnp.mean(jnp.sum(jnp.abs(deformations), axis=-1), axis=-1)

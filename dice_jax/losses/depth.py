@@ -1,9 +1,8 @@
-"""L_depth: the rendered depth of hand and head agrees with a depth estimate of the image (paper eq.
-4).
+"""L_depth: rendered depth agrees with a depth estimate of the image (paper eq. 4).
 
-Depths are compared keypoint to keypoint: the rendered one is read at the PROJECTED keypoints, the
-pseudo depth at the DETECTED ones. So the loss means something even while mesh and image are not yet
-aligned.
+Depths are compared keypoint by keypoint: the rendered depth is sampled at the PROJECTED keypoints,
+the pseudo depth at the DETECTED ones. So the loss is meaningful even while mesh and image are not
+yet aligned.
 """
 
 from __future__ import annotations
@@ -12,14 +11,15 @@ import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int
 
 from dice_jax.array_types import Array
+from dice_jax.constants import CROP_SIZE
 from dice_jax.geometry.camera import orthographic_to_screen
 from dice_jax.geometry.rasterize import rasterize, sample_depth
 from dice_jax.structs import Camera
 
-CROP_SIZE = 224
-# A keypoint is a joint under the skin: it lies behind the surface it is seen on, a wrist by some 2
-# cm.
+# Meters. A keypoint is a joint below the skin and so lies behind the visible surface, at a wrist by
+# about 2 cm.
 JOINT_TO_SKIN = 0.03
+MIN_ALIGNED_DEPTH = 1e-3  # meters; the logarithm needs positive depths
 
 
 def silog(
@@ -42,14 +42,10 @@ def silog(
     log = lambda depth: jnp.log(jnp.where(visible, depth, 1.0) + eps)
     ratio = log(pred) - log(target)
     count = jnp.sum(visible, axis=-1)
-    mean = (
-        jnp.sum(jnp.where(visible, ratio, 0.0), axis=-1, keepdims=True)
-        / jnp.maximum(count, 1)[..., None]
-    )
-    variance = jnp.sum(jnp.where(visible, (ratio - mean) ** 2, 0.0), axis=-1) / jnp.maximum(
-        count - 1, 1
-    )
-    # The gradient of sqrt is infinite at 0, and 0 is where training should end.
+    mean = jnp.sum(jnp.where(visible, ratio, 0.0), axis=-1) / jnp.maximum(count, 1)
+    squares = jnp.where(visible, (ratio - mean[..., None]) ** 2, 0.0)
+    variance = jnp.sum(squares, axis=-1) / jnp.maximum(count - 1, 1)
+    # The gradient of sqrt is infinite at 0, the optimum.
     positive = variance > 0
     return jnp.where(positive, jnp.sqrt(jnp.where(positive, variance, 1.0)), 0.0)
 
@@ -57,11 +53,11 @@ def silog(
 def align_scale_and_shift(
     source: Float[Array, "*B K"], target: Float[Array, "*B K"], visible: Bool[Array, "*B K"]
 ) -> Float[Array, "*B K"]:
-    """The affine map of `source` that fits `target` best in the least-squares sense over the
-    visible keypoints.
+    """Scales and shifts `source` to fit `target` by least squares over the visible keypoints.
 
-    Depth from a single image is often known up to a scale AND a shift (Marigold); `silog` forgives
-    the scale only. The scale is kept non-negative: a relief turned inside out is no agreement.
+    Depth from a single image is often known only up to a scale AND a shift (Marigold), and `silog`
+    ignores the scale alone. The scale is kept non-negative, because a depth map turned inside out
+    does not agree with the image.
 
     Args:
         source: pseudo depth, any affine unit.
@@ -72,12 +68,12 @@ def align_scale_and_shift(
         scale * source + shift, meters, at least 1 mm.
     """
     count = jnp.maximum(jnp.sum(visible, axis=-1, keepdims=True), 1)
-    center = lambda x: jnp.sum(jnp.where(visible, x, 0.0), axis=-1, keepdims=True) / count
-    source_mean, target_mean = center(source), center(target)
-    covariance = center((source - source_mean) * (target - target_mean))
-    variance = center((source - source_mean) ** 2)
+    mean = lambda x: jnp.sum(jnp.where(visible, x, 0.0), axis=-1, keepdims=True) / count
+    source_mean, target_mean = mean(source), mean(target)
+    covariance = mean((source - source_mean) * (target - target_mean))
+    variance = mean((source - source_mean) ** 2)
     scale = jnp.maximum(covariance, 0.0) / jnp.where(variance > 0, variance, 1.0)
-    return jnp.maximum(scale * (source - source_mean) + target_mean, 1e-3)
+    return jnp.maximum(scale * (source - source_mean) + target_mean, MIN_ALIGNED_DEPTH)
 
 
 def depth_loss(
@@ -87,8 +83,13 @@ def depth_loss(
     *,
     align_shift: bool = False,
 ) -> Float[Array, "*B"]:
-    """L_depth per image: `silog`, with the pseudo depth aligned in scale and shift first if
-    `align_shift`.
+    """L_depth per image: `silog`, optionally after `align_scale_and_shift` of the pseudo depth.
+
+    Args:
+        rendered: depth at the projected keypoints, meters.
+        pseudo: depth at the detected keypoints, any positive scale; any shift if `align_shift`.
+        visible: keypoints that count.
+        align_shift: whether to fit scale and shift of the pseudo depth first.
     """
     if align_shift:
         pseudo = align_scale_and_shift(pseudo, rendered, visible)
@@ -105,17 +106,18 @@ def render_keypoint_depth(
     *,
     occlusion_aware: bool = False,
 ) -> tuple[Float[Array, "*B K"], Bool[Array, "*B K"]]:
-    """Depth of the visible surface at the projected keypoints, differentiable in the vertices and
-    the camera.
+    """Renders the depth of the visible surface at the projected keypoints.
+
+    Differentiable in the vertices and the camera.
 
     Args:
-        hand_vertices, head_vertices: head-centerd meters, the head undeformed.
+        hand_vertices, head_vertices: head-centered, meters, the head undeformed.
         hand_faces, head_faces: their triangles.
-        camera: scaled orthography; the scene is put 1 m in front of it.
-        keypoints_3d: keypoints to read at, head-centerd meters.
-        occlusion_aware: leave out a keypoint that lies more than 3 cm behind the rendered surface:
-            something else hides it there. (Paper: such a keypoint gets its occluder's depth, in the
-            render as in the image.)
+        camera: scaled orthography; the scene is placed 1 m in front of it.
+        keypoints_3d: where to sample, head-centered, meters.
+        occlusion_aware: leave out a keypoint that lies more than 3 cm behind the rendered surface,
+            since something else occludes it there. (In the paper such a keypoint has the depth of
+            its occluder, in the rendering as in the image.)
 
     Returns:
         depth, meters, > 0.

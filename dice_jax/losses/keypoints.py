@@ -1,8 +1,8 @@
 """L_key and L_reproj: keypoints in space and in the image (paper sec. 3.3, app. C).
 
-There are three sets of keypoints for each part: regressed by the tokens, taken from the rough mesh,
-and taken from the parametric mesh. All are in ONE order with one definition of a fingertip, the
-ground truth's.
+Each part has three predicted sets of keypoints: regressed by the tokens, taken from the rough mesh,
+and taken from the parametric mesh. All of them and the ground truth share ONE order and one
+definition of a fingertip.
 """
 
 from __future__ import annotations
@@ -12,9 +12,8 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from dice_jax.array_types import Array
+from dice_jax.constants import CROP_SIZE
 from dice_jax.losses.vertices import l1
-
-CROP_PIXELS = 224.0
 
 
 def keypoints_loss(
@@ -26,75 +25,84 @@ def keypoints_loss(
     *,
     rough_weight: float = 4.0,
 ) -> Float[Array, "*B"]:
-    """One part's share of L_key: 4 (|K' - K^|_1 + |K_mesh - K^_mesh|_1) + |K - K^|_1, head-centerd
-    meters.
+    """L_key of one part: 4 (|K' - K^|_1 + |K_mesh - K^_mesh|_1) + |K - K^|_1.
 
     Args:
-        regressed, from_rough_mesh, parametric: the three predicted sets.
+        regressed, from_rough_mesh, parametric: the three predicted sets, head-centered, meters.
         target: ground-truth keypoints.
-        target_from_mesh: what the ground-truth MESH gives when treated like the rough mesh. A
-            regressor of joints fitted at rest is some millimeters off on a bent finger; with it on
-            both sides a perfect mesh costs nothing.
+        target_from_mesh: keypoints taken from the ground-truth MESH as `from_rough_mesh` is from
+            the rough one. A joint regressor fitted at rest is some millimeters off on a bent
+            finger; with it on both sides, a perfect mesh has loss 0.
         rough_weight: the 4.
     """
-    return rough_weight * (l1(regressed, target) + l1(from_rough_mesh, target_from_mesh)) + l1(
-        parametric, target
-    )
+    rough = l1(regressed, target) + l1(from_rough_mesh, target_from_mesh)
+    return rough_weight * rough + l1(parametric, target)
 
 
 def reprojection_loss(
     projected: Float[Array, "*B K 2"], detected: Float[Array, "*B K 3"]
 ) -> Float[Array, "*B"]:
-    """L_reproj of one set of keypoints: L1 distance in the image, weighted by the detector's
-    confidence.
+    """L_reproj of one set of keypoints: L1 distance in the image, weighted by confidence.
 
     Args:
-        projected: projected keypoints, pixels of the 224 crop.
-        detected: x and y in pixels of the crop, then a confidence in [0, 1]. Where it is 0, x and y
-            may be anything, even NaN: an undetected keypoint neither supervises nor counts.
+        projected: predicted keypoints, pixels of the crop.
+        detected: x and y in pixels of the crop, then the detector's confidence in [0, 1]. Where it
+            is 0, x and y may be anything, even NaN: that keypoint does not count.
 
     Returns:
-        Weighted mean over the keypoints, in units of the crop (pixels / 224); 0 if nothing was
+        Weighted mean over the keypoints, in sides of the crop (pixels / 224); 0 if nothing was
         detected.
     """
-    confidence = detected[..., 2]
-    # The placeholder is replaced before the subtraction, so that neither value nor gradient can see
-    # it.
-    target = jnp.where(confidence[..., None] > 0, detected[..., :2], 0.0)
-    error = jnp.mean(jnp.abs(projected - target), axis=-1) / CROP_PIXELS
-    # max(., 1): one faint detection must not stand for the whole hand.
-    return jnp.sum(confidence * error, axis=-1) / jnp.maximum(jnp.sum(confidence, axis=-1), 1.0)
+    confidence, pixels = _split_confidence(detected)
+    error = jnp.mean(jnp.abs(projected - pixels), axis=-1) / CROP_SIZE
+    return _weighted_mean(error, confidence)
 
 
 def heatmap_loss(
     heatmaps: Float[Array, "*B H W K"], detected: Float[Array, "*B K 3"]
 ) -> Float[Array, "*B"]:
-    """Cross-entropy of where each keypoint is; not of the paper, for networks that look for
-    keypoints in the image.
+    """Cross-entropy between each keypoint's heatmap and its detected position (not in the paper).
 
-    A keypoint is spread over the four cells around it as in bilinear interpolation, so that the
-    mean place under a map that pays the least is the keypoint itself; outside the crop it belongs
-    to the outermost cells.
+    The target distribution spreads a keypoint over the four cells around it, as bilinear
+    interpolation does. So the expected position under the optimal heatmap is the keypoint itself. A
+    keypoint outside the crop is moved to the outermost cells.
 
     Args:
-        heatmaps: logits.
+        heatmaps: logits over the cells of a grid that covers the crop.
         detected: as in `reprojection_loss`.
 
     Returns:
         Weighted mean over the keypoints, nats; 0 if nothing was detected.
     """
-    confidence = detected[..., 2]
-    pixels = jnp.where(confidence[..., None] > 0, detected[..., :2], 0.0)
+    confidence, pixels = _split_confidence(detected)
     height, width = heatmaps.shape[-3:-1]
-    columns, rows = (
-        _spread(pixels[..., i] / CROP_PIXELS, count) for i, count in enumerate((width, height))
-    )
-    log_shares = heatmaps - jax.nn.logsumexp(heatmaps, axis=(-3, -2), keepdims=True)
-    entropy = -jnp.einsum("...kh,...kw,...hwk->...k", rows, columns, log_shares)
-    return jnp.sum(confidence * entropy, axis=-1) / jnp.maximum(jnp.sum(confidence, axis=-1), 1.0)
+    columns = _bilinear_weights(pixels[..., 0] / CROP_SIZE, width)
+    rows = _bilinear_weights(pixels[..., 1] / CROP_SIZE, height)
+    log_probs = heatmaps - jax.nn.logsumexp(heatmaps, axis=(-3, -2), keepdims=True)
+    entropy = -jnp.einsum("...kh,...kw,...hwk->...k", rows, columns, log_probs)
+    return _weighted_mean(entropy, confidence)
 
 
-def _spread(x: Float[Array, "*B K"], count: int) -> Float[Array, "*B K {count}"]:
-    """Shares of `count` cells of [0, 1] in a point."""
+def _split_confidence(
+    detected: Float[Array, "*B K 3"],
+) -> tuple[Float[Array, "*B K"], Float[Array, "*B K 2"]]:
+    """Confidence, and pixels with 0 in place of those that were not detected.
+
+    Replaced before any arithmetic, so that a NaN there reaches neither the value nor the gradient.
+    """
+    confidence = detected[..., 2]
+    return confidence, jnp.where(confidence[..., None] > 0, detected[..., :2], 0.0)
+
+
+def _weighted_mean(
+    values: Float[Array, "*B K"], confidence: Float[Array, "*B K"]
+) -> Float[Array, "*B"]:
+    # max(., 1): a single detection of low confidence must not count like a whole hand.
+    total = jnp.maximum(jnp.sum(confidence, axis=-1), 1.0)
+    return jnp.sum(confidence * values, axis=-1) / total
+
+
+def _bilinear_weights(x: Float[Array, "*B K"], count: int) -> Float[Array, "*B K {count}"]:
+    """Weights of `count` cells that divide [0, 1], interpolated linearly between their centers."""
     x = jnp.clip(x * count - 0.5, 0.0, count - 1.0)
-    return jax.nn.relu(1.0 - jnp.abs(x[..., None] - jnp.arange(count)))
+    return jax.nn.relu(1.0 - jnp.abs(jnp.subtract.outer(x, jnp.arange(count, dtype=x.dtype))))

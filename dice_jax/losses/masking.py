@@ -1,6 +1,4 @@
-"""Means over the samples that carry a label, exact across devices, and labels made harmless where
-there are none.
-"""
+"""Means over the samples that have a label, exact across devices; absent labels made harmless."""
 
 from __future__ import annotations
 
@@ -18,23 +16,20 @@ def masked_mean(
     axis_name: str | None = None,
     count: Float[Array, ""] | None = None,
 ) -> Float[Array, ""]:
-    """Mean of `values` over the samples whose mask is not zero; 0 where there is no such sample.
+    """Mean of `values` weighted by `mask`; 0 where no sample has a positive mask.
 
-    Numerator and denominator are summed over the devices BEFORE the division. A mean of per-device
-    means would weight a sample by how many labeled neighbors it happens to have on its device.
+    Numerator and denominator are summed over the devices BEFORE the division. A mean of the
+    devices' means would weight a sample by the number of labeled samples on its device.
 
     Args:
-        values: one number a sample.
+        values: one number per sample.
         mask: weight of each sample, usually 0 or 1.
-        axis_name: mapped axis (`pmap`, `shard_map`) to sum over. Leave it out under `jit` with
-            sharded arrays, where the batch is already whole. The result is the same on every
-            device; under `pmap` the matching gradient is `lax.pmean` of the devices' gradients.
-        count: what to divide by, where these samples are but a part of those averaged over:
-            `mask_sum` of all of them. The results of the parts then ADD UP to the mean. By default
-            the sum of `mask`.
-
-    Returns:
-        A scalar.
+        axis_name: mapped axis (`pmap`, `shard_map`) to sum over. Omit it under `jit` with sharded
+            arrays, where the batch is already whole. The result is the same on every device; under
+            `pmap` the matching gradient is `lax.pmean` of the devices' gradients.
+        count: the divisor, where these samples are one of several micro-batches: `mask_sum` of all
+            of them, so that the results of the micro-batches ADD UP to the mean. By default the sum
+            of `mask`.
     """
     numerator = jnp.sum(jnp.where(mask > 0, values * mask, 0.0))
     if axis_name is not None:
@@ -44,16 +39,16 @@ def masked_mean(
 
 
 def mask_sum(mask: Float[Array, "B"], axis_name: str | None = None) -> Float[Array, ""]:
-    """How many samples a mask lets through, over all devices of `axis_name`."""
+    """Number of samples that a mask selects, over all devices of `axis_name`."""
     total = jnp.sum(mask)
     return total if axis_name is None else jax.lax.psum(total, axis_name)
 
 
 def blank_unlabeled(batch: Batch, targets: Targets) -> tuple[Batch, Targets]:
-    """Zeroes every label that its `has_*` mask declares absent.
+    """Zeroes every label that its `has_*` mask marks as absent.
 
-    A mask on the loss is not enough: the gradient of a masked-out loss is 0 times its derivative,
-    and that is NaN when the placeholder in the label is NaN or infinite.
+    A mask on the loss is not enough: the gradient of a masked loss is 0 times its derivative, which
+    is NaN if the placeholder of the label is NaN or infinite.
     """
 
     def keep(mask, labels):

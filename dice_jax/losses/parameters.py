@@ -15,21 +15,18 @@ def params_loss(
     target_hand: HandParams,
     target_head: HeadParams,
     *,
-    hand_divisor: float = 2.0,
     head_divisor: float = 3.0,
     with_neck: bool = True,
 ) -> Float[Array, "*B"]:
-    """L_params = (|beta_f| + |expression| + |theta_f|) / 3 + (|beta_h| + |theta_h|) / 2, each an L1
-    mean.
+    """L_params = (|beta_f| + |expression| + |theta_f|) / 3 + (|beta_h| + |theta_h|) / 2, L1 means.
 
-    Global orientation and translation do not enter: the vertices teach them.
+    Global orientation and translation are left out: the vertices supervise them.
 
     Args:
         hand, head: predicted parameters (radians, model coefficients).
         target_hand, target_head: ground truth.
-        hand_divisor, head_divisor: 2 and 3 in the paper, 2 and 2 in the released code.
-        with_neck: theta_f is neck and jaw as in the paper; the released code supervises the jaw
-            alone.
+        head_divisor: the 3 (paper); 2 in the released code.
+        with_neck: theta_f is neck and jaw (paper); otherwise the jaw alone (released code).
     """
     l1 = lambda name, prediction, target: jnp.mean(
         jnp.abs(getattr(prediction, name) - getattr(target, name)), axis=-1
@@ -39,4 +36,4 @@ def params_loss(
         head_pose = (head_pose + l1("neck_pose", head, target_head)) / 2
     head_terms = l1("betas", head, target_head) + l1("expression", head, target_head) + head_pose
     hand_terms = l1("betas", hand, target_hand) + l1("hand_pose", hand, target_hand)
-    return head_terms / head_divisor + hand_terms / hand_divisor
+    return head_terms / head_divisor + hand_terms / 2.0

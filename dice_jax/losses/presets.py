@@ -1,18 +1,14 @@
-"""Every weight and every choice of formula in the losses, in one place, with three ready sets of
-them.
+"""Every weight and every choice of formula in the losses, and three presets of them.
 
-  paper    the equations of the paper as printed (sec. 3.3, app. C)
-  release  what the authors' training code computes, its weights divided by 20 to be on the paper's
-  scale
-           (AdamW does not care; a gradient clip by value would have to be divided as well). Its
-           slips are not repeated: collision, depth, confidences and the order of keypoints are the
-           corrected ones in every preset
-  fixed    the default: the paper's ratios, the release's extra supervision where it helps training
-  from scratch,
-           and none of the release's mistakes
+paper: the equations as printed (sec. 3.3, app. C).
 
-The structure is the paper's: L = 12.5 L_mesh + 5 L_interaction + L_adv + 2.5 L_depth, and the inner
-weights below it.
+release: what the authors' training code computes. Its weights are divided by 20, the ratio to the
+paper's scale; AdamW is invariant to that, but a gradient clip by value must be divided as well.
+Bugs of that code are not reproduced: collision, depth, confidences and the order of keypoints are
+correct in every preset.
+
+fixed (default): the paper's ratios, and the additional supervision of the released code where it
+helps training from scratch.
 """
 
 from __future__ import annotations
@@ -24,29 +20,31 @@ from typing import Any
 
 @dataclasses.dataclass(frozen=True)
 class LossWeights:
-    """Weights and switches of `total.generator_loss`. A weight of 0 turns its term off, and its
-    computation.
+    """Weights and switches of `total.generator_loss`: the section `losses` of a config.
+
+    The structure is the paper's: L = 12.5 L_mesh + 5 L_interaction + L_adv + 2.5 L_depth, with
+    inner weights in each sum. A term of weight 0 is not computed.
 
     Attributes:
         mesh, interaction, adversarial, depth: weights of the four sums.
-        reprojection, vertices, keypoints, params: inside L_mesh.
-        heatmaps: inside L_mesh, for networks that find keypoints in the image
-            (`ModelConfig.fine_features`).
-        rough: weight of the rough meshes and keypoints against the parametric ones (eq. 7: 4); 0
-            takes them out of L_reproj as well.
-        hand, head: l_h and l_f of eq. 7.
-        reprojection_hand: the hand's weight in L_reproj; the face's is 1.
-        touch, contact, collision, deformation, presence, deformation_prior: inside L_interaction.
-        deviation, large_deformation: the two terms of L_deform, both means over vertices.
-        all_levels: supervise rough vertices and contacts at every resolution, not the finest alone.
+        reprojection, vertices, keypoints, params: terms of L_mesh.
+        heatmaps: term of L_mesh for networks with heatmaps (`ModelConfig.fine_features`).
+        rough: weight of the rough meshes and keypoints relative to the parametric ones (4 in eq.
+            7); 0 also removes them from L_reproj.
+        touch, contact, collision, deformation, presence, deformation_prior: terms of
+            L_interaction.
+        deviation, large_deformation: the two equations of L_deform, both means over vertices.
+        all_levels: supervise rough vertices and contacts at every resolution, not only the finest.
         rough_level_weight, rough_also_centered: see `vertices.rough_vertices_loss`.
-        params_hand_divisor, params_head_divisor, params_with_neck: see `parameters.params_loss`.
+        params_head_divisor, params_with_neck: see `parameters.params_loss`.
         contact_positive_weight: see `contact.binary_cross_entropy`.
-        touch_squared, touch_deformed: mean of squared distances; on the deformed head.
-        non_saturating: -log D for the generator, else log(1 - D).
-        discriminator_hand, discriminator_head: weights of the two discriminators' own losses (used
-            by the training step).
-        depth_occlusion_aware, depth_align_shift: see `depth`.
+        touch_squared: average squared distances.
+        touch_deformed: measure touch on the deformed head.
+        non_saturating: -log D for the network, otherwise log(1 - D).
+        discriminator_hand, discriminator_head: weights of the two discriminators' own losses, which
+            the training step adds.
+        depth_occlusion_aware: see `depth.render_keypoint_depth`.
+        depth_align_shift: see `depth.depth_loss`.
     """
 
     mesh: float = 12.5
@@ -60,9 +58,6 @@ class LossWeights:
     params: float = 2.0
     heatmaps: float = 0.0
     rough: float = 4.0
-    hand: float = 3.0
-    head: float = 1.0
-    reprojection_hand: float = 4.0
 
     touch: float = 0.2
     contact: float = 0.6
@@ -70,14 +65,13 @@ class LossWeights:
     deformation: float = 6.0
     presence: float = 1.0
     deformation_prior: float = 2.0
-    # The release's 100 and 4, times 5 since its L_interaction weighs 5 times ours.
+    # 100 and 4 in the released code, whose L_interaction has 5 times this weight.
     deviation: float = 500.0
     large_deformation: float = 20.0
 
     all_levels: bool = True
     rough_level_weight: float = 0.2
     rough_also_centered: bool = True
-    params_hand_divisor: float = 2.0
     params_head_divisor: float = 3.0
     params_with_neck: bool = True
     contact_positive_weight: float = 1.0
@@ -93,7 +87,7 @@ class LossWeights:
 FIXED = LossWeights()
 
 PAPER = LossWeights(
-    # The paper prints sums over the 5023 vertices; ours are means.
+    # The paper prints sums over the 5023 vertices; these are factors of means.
     deviation=5023.0,
     large_deformation=100.0 * 5023.0,
     presence=0.0,
@@ -107,8 +101,8 @@ PAPER = LossWeights(
 )
 
 RELEASE = LossWeights(
-    # Flags of its train.sh divided by 20: vertices 50, keypoints 25 and 12.5, params 25, contact
-    # 15, touch 5, collision 25, deformation 150, presence 25, adversarial 1, depth 2.5.
+    # The flags of its train.sh, divided by 20: vertices 50, keypoints 25 and 12.5, params 25,
+    # contact 15, touch 5, collision 25, deformation 150, presence 25, adversarial 1, depth 2.5.
     interaction=25.0,
     contact=0.6 * 0.2,
     deviation=100.0,
@@ -127,7 +121,7 @@ PRESETS = {"paper": PAPER, "release": RELEASE, "fixed": FIXED}
 
 
 def loss_weights(preset: str = "fixed", overrides: Mapping[str, Any] | None = None) -> LossWeights:
-    """A preset with some fields replaced, as a configuration gives them.
+    """A preset with some fields replaced.
 
     Args:
         preset: "paper", "release" or "fixed".

@@ -1,6 +1,4 @@
-"""L_touch and L_collision: contact regions meet, and the hand stays out of the head (paper sec.
-3.3).
-"""
+"""L_touch and L_collision: contact regions meet, and the hand stays outside the head."""
 
 from __future__ import annotations
 
@@ -23,35 +21,31 @@ def touch_loss(
     *,
     squared: bool = False,
 ) -> Float[Array, "*B"]:
-    """L_touch = CD(F_c, H_c) + CD(H_c, F_c): draws the regions that should touch together.
+    """L_touch = CD(F_c, H_c) + CD(H_c, F_c): attracts the predicted contact regions (sec. 3.3).
 
-    F_c and H_c are the vertices whose predicted contact probability exceeds 0.5. The choice is a
-    hard one: the gradient moves vertices and never the probabilities.
+    F_c and H_c are the vertices whose predicted contact probability exceeds 0.5. The threshold is
+    hard: the gradient moves vertices and never changes the probabilities.
 
     Args:
-        hand_vertices, head_vertices: meters, one frame. The head deformed (paper) or not (released
-            code).
+        hand_vertices, head_vertices: meters, in one frame. The head deformed (paper) or not
+            (released code).
         hand_contact_probs, head_contact_probs: predicted; 0 for vertices that can never touch.
-        squared: mean of squared distances (m^2, released code), else of distances (m, paper).
+        squared: average squared distances (m^2, released code) instead of distances (m, paper).
 
     Returns:
-        Mean distance from either region to its nearest vertex in the other; 0 if one of them is
-        empty.
+        Sum over both directions of the mean distance from one region to its nearest vertex in the
+        other; 0 if a region is empty.
     """
-    hand_touches, head_touches = (
-        hand_contact_probs > CONTACT_THRESHOLD,
-        head_contact_probs > CONTACT_THRESHOLD,
-    )
 
     def chamfer(query, query_mask, points, points_mask):
         distances, _ = nearest_neighbors(query, points, points_mask)
-        counts = query_mask & points_mask.any(
-            -1, keepdims=True
-        )  # without any point the distance is infinite
-        distances = jnp.where(counts, distances, 0.0)
-        return _mean_over(distances**2 if squared else distances, counts)
+        # Without any point the distance is infinite.
+        counted = query_mask & points_mask.any(-1, keepdims=True)
+        distances = jnp.where(counted, distances, 0.0)
+        return _masked_mean(distances**2 if squared else distances, counted)
 
-    head, hand = (head_vertices, head_touches), (hand_vertices, hand_touches)
+    hand = hand_vertices, hand_contact_probs > CONTACT_THRESHOLD
+    head = head_vertices, head_contact_probs > CONTACT_THRESHOLD
     return chamfer(*head, *hand) + chamfer(*hand, *head)
 
 
@@ -61,18 +55,18 @@ def collision_loss(
     closed_head_faces: Int[Array, "_ 3"],
     can_be_touched: Bool[Array, "F"] | None = None,
 ) -> Float[Array, "*B"]:
-    """L_collision = CD(hand vertices inside the head, deformed head vertices), meters.
+    """L_collision = CD(hand vertices inside the head, deformed head vertices) (sec. 3.3).
 
     Args:
         hand_vertices: meters.
         deformed_head_vertices: meters, same frame.
-        closed_head_faces: the head's triangles with the neck closed, so that there is an inside.
-        can_be_touched: head vertices that count as surface (not the inner mouth, not the eye
-            sockets); None for all.
+        closed_head_faces: the head's triangles with the neck closed, so that an inside exists.
+        can_be_touched: head vertices that count as surface (without mouth cavity and eye sockets);
+            None for all.
 
     Returns:
-        Mean distance of the hand vertices that are inside the head to the nearest head vertex; 0 if
-        none is inside. Which vertices are inside is decided without gradient.
+        Mean distance, meters, from the hand vertices inside the head to the nearest head vertex; 0
+        if none is inside. Which vertices are inside is decided without gradient.
     """
     fixed_hand, fixed_head = jax.lax.stop_gradient((hand_vertices, deformed_head_vertices))
     collides = inside(fixed_hand, fixed_head, closed_head_faces)
@@ -80,8 +74,9 @@ def collision_loss(
     if can_be_touched is not None:
         valid = jnp.broadcast_to(can_be_touched, deformed_head_vertices.shape[:-1])
     distances, _ = nearest_neighbors(hand_vertices, deformed_head_vertices, valid)
-    return _mean_over(distances, collides)
+    return _masked_mean(distances, collides)
 
 
-def _mean_over(values, mask):
+def _masked_mean(values: Float[Array, "*B N"], mask: Bool[Array, "*B N"]) -> Float[Array, "*B"]:
+    """Mean over the last axis where `mask` holds; 0 where it holds nowhere."""
     return jnp.sum(jnp.where(mask, values, 0.0), axis=-1) / jnp.maximum(jnp.sum(mask, axis=-1), 1)

@@ -9,20 +9,20 @@ from jaxtyping import Float
 
 from dice_jax.array_types import Array
 
+# l_h and l_f of eq. 7.
+HAND_WEIGHT = 3.0
+HEAD_WEIGHT = 1.0
+
 
 def l1(prediction: Float[Array, "*B N D"], target: Float[Array, "*B N D"]) -> Float[Array, "*B"]:
-    """Mean absolute difference over points and coordinates, the |.|_1 of every equation in the
-    paper.
-    """
+    """Mean absolute difference over points and coordinates: the paper's |.|_1."""
     return jnp.mean(jnp.abs(prediction - target), axis=(-2, -1))
 
 
 def centered_l1(
     prediction: Float[Array, "*B N D"], target: Float[Array, "*B N D"]
 ) -> Float[Array, "*B"]:
-    """`l1` after each set of points is moved to its own mean: blames the shape and not the
-    position.
-    """
+    """`l1` after each set of points is centered on its own mean: penalizes shape, not position."""
     center = lambda points: points - jnp.mean(points, axis=-2, keepdims=True)
     return l1(center(prediction), center(target))
 
@@ -32,18 +32,14 @@ def vertices_loss(
     head: Float[Array, "*B F 3"],
     target_hand: Float[Array, "*B H 3"],
     target_head: Float[Array, "*B F 3"],
-    *,
-    hand_weight: float = 3.0,
-    head_weight: float = 1.0,
 ) -> Float[Array, "*B"]:
     """The parametric terms of paper eq. 7: l_h |V_H - V_H^|_1 + l_f |V_F* - V_F^|_1.
 
     Args:
-        hand, head: posed hand and UNDEFORMED head, head-centerd, meters.
-        target_hand, target_head: the ground truth of the same; the head undeformed too.
-        hand_weight, head_weight: l_h and l_f.
+        hand, head: posed hand and UNDEFORMED head, head-centered, meters.
+        target_hand, target_head: their ground truth; the head undeformed too.
     """
-    return hand_weight * l1(hand, target_hand) + head_weight * l1(head, target_head)
+    return HAND_WEIGHT * l1(hand, target_hand) + HEAD_WEIGHT * l1(head, target_head)
 
 
 def rough_vertices_loss(
@@ -52,37 +48,30 @@ def rough_vertices_loss(
     target_hand_levels: Sequence[Float[Array, "*B _ 3"]],
     target_head_levels: Sequence[Float[Array, "*B _ 3"]],
     *,
-    hand_weight: float = 3.0,
-    head_weight: float = 1.0,
     level_weight: float = 1.0,
     also_centered: bool = False,
 ) -> Float[Array, "*B"]:
-    """The rough-mesh terms of paper eq. 7: l_h |V_H' - V_H^|_1 + l_f |V_F' - V_F^|_1, over one or
-    several resolutions.
+    """The rough-mesh terms of paper eq. 7: l_h |V_H' - V_H^|_1 + l_f |V_F' - V_F^|_1.
 
-    The paper writes the finest level only. The released code sums every level, each once in place
-    and once centerd on its own mean, with a weight of 0.2 a term. (Eq. 7 prints the hand's ground
-    truth beside V_F': a misprint.)
+    The paper writes the finest level only. The released code sums every level twice, once in place
+    and once centered on its own mean, each with weight 0.2. (Eq. 7 pairs V_F' with the ground
+    truth of the hand, which is a misprint.)
 
     Args:
-        hand_levels, head_levels: rough meshes at the resolutions to supervise, head-centerd,
+        hand_levels, head_levels: rough meshes at the resolutions to supervise, head-centered,
             meters.
         target_hand_levels, target_head_levels: ground truth at the same resolutions, the head
             undeformed.
-        hand_weight, head_weight: l_h and l_f.
-        level_weight: weight of each single term.
+        level_weight: weight of each level's distance.
         also_centered: add `centered_l1` of every level.
     """
+    distances = (l1, centered_l1) if also_centered else (l1,)
 
-    def part(levels, target_levels):
-        distances = [l1(level, target) for level, target in zip(levels, target_levels, strict=True)]
-        if also_centered:
-            distances += [
-                centered_l1(level, target)
-                for level, target in zip(levels, target_levels, strict=True)
-            ]
-        return level_weight * sum(distances)
+    def over_levels(levels, target_levels):
+        pairs = list(zip(levels, target_levels, strict=True))
+        terms = (distance(*pair) for distance in distances for pair in pairs)
+        return level_weight * sum(terms, start=jnp.zeros(()))
 
-    return hand_weight * part(hand_levels, target_hand_levels) + head_weight * part(
-        head_levels, target_head_levels
-    )
+    hand = over_levels(hand_levels, target_hand_levels)
+    head = over_levels(head_levels, target_head_levels)
+    return HAND_WEIGHT * hand + HEAD_WEIGHT * head

@@ -17,5 +17,5 @@ def head_model():
 
 @pytest.fixture(scope="session")
 def labels(hand_model, head_model):
-    """(batch, targets, camera) of eight samples with every label."""
+    """(batch, targets, camera) of eight samples that carry every label."""
     return loss_scenes.random_labels(np.random.default_rng(0), hand_model, head_model, 8)

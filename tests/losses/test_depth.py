@@ -1,3 +1,5 @@
+"""Depth: silog and alignment against NumPy, sampled depth against planes and ray casting."""
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,7 +13,7 @@ from dice_jax.structs import Camera
 
 @pytest.fixture
 def depths(rng):
-    """Rendered depths about 1 m, pseudo depths in another unit, and which of 12 keypoints count."""
+    """Rendered depths near 1 m, pseudo depths in another unit, and a mask, of 12 keypoints each."""
     pred, target = 1 + 0.1 * rng.normal(size=(4, 12)), rng.uniform(0.2, 3, size=(4, 12))
     visible = rng.uniform(size=(4, 12)) < 0.7
     return jnp.asarray(pred, jnp.float32), jnp.asarray(target, jnp.float32), jnp.asarray(visible)
@@ -25,8 +27,8 @@ def test_silog_is_the_standard_deviation_of_the_log_ratio(depths):
     np.testing.assert_allclose(depth.silog(*depths), expected, rtol=1e-4)
 
 
-def test_silog_is_per_image_and_free_of_scale(depths):
-    """Trap 8: with one variance over the batch, a scale that differs between images would cost."""
+def test_silog_is_per_image_and_invariant_to_scale(depths):
+    """The reference takes one variance over the batch, so scales that differ have a loss."""
     pred, target, visible = depths
     scaled = target * jnp.array([1.0, 10.0, 0.1, 3.0])[:, None]
     np.testing.assert_allclose(depth.silog(pred, scaled, visible), depth.silog(*depths), rtol=1e-4)
@@ -34,46 +36,34 @@ def test_silog_is_per_image_and_free_of_scale(depths):
     np.testing.assert_array_equal(depth.silog(*depths), alone)
 
 
-def test_hidden_keypoints_never_matter(depths):
+def test_keypoints_that_are_not_visible_never_matter(depths):
     pred, target, visible = depths
     for placeholder in (0.0, -1.0, np.nan, np.inf):
         spoiled = [jnp.where(visible, values, placeholder) for values in (pred, target)]
-        value, gradient = jax.value_and_grad(lambda p, t: depth.silog(p, t, visible).sum())(
-            *spoiled
-        )
+        loss = lambda p, t: depth.silog(p, t, visible).sum()
+        value, gradient = jax.value_and_grad(loss)(*spoiled)
         np.testing.assert_allclose(value, depth.silog(*depths).sum(), rtol=1e-6)
         np.testing.assert_array_equal(gradient[~visible], 0)
         assert np.isfinite(gradient).all()
 
 
 @pytest.mark.parametrize("count", [0, 1])
-def test_fewer_than_two_keypoints_cost_nothing(depths, count):
+def test_silog_of_fewer_than_two_keypoints_is_zero(depths, count):
     pred, target, _ = depths
-    visible = jnp.arange(12) < count
-    value, gradient = jax.value_and_grad(
-        lambda p: depth.silog(p, target, jnp.broadcast_to(visible, p.shape)).sum()
-    )(pred)
+    visible = jnp.broadcast_to(jnp.arange(12) < count, pred.shape)
+    value, gradient = jax.value_and_grad(lambda p: depth.silog(p, target, visible).sum())(pred)
     assert value == 0
     np.testing.assert_array_equal(gradient, 0)
 
 
-def test_gradient_is_right_and_finite_at_the_optimum(depths):
-    """Trap 8: the gradient of the square root is infinite where prediction and target agree."""
+def test_silog_gradient_is_right_and_finite_at_the_optimum(depths):
+    """The gradient of a plain square root is infinite where prediction and target agree."""
     pred, target, visible = depths
-    check_grads(
-        lambda p: depth.silog(p, target, visible).sum(),
-        (pred,),
-        1,
-        modes=["rev"],
-        atol=1e-2,
-        rtol=1e-2,
-        eps=1e-3,
-    )
-    gradient = jax.grad(lambda p: depth.silog(p, 2 * pred, visible).sum())(pred)
-    assert np.isfinite(gradient).all()
-    gradient = jax.grad(lambda p: depth.silog(p, jnp.ones_like(p), visible).sum())(
-        jnp.ones_like(pred)
-    )
+    loss = lambda p, t: depth.silog(p, t, visible).sum()
+    tolerances = dict(modes=["rev"], atol=1e-2, rtol=1e-2, eps=1e-3)
+    check_grads(lambda p: loss(p, target), (pred,), 1, **tolerances)
+    assert np.isfinite(jax.grad(loss)(pred, 2 * pred)).all()
+    gradient = jax.grad(loss)(jnp.ones_like(pred), jnp.ones_like(pred))
     np.testing.assert_array_equal(gradient, 0)
 
 
@@ -87,23 +77,22 @@ def test_alignment_is_the_least_squares_line(depths):
         np.testing.assert_allclose(a[v], slope * t[v] + shift, rtol=1e-4)
 
 
-def test_an_affine_unit_is_forgiven_only_with_alignment(depths):
+def test_scale_and_shift_are_ignored_only_with_alignment(depths):
     pred, _, visible = depths
     affine = 3.0 * (pred - 0.5)
     assert depth.depth_loss(pred, affine, visible).min() > 1e-2
-    np.testing.assert_allclose(
-        depth.depth_loss(pred, affine, visible, align_shift=True), 0, atol=1e-5
-    )
+    aligned = depth.depth_loss(pred, affine, visible, align_shift=True)
+    np.testing.assert_allclose(aligned, 0, atol=1e-5)
 
 
-def test_an_inverted_relief_is_not_forgiven(depths):
+def test_alignment_does_not_invert_depth(depths):
     pred, _, visible = depths
     assert depth.depth_loss(pred, 3.0 - pred, visible, align_shift=True).min() > 1e-2
 
 
 @pytest.fixture
 def scene():
-    """A ball (the hand) in front of a slanted plane (the head), a camera, and keypoints in meters."""
+    """A ball (the hand) in front of a slanted plane (the head), meters, and a camera."""
     ball = trimesh.creation.icosphere(3, 0.02)
     ball.apply_translation([0.03, -0.02, -0.1])
     plane = trimesh.Trimesh(
@@ -125,17 +114,15 @@ compiled = jax.jit(depth.render_keypoint_depth, static_argnames="occlusion_aware
 
 
 def render(scene, keypoints, **options):
-    """Depth and visibility of some keypoints (K, 3) of the scene; filled up to 50, so as to compile
-    once.
-    """
+    """Depth and visibility of keypoints (K, 3); repeated up to 50 of them, to compile once."""
     filled = np.resize(np.asarray(keypoints, np.float32), (1, 50, 3))
     return tuple(
         values[0, : len(keypoints)] for values in compiled(**scene, keypoints_3d=filled, **options)
     )
 
 
-def test_depth_is_read_at_the_pixel_of_the_keypoint(scene, rng):
-    """Trap 2: x is the column and y the row. The plane's depth tells one from the other."""
+def test_depth_is_sampled_at_the_pixel_of_the_keypoint(scene, rng):
+    """The reference swaps x and y here. The slope of the plane tells rows from columns."""
     keypoints = np.concatenate([rng.uniform(-0.095, 0.095, (50, 2)), np.zeros((50, 1))], -1)
     away = np.linalg.norm(keypoints[:, :2] - [0.03, -0.02], axis=-1) > 0.025
     keypoints = keypoints[away]
@@ -162,14 +149,14 @@ def test_depth_equals_ray_casting(scene):
     np.testing.assert_allclose(read[rays], hits[:, 2] + 1, atol=1e-4)
 
 
-def test_background_and_out_of_image_do_not_count(scene):
+def test_keypoints_on_the_background_or_outside_the_image_are_not_visible(scene):
     keypoints = [[0.0, 0.0, 0], [0.109, 0.0, 0], [0.5, 0.0, 0], [0.0, -0.5, 0], [-0.2, 0.1, 0]]
     read, visible = render(scene, keypoints)
     np.testing.assert_array_equal(visible, [True, False, False, False, False])
     assert np.isfinite(read).all()
 
 
-def test_an_occluded_keypoint_counts_unless_asked(scene):
+def test_occluded_keypoints_are_left_out_only_if_occlusion_aware(scene):
     behind_the_ball, on_the_ball = [0.03, -0.02, 0.02], [0.03, -0.02, -0.11]
     _, visible = render(scene, [behind_the_ball, on_the_ball])
     np.testing.assert_array_equal(visible, [True, True])

@@ -1,3 +1,5 @@
+"""L_params in the two forms of the paper and the released code."""
+
 import numpy as np
 import pytest
 
@@ -28,39 +30,28 @@ def absolute(a, b):
     return np.abs(a - b).mean(-1)
 
 
-def test_paper_divides_the_head_by_three_and_the_hand_by_two(params):
+def test_the_paper_divides_the_head_by_three_and_the_hand_by_two(params):
     hand, head, target_hand, target_head = params
     pose = lambda p: np.concatenate([p.neck_pose, p.jaw_pose], -1)
-    expected = (
-        absolute(head.betas, target_head.betas)
-        + absolute(head.expression, target_head.expression)
-        + absolute(pose(head), pose(target_head))
-    ) / 3 + (
-        absolute(hand.betas, target_hand.betas) + absolute(hand.hand_pose, target_hand.hand_pose)
-    ) / 2
-    np.testing.assert_allclose(params_loss(*params), expected, rtol=1e-5)
+    head_sum = absolute(head.betas, target_head.betas)
+    head_sum += absolute(head.expression, target_head.expression)
+    head_sum += absolute(pose(head), pose(target_head))
+    hand_sum = absolute(hand.betas, target_hand.betas)
+    hand_sum += absolute(hand.hand_pose, target_hand.hand_pose)
+    np.testing.assert_allclose(params_loss(*params), head_sum / 3 + hand_sum / 2, rtol=1e-5)
 
 
-def test_release_halves_the_sum_of_five_and_leaves_the_neck_out(params):
+def test_the_release_divides_both_by_two_and_leaves_the_neck_out(params):
     hand, head, target_hand, target_head = params
-    five = sum(
-        absolute(getattr(head, name), getattr(target_head, name))
-        for name in ("betas", "expression", "jaw_pose")
-    )
-    five += sum(
-        absolute(getattr(hand, name), getattr(target_hand, name)) for name in ("betas", "hand_pose")
-    )
-    np.testing.assert_allclose(
-        params_loss(*params, head_divisor=2.0, with_neck=False), five / 2, rtol=1e-5
-    )
+    over = lambda names, a, b: sum(absolute(getattr(a, name), getattr(b, name)) for name in names)
+    expected = over(("betas", "expression", "jaw_pose"), head, target_head)
+    expected += over(("betas", "hand_pose"), hand, target_hand)
+    found = params_loss(*params, head_divisor=2.0, with_neck=False)
+    np.testing.assert_allclose(found, expected / 2, rtol=1e-5)
 
 
-def test_orientation_and_translation_do_not_enter(params):
-    hand, head, target_hand, target_head = params
-    moved = (
-        hand.replace(global_orient=hand.global_orient + 1, transl=hand.transl + 1),
-        head.replace(global_orient=head.global_orient + 1, transl=head.transl + 1),
-    )
-    np.testing.assert_array_equal(
-        params_loss(*moved, target_hand, target_head), params_loss(*params)
-    )
+def test_global_orientation_and_translation_do_not_count(params):
+    *predicted, target_hand, target_head = params
+    moved = [p.replace(global_orient=p.global_orient + 1, transl=p.transl + 1) for p in predicted]
+    found = params_loss(*moved, target_hand, target_head)
+    np.testing.assert_array_equal(found, params_loss(*params))

@@ -1,3 +1,5 @@
+"""Touch and collision against SciPy and trimesh, and where their gradients go."""
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -27,17 +29,16 @@ def chamfer(a, b, power):
 
 
 @pytest.mark.parametrize("squared", [False, True])
-def test_touch_is_the_chamfer_distance_of_the_probable_vertices(clouds, squared):
+def test_touch_is_the_chamfer_distance_of_the_predicted_contact_regions(clouds, squared):
     hand, head, hand_probs, head_probs = map(np.asarray, clouds)
-    expected = [
-        chamfer(head[i][head_probs[i] > 0.5], hand[i][hand_probs[i] > 0.5], 2 if squared else 1)
-        for i in range(2)
-    ]
+    power = 2 if squared else 1
+    regions = zip(head, head_probs, hand, hand_probs)
+    expected = [chamfer(a[p > 0.5], b[q > 0.5], power) for a, p, b, q in regions]
     np.testing.assert_allclose(touch_loss(*clouds, squared=squared), expected, rtol=1e-4)
 
 
 @pytest.mark.parametrize("empty", ["hand", "head", "both"])
-def test_an_empty_region_costs_nothing_and_teaches_nothing(clouds, empty):
+def test_an_empty_region_has_neither_loss_nor_gradient(clouds, empty):
     hand, head, hand_probs, head_probs = clouds
     hand_probs = hand_probs.at[0].set(0.1) if empty != "head" else hand_probs
     head_probs = head_probs.at[0].set(0.1) if empty != "hand" else head_probs
@@ -48,7 +49,7 @@ def test_an_empty_region_costs_nothing_and_teaches_nothing(clouds, empty):
         assert np.isfinite(gradient).all() and np.abs(gradient[1]).max() > 0
 
 
-def test_touch_moves_vertices_and_never_probabilities(clouds):
+def test_touch_has_gradients_in_touching_vertices_and_none_in_probabilities(clouds):
     _, _, hand_probs, head_probs = clouds
     gradients = touch_gradients(*clouds)
     assert np.abs(gradients[0]).max() > 0 and np.abs(gradients[1]).max() > 0
@@ -64,11 +65,10 @@ def test_touch_gradient_equals_finite_differences(clouds):
     check_grads(loss, (hand, head), 1, modes=["rev"], atol=2e-2, rtol=2e-2, eps=1e-3)
 
 
-def test_coinciding_regions_cost_nothing(clouds):
+def test_coinciding_regions_have_neither_loss_nor_gradient(clouds):
     hand, _, hand_probs, _ = clouds
-    value, gradient = jax.value_and_grad(
-        lambda v: touch_loss(v, hand, hand_probs, hand_probs).sum()
-    )(hand)
+    loss = lambda v: touch_loss(v, hand, hand_probs, hand_probs).sum()
+    value, gradient = jax.value_and_grad(loss)(hand)
     assert value == 0
     np.testing.assert_array_equal(gradient, 0)
 
@@ -79,25 +79,17 @@ def sphere():
 
 
 def collide(hand, sphere, can_be_touched=None, function=collision_loss):
-    """The loss, or whatever `function`, of some points (B, N, 3); N is filled up to 60 with points
-    far outside.
-    """
-    hand = np.pad(
-        np.asarray(hand, np.float32), ((0, 0), (0, 60 - hand.shape[1]), (0, 0)), constant_values=9.0
-    )
-    head = np.broadcast_to(
-        np.asarray(sphere.vertices, np.float32), (len(hand), *sphere.vertices.shape)
-    )
-    can_be_touched = (
-        np.ones(len(sphere.vertices), bool) if can_be_touched is None else can_be_touched
-    )
+    """`function` of points (B, N, 3), padded to N = 60 with points far outside the sphere."""
+    padding = ((0, 0), (0, 60 - hand.shape[1]), (0, 0))
+    hand = np.pad(np.asarray(hand, np.float32), padding, constant_values=9.0)
+    head = np.stack([np.asarray(sphere.vertices, np.float32)] * len(hand))
+    if can_be_touched is None:
+        can_be_touched = np.ones(len(sphere.vertices), bool)
     return function(hand, head, sphere.faces, can_be_touched)
 
 
-def test_collision_counts_the_vertices_inside_and_no_others(rng, sphere):
-    """Trap 3: the released code indexes with a float mask, and so takes hand vertices 0 and 1 over
-    and over.
-    """
+def test_collision_is_over_the_vertices_inside_and_no_others(rng, sphere):
+    """The released code indexes with a float mask, and so only ever uses hand vertices 0 and 1."""
     hand = rng.normal(scale=0.08, size=(3, 60, 3))
     hand[:, :2] += 1.0  # vertices 0 and 1 are far outside
     within = sphere.contains(hand.reshape(-1, 3)).reshape(3, 60)
@@ -106,27 +98,24 @@ def test_collision_counts_the_vertices_inside_and_no_others(rng, sphere):
     np.testing.assert_allclose(collide(hand, sphere), expected, rtol=1e-4)
     gradient, _ = collide(hand, sphere, function=collision_gradients)
     np.testing.assert_array_equal(np.abs(gradient).sum(-1) > 0, within)
-    np.testing.assert_allclose(
-        np.linalg.norm(gradient, axis=-1)[within],
-        (1 / within.sum(1)).repeat(within.sum(1)),
-        rtol=1e-4,
-    )
+    lengths = np.linalg.norm(gradient, axis=-1)[within]
+    np.testing.assert_allclose(lengths, (1 / within.sum(1)).repeat(within.sum(1)), rtol=1e-4)
 
 
-def test_a_gradient_step_drives_the_hand_out(sphere):
+def test_a_gradient_step_moves_the_hand_out(sphere):
     hand = np.tile(sphere.vertices[:5] * 0.9, (3, 1, 1))
     gradient, _ = collide(hand, sphere, function=collision_gradients)
     assert ((-gradient[:, :5] * hand).sum(-1) > 0).all()
 
 
-def test_the_head_is_pushed_away_too(sphere):
+def test_a_gradient_step_moves_the_head_inwards(sphere):
     hand = np.tile(sphere.vertices[:1] * 0.9, (3, 1, 1))
     _, gradient = collide(hand, sphere, function=collision_gradients)
     np.testing.assert_array_equal(np.flatnonzero(np.abs(gradient[0]).sum(-1)), [0])
-    assert (gradient[0, 0] * hand[0, 0]).sum() > 0  # inwards, as a step goes against the gradient
+    assert (-gradient[0, 0] * hand[0, 0]).sum() < 0
 
 
-def test_no_collision_is_zero_without_gradient(rng, sphere):
+def test_hands_outside_the_head_have_neither_loss_nor_gradient(rng, sphere):
     hand = rng.normal(size=(3, 30, 3))
     hand /= np.linalg.norm(hand, axis=-1, keepdims=True) * 5
     np.testing.assert_array_equal(collide(hand, sphere), 0)
@@ -134,10 +123,8 @@ def test_no_collision_is_zero_without_gradient(rng, sphere):
         np.testing.assert_array_equal(gradient, 0)
 
 
-def test_cavities_are_no_surface_to_escape_to(sphere):
-    """A vertex right under a cavity's skin is measured against the nearest vertex that is not of
-    the cavity.
-    """
+def test_vertices_that_cannot_be_touched_do_not_count_as_surface(sphere):
+    """The hand vertex lies just below such a vertex, so its second nearest one counts."""
     hand = np.tile(sphere.vertices[:1] * 0.95, (3, 1, 1))
     can_be_touched = np.ones(len(sphere.vertices), bool)
     can_be_touched[0] = False

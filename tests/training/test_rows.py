@@ -10,7 +10,7 @@ from support import micro_run
 
 from dice_jax.configs import ablations
 from dice_jax.input_pipeline import loader
-from dice_jax.losses.total import active_parts
+from dice_jax.losses.terms import active_terms
 from dice_jax.training import setup as train_setup
 
 # Row: the parts of the loss that the base has and it has not.
@@ -38,7 +38,8 @@ def config_of(row, base):
 
 
 def parts(config):
-    return set(active_parts(train_setup.loss_weights(overrides=config.losses)))
+    weights = train_setup.loss_weights(overrides=config.losses)
+    return {term.name for term in active_terms(weights)}
 
 
 @pytest.mark.parametrize("base", ["small", "tiny", "synthetic"])

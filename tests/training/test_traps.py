@@ -24,20 +24,20 @@ ELSEWHERE = {
     2: (
         "depth is read at swapped rows and columns",
         [
-            "losses/test_depth.py::test_depth_is_read_at_the_pixel_of_the_keypoint",
+            "losses/test_depth.py::test_depth_is_sampled_at_the_pixel_of_the_keypoint",
             "losses/test_total.py::test_depth_compares_each_keypoint_with_its_own_label",
         ],
     ),
     3: (
         "the collision loss takes hand vertices 0 and 1",
-        ["losses/test_touch.py::test_collision_counts_the_vertices_inside_and_no_others"],
+        ["losses/test_touch.py::test_collision_is_over_the_vertices_inside_and_no_others"],
     ),
     4: ("hand keypoints in two orders", ["losses/test_total.py::test_keypoints_have_one_order"]),
     5: (
         "truth centerd on the deformed head, prediction on the undeformed one",
         [
-            "losses/test_total.py::test_rough_meshes_are_compared_in_their_own_head_centerd_frame",
-            "losses/test_total.py::test_a_dent_in_the_ground_truth_does_not_move_it",
+            "losses/test_total.py::test_rough_meshes_are_compared_in_their_own_head_centered_frame",
+            "losses/test_total.py::test_a_one_sided_deformation_does_not_move_the_targets",
         ],
     ),
     7: (
@@ -50,13 +50,13 @@ ELSEWHERE = {
     8: (
         "one depth variance for all images; an infinite gradient at its zero",
         [
-            "losses/test_depth.py::test_silog_is_per_image_and_free_of_scale",
-            "losses/test_depth.py::test_gradient_is_right_and_finite_at_the_optimum",
+            "losses/test_depth.py::test_silog_is_per_image_and_invariant_to_scale",
+            "losses/test_depth.py::test_silog_gradient_is_right_and_finite_at_the_optimum",
         ],
     ),
     9: (
         "undetected keypoints supervise",
-        ["losses/test_keypoints.py::test_undetected_keypoints_neither_count_nor_teach"],
+        ["losses/test_keypoints.py::test_undetected_keypoints_have_neither_loss_nor_gradient"],
     ),
     10: (
         "discriminators and masked means of each device for itself",
