@@ -19,7 +19,7 @@ from support import decaf_miniature as miniature
 from dice_jax.configs import full
 from dice_jax.datasets import registry
 from dice_jax.input_pipeline import loader
-from dice_jax.losses import presets, total
+from dice_jax.losses import presets, terms
 from dice_jax.tools import prepare_decaf, prepare_in_the_wild, prepare_priors
 
 REPOSITORY = Path(full.__file__).parents[2]
@@ -81,7 +81,7 @@ def environment(tmp_path_factory):
             (("train", "S2"), ("train", "S5"), ("test", "S1"))
         ):
             miniature.write_take(
-                folder / "DecafDataset", mode, subject, ("108",), patch, frames=4, first=10 * number
+                folder / "DecafDataset", mode, subject, ("108",), frames=4, first=10 * number
             )
         write_photos(folder / "photos", 4)
         prepare_decaf.main(["--decaf", str(folder), "--out", str(data), "--workers", "1"])
@@ -129,19 +129,17 @@ def test_ten_steps_of_the_papers_recipe(environment, tmp_path, network):
     assert [line["step"] for line in lines] == list(range(1, STEPS + 1))
     assert all(np.isfinite(value) for line in lines for value in line.values())
 
-    parts = total.active_parts(presets.PAPER)
-    assert {f"loss/{part}" for part in parts} <= set(lines[0])
+    active = terms.active_terms(presets.PAPER)
+    assert {f"loss/{term.name}" for term in active} <= set(lines[0])
     batches = loader.Loader(registry.open_split(SHARES, "train"), BATCH, seed=0)
     taught = collections.Counter()
     for step, line in enumerate(lines):
         batch = batches.batch(step)
-        for part in parts:
-            has_it = bool(
-                total.PARTS[part][0](batch).any()
-            )  # a batch without a photograph has no depth
-            assert (line[f"loss/{part}"] != 0) == has_it, (step, part)
-            taught[part] += has_it
+        for term in active:
+            has_it = bool(term.mask(batch).any())  # a batch without a photograph has no depth
+            assert (line[f"loss/{term.name}"] != 0) == has_it, (step, term.name)
+            taught[term.name] += has_it
         assert line["loss/discriminator_hand"] > 0 and line["loss/discriminator_head"] > 0
-    assert min(taught[part] for part in parts) > STEPS / 2
+    assert min(taught[term.name] for term in active) > STEPS / 2
     validation = json.loads((tmp_path / "run/validation.jsonl").read_text().splitlines()[-1])
     assert validation["pve_mm"] > 0 and jax.tree.all(jax.tree.map(np.isfinite, validation))
