@@ -53,7 +53,7 @@ def train_step(
         (un-weighted), "lr", "grad_norm".
     """
     mask_rng, dropout_rng = jax.random.split(jax.random.fold_in(state.rng, state.step))
-    counts = label_counts(batch, AXIS)
+    counts = label_counts(batch, setup.losses, AXIS)
 
     ################ Network ################
     def network_loss(params: PyTree, batch_stats: PyTree, part: Batch, rngs: dict[str, Array]):
