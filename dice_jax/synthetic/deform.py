@@ -1,10 +1,10 @@
-"""How the skin gives way: the hand is set to a depth the tissue allows, then the skin is pushed out
-of the hand.
+"""Skin deformation under a hand.
 
-Every skin vertex may recede along its own smoothed inward normal. How far is the least smooth field
-that covers all of the hand's depths: around each point of the hand that is inside, a bell of the
-tissue's width and that height, and of all bells the highest. What still overlaps is measured on the
-full meshes and covered again.
+The hand is moved to a depth that the tissue permits, then the skin is pushed out of the hand. Each
+skin vertex may move along its own smoothed inward normal. The distances are the smoothest field
+that covers the penetration depths of the hand: around each hand point inside the head there is a
+Gaussian of that height whose width depends on the tissue, and a vertex moves by the largest of
+them. The remaining overlap is measured on the full meshes and corrected in the same way.
 """
 
 from __future__ import annotations
@@ -13,34 +13,33 @@ import dataclasses
 
 import numpy as np
 from jaxtyping import Bool, Float
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from dice_jax.body_models import BodyModel
-from dice_jax.synthetic import proximity
-from dice_jax.synthetic.start import HeadSkin
+from dice_jax.synthetic.contact_problem import HeadSkin
+from dice_jax.synthetic.penetration import measure_penetration, outward_normals, surface_points
 
 CONTACT_DISTANCE = 0.004  # meters between a vertex and the other surface
-TOLERANCE = 0.001  # meters that hand and skin may still overlap
+TOLERANCE = 0.001  # meters by which hand and skin may still overlap in the end
 
 _ROUNDS = 8
-_SEAT_ROUNDS = 4
-_SLACK = 0.0004  # meters: overlap that is not worth another round
-_FIRST_WIDTH, _LATER_WIDTH = (
-    (0.004, 0.007),
-    0.004,
-)  # meters: bell width on bone, more on soft tissue; for corrections
-_NORMAL_RADIUS = 0.015
+_PLACEMENT_ROUNDS = 4
+_SLACK = 0.0004  # meters of overlap that need no further round
+# Width of the Gaussians, meters: on bone and added by soft tissue in the first round; later.
+_BONE_WIDTH, _SOFT_WIDTH, _LATER_WIDTH = 0.004, 0.007, 0.004
+_NORMAL_RADIUS = 0.015  # meters over which inward normals are smoothed
 _SKIN_RANGE = 0.03  # meters from the hand within which skin moves
 
 
 @dataclasses.dataclass(frozen=True)
-class Dent:
-    """Skin pushed out of a hand.
+class SkinContact:
+    """The deformed skin and the contact labels.
 
     Attributes:
         deformations: meters, to be subtracted from the head's vertices.
-        hand_contact, head_contact: vertices within CONTACT_DISTANCE of the other surface.
-        overlap: meters that hand and skin still overlap at most.
+        hand_contact: hand vertices within CONTACT_DISTANCE of the skin.
+        head_contact: head vertices within CONTACT_DISTANCE of the hand.
+        overlap: largest remaining penetration depth, meters.
     """
 
     deformations: Float[np.ndarray, "5023 3"]
@@ -49,146 +48,145 @@ class Dent:
     overlap: float
 
 
-def seat(
+def shift_to_depth(
     hand_vertices: Float[np.ndarray, "778 3"],
     head_vertices: Float[np.ndarray, "5023 3"],
-    press: float,
+    indentation: float,
     hand: BodyModel,
     head: BodyModel,
     skin: HeadSkin,
 ) -> Float[np.ndarray, "3"] | None:
-    """How to move a hand so that it presses as deep as wanted, but nowhere deeper than the tissue
-    allows.
+    """The translation that brings a hand to a given depth below the undeformed skin.
+
+    No point goes deeper than the tissue permits, see `HeadSkin.max_indentation`.
 
     Args:
-        hand_vertices, head_vertices: meters, before any deformation.
-        press: wanted depth of the deepest point, meters.
-        hand, head, skin: the models.
+        hand_vertices: meters.
+        head_vertices: undeformed, meters.
+        indentation: depth of the deepest point, meters.
+        hand: the hand model.
+        head: the head model.
+        skin: of `contact_problem.head_skin`.
 
     Returns:
-        Translation, meters; None if a short way out or in does not do.
+        Translation, meters; None if a short translation is not enough.
     """
     shift = np.zeros(3)
-    points = proximity.surface_points(hand_vertices, hand)
-    normals = proximity.outward_normals(head_vertices, head)
-    for _ in range(_SEAT_ROUNDS):
-        found = proximity.depths(points + shift, head_vertices, head, skin.touchable)
-        give = (skin.give[found.faces] * found.barycentrics).sum(-1)
-        allowed = np.minimum(give, press)
-        # The point that is deepest compared with what it may be decides, in or out.
-        worst = int(np.argmax(found.depth - allowed))
-        excess = found.depth[worst] - allowed[worst]
-        if not np.isfinite(excess):
+    points = surface_points(hand_vertices, hand)
+    normals = outward_normals(head_vertices, head)
+    for _ in range(_PLACEMENT_ROUNDS):
+        found = measure_penetration(points + shift, head_vertices, head, skin.touchable)
+        tissue_limit = (skin.max_indentation[found.faces] * found.barycentrics).sum(-1)
+        excess = found.depth - np.minimum(tissue_limit, indentation)
+        # The point with the largest excess determines how far the hand moves, out or in.
+        largest = excess[int(np.argmax(excess))]
+        if not np.isfinite(largest):
             return None
-        if abs(excess) < 0.0002:
+        if abs(largest) < 0.0002:
             break
-        deep = np.flatnonzero(found.depth - allowed > min(0.5 * excess, excess - 0.001))
+        deep = np.flatnonzero(excess > min(0.5 * largest, largest - 0.001))
         outward = (normals[found.faces[deep]] * found.barycentrics[deep, :, None]).sum((0, 1))
-        shift += excess * outward / max(np.linalg.norm(outward), 1e-9)
+        shift += largest * outward / max(np.linalg.norm(outward), 1e-9)
     return shift if np.linalg.norm(shift) < 0.012 else None
 
 
-def press_skin(
+def deform_skin(
     hand_vertices: Float[np.ndarray, "778 3"],
     head_vertices: Float[np.ndarray, "5023 3"],
     hand: BodyModel,
     head: BodyModel,
     skin: HeadSkin,
-) -> Dent:
-    """Pushes the skin out of the hand and labels what touches.
+) -> SkinContact:
+    """Pushes the skin out of the hand and labels the contacts.
 
     Args:
-        hand_vertices, head_vertices: meters, the hand seated.
-        hand, head, skin: the models.
+        hand_vertices: meters, already moved by `shift_to_depth`.
+        head_vertices: undeformed, meters.
+        hand: the hand model.
+        head: the head model.
+        skin: of `contact_problem.head_skin`.
     """
     head_vertices = np.asarray(head_vertices, np.float64)
-    inward, near = _inward(hand_vertices, head_vertices, head, skin)
+    inward, near = _inward_directions(hand_vertices, head_vertices, head, skin)
     softness = 1 - np.asarray(head.stiffness, np.float64)
-    points = proximity.surface_points(hand_vertices, hand)
+    points = surface_points(hand_vertices, hand)
     whole_hand = np.ones(len(hand_vertices), bool)
-    recede = np.zeros(len(head_vertices))
+    distance = np.zeros(len(head_vertices))
     for round_index in range(_ROUNDS + 1):
-        deformed = head_vertices + recede[:, None] * inward
-        from_hand = proximity.depths(points, deformed, head, skin.touchable)
-        from_head = proximity.depths(deformed[near], hand_vertices, hand, whole_hand)
+        deformed = head_vertices + distance[:, None] * inward
+        from_hand = measure_penetration(points, deformed, head, skin.touchable)
+        from_head = measure_penetration(deformed[near], hand_vertices, hand, whole_hand)
         overlap = max(
             from_hand.depth.max(initial=-np.inf), from_head.depth.max(initial=-np.inf), 0.0
         )
         if overlap < _SLACK or round_index == _ROUNDS:
             break
-        recede += _cover(from_hand, from_head, deformed, inward, near, softness, round_index)
+        width = (_BONE_WIDTH, _SOFT_WIDTH) if round_index == 0 else (_LATER_WIDTH, 0.0)
+        distance += _correction(from_hand, from_head, deformed, inward, near, softness, width)
     count = len(hand_vertices)
     head_contact = np.zeros(len(head_vertices), bool)
     head_contact[near] = from_head.depth > -CONTACT_DISTANCE
-    return Dent(
-        deformations=-recede[:, None] * inward,
+    return SkinContact(
+        deformations=-distance[:, None] * inward,
         hand_contact=from_hand.depth[:count] > -CONTACT_DISTANCE,
         head_contact=head_contact,
         overlap=float(overlap),
     )
 
 
-def is_plausible(dent: Dent, skin: HeadSkin) -> bool:
-    """Whether hand and skin touch, hardly overlap, and no skin is pushed farther than the tissue
-    gives.
-    """
-    depth = np.linalg.norm(dent.deformations, axis=-1)
-    within = (depth <= 1.25 * skin.give + 0.002).all()
-    touches = dent.hand_contact.sum() >= 3 and dent.head_contact.any()
-    return bool(dent.overlap < 0.9 * TOLERANCE and within and touches)
+def is_plausible(contact: SkinContact, skin: HeadSkin) -> bool:
+    """Whether hand and skin touch and hardly overlap, and no skin moves farther than tissue can."""
+    depth = np.linalg.norm(contact.deformations, axis=-1)
+    within = (depth <= 1.25 * skin.max_indentation + 0.002).all()
+    touches = contact.hand_contact.sum() >= 3 and contact.head_contact.any()
+    return bool(contact.overlap < 0.9 * TOLERANCE and within and touches)
 
 
-def _inward(hand_vertices, head_vertices, head, skin):
-    """The direction in which each vertex recedes, and which vertices may: skin near the hand."""
-    normals = proximity.outward_normals(head_vertices, head)
-    distance = cKDTree(hand_vertices).query(head_vertices, distance_upper_bound=_SKIN_RANGE)[0]
+def _inward_directions(hand_vertices, head_vertices, head, skin):
+    """The direction in which each vertex moves, and the ids of the skin near the hand."""
+    normals = outward_normals(head_vertices, head)
+    distance = KDTree(hand_vertices).query(head_vertices, distance_upper_bound=_SKIN_RANGE)[0]
     near = np.flatnonzero(skin.touchable & np.isfinite(distance))
     smooth = normals.copy()
     if len(near):
-        weights = _bells(head_vertices[near], head_vertices[near], _NORMAL_RADIUS)
+        weights = _gaussians(head_vertices[near], head_vertices[near], _NORMAL_RADIUS)
         weights *= np.clip(normals[near] @ normals[near].T, 0, 1) * skin.areas[near]
         smooth[near] = weights @ normals[near]
         smooth[near] /= np.linalg.norm(smooth[near], axis=-1, keepdims=True)
     return -smooth, near
 
 
-def _cover(from_hand, from_head, deformed, inward, near, softness, round_index):
-    """How much farther each vertex must recede so that nothing overlaps where the hand was found
-    inside.
-    """
-    more = np.zeros(len(deformed))
-    inside = np.flatnonzero(from_hand.depth > _SLACK / 2)
-    faces, weights, depth = (
-        from_hand.faces[inside],
-        from_hand.barycentrics[inside],
-        from_hand.depth[inside] + _SLACK / 4,
-    )
-    # The corners of the triangle that is pierced recede by the least that clears it, however large
-    # the triangle.
-    np.maximum.at(more, faces, depth[:, None] * weights / (weights**2).sum(-1, keepdims=True))
-    centers = (deformed[faces] * weights[..., None]).sum(1)
-    softness_there = (softness[faces] * weights).sum(-1)
-    directions = (inward[faces] * weights[..., None]).sum(1)
+def _correction(from_hand, from_head, deformed, inward, near, softness, width):
+    """How much farther each vertex must move inward so that the overlap that was found vanishes.
 
-    # Skin inside the hand leaves it along its own way, which is longer than the shortest way out.
+    `width` of the Gaussians is `width[0] + width[1] * softness`.
+    """
+    distance = np.zeros(len(deformed))
+    inside = np.flatnonzero(from_hand.depth > _SLACK / 2)
+    faces, weights = from_hand.faces[inside], from_hand.barycentrics[inside]
+    depth = from_hand.depth[inside] + _SLACK / 4
+    # The vertices of a penetrated triangle move by the least distance that clears the point,
+    # however large the triangle is.
+    least = depth[:, None] * weights / (weights**2).sum(-1, keepdims=True)
+    np.maximum.at(distance, faces, least)
+
+    # A skin vertex inside the hand moves out along its own direction, which takes longer than the
+    # shortest way.
     stuck = near[from_head.depth > _SLACK / 2]
     stuck_depth = 1.3 * from_head.depth[from_head.depth > _SLACK / 2]
-    centers = np.concatenate([centers, deformed[stuck]])
+    on_faces = lambda values: (values[faces] * weights[..., None]).sum(1)
+    centers = np.concatenate([on_faces(deformed), deformed[stuck]])
+    directions = np.concatenate([on_faces(inward), inward[stuck]])
+    softness = np.concatenate([(softness[faces] * weights).sum(-1), softness[stuck]])
     depth = np.concatenate([depth, stuck_depth])
-    softness_there = np.concatenate([softness_there, softness[stuck]])
-    directions = np.concatenate([directions, inward[stuck]])
     if len(centers) == 0:
-        return more
-    width = _FIRST_WIDTH[0] + _FIRST_WIDTH[1] * softness_there if round_index == 0 else _LATER_WIDTH
-    bells = (
-        depth
-        * _bells(deformed[near], centers, width)
-        * np.clip(2 * inward[near] @ directions.T, 0, 1)
-    )
-    more[near] = np.maximum(more[near], bells.max(-1))
-    return more
+        return distance
+    bells = depth * _gaussians(deformed[near], centers, width[0] + width[1] * softness)
+    bells = bells * np.clip(2 * inward[near] @ directions.T, 0, 1)
+    distance[near] = np.maximum(distance[near], bells.max(-1))
+    return distance
 
 
-def _bells(points, centers, width):
+def _gaussians(points, centers, width):
     squared = ((points[:, None] - centers[None]) ** 2).sum(-1)
     return np.exp(-0.5 * squared / np.square(width))

@@ -1,6 +1,4 @@
-"""From a colored mesh to a lit picture: z-buffer, shadow map, soft diffuse and specular light
-(JAX, one program).
-"""
+"""Shading: z-buffer, shadow map, wrapped diffuse and specular reflection, in one JAX program."""
 
 from __future__ import annotations
 
@@ -24,15 +22,15 @@ _NOISE_SIZE = 64
 
 
 class Surface(struct.PyTreeNode):
-    """All that is drawn, camera axes.
+    """Vertices of everything that is drawn, camera axes.
 
     Attributes:
         vertices: meters.
         albedo: linear RGB.
-        gloss: strength of the highlights; eyes and lips have more than skin, cloth none.
+        gloss: strength of highlights.
         softness: how far light wraps around the shape: 1 for skin, 0 for cloth.
-        occlusion: share of the surrounding light that arrives.
-        texture: where to look up fine texture, and how strong it is (last column).
+        occlusion: fraction of the ambient light that arrives.
+        texture: texture coordinates, and the strength of the texture in the last column.
     """
 
     vertices: Float[Array, "N 3"]
@@ -44,7 +42,7 @@ class Surface(struct.PyTreeNode):
 
 
 class Lights(struct.PyTreeNode):
-    """As `sample.Lighting`."""
+    """See `sample.Lighting`."""
 
     directions: Float[Array, "3 3"]
     colors: Float[Array, "3 3"]
@@ -62,15 +60,15 @@ def shade(
     camera_center: Float[Array, "2"],
     size: int,
 ) -> tuple[Float[Array, "S S 3"], Float[Array, "S S"]]:
-    """Draws the surface.
+    """Renders the surface.
 
     Args:
-        surface: what to draw.
-        faces: its triangles.
-        lights: where light comes from.
-        focal_length: pixels of the final picture.
-        camera_center: principal point, pixels of the final picture.
-        size: side of the final picture, pixels.
+        surface: attributes of the vertices.
+        faces: triangles.
+        lights: directional and ambient light.
+        focal_length: pixels of the final image.
+        camera_center: principal point, pixels of the final image.
+        size: side of the final image, pixels.
 
     Returns:
         Linear RGB times coverage, and coverage in [0, 1].
@@ -100,29 +98,29 @@ def shade(
     )
     normal = normal / jnp.maximum(jnp.linalg.norm(normal, axis=-1, keepdims=True), 1e-6)
     view = -position / jnp.maximum(jnp.linalg.norm(position, axis=-1, keepdims=True), 1e-6)
-    # Thin shapes show their back sides: both sides are lit alike.
+    # Thin shapes show their back sides, which are lit like the front.
     normal = jnp.where((normal * view).sum(-1, keepdims=True) < 0, -normal, normal)
+    over_pixels = lambda color: color[None, None]
     grain = _noise(texture[..., :3])
     albedo = jnp.clip(albedo * (1 + texture[..., 3:] * grain[..., None]), 0.0, 1.0)
 
     up = 0.5 - 0.5 * normal[..., 1:2]
-    light = occlusion * (up * lights.sky + (1 - up) * lights.ground)
-    shine = jnp.zeros_like(light)
-    lit = _shadow(surface.vertices, faces, position, normal, lights)
+    light = occlusion * (up * over_pixels(lights.sky) + (1 - up) * over_pixels(lights.ground))
+    highlights = jnp.zeros_like(light)
+    lit = _shadow(surface.vertices, faces, position, normal, lights)[..., None]
     for index in range(lights.directions.shape[0]):
-        direction, color = lights.directions[index], lights.colors[index]
+        direction, color = lights.directions[index], over_pixels(lights.colors[index])
         cosine = (normal @ direction)[..., None]
-        reaches = lit[..., None] if index == 0 else 0.3 + 0.7 * occlusion
-        # Light that enters skin leaves it farther on, red farthest: the terminator is soft and
-        # warm.
-        wrap = softness * jnp.array([0.28, 0.14, 0.10])
-        light += reaches * color * jnp.maximum((cosine + wrap) / (1 + wrap), 0.0)
-        middle = view + direction
-        middle = middle / jnp.maximum(jnp.linalg.norm(middle, axis=-1, keepdims=True), 1e-6)
-        closeness = jnp.maximum((normal * middle).sum(-1, keepdims=True), 0.0)
-        sharpness = 10 + 60 * gloss
-        shine += reaches * color * gloss * 0.25 * closeness**sharpness * (cosine > 0)
-    color = jnp.where(covered[..., None], albedo * light + shine, 0.0)
+        visibility = lit if index == 0 else 0.3 + 0.7 * occlusion
+        # Subsurface scattering, strongest in red: the terminator on skin is soft and warm.
+        wrap = softness * over_pixels(jnp.array([0.28, 0.14, 0.10]))
+        light += visibility * color * jnp.maximum((cosine + wrap) / (1 + wrap), 0.0)
+        halfway = view + over_pixels(direction)
+        halfway = halfway / jnp.maximum(jnp.linalg.norm(halfway, axis=-1, keepdims=True), 1e-6)
+        alignment = jnp.maximum((normal * halfway).sum(-1, keepdims=True), 0.0)
+        exponent = 10 + 60 * gloss
+        highlights += visibility * color * gloss * 0.25 * alignment**exponent * (cosine > 0)
+    color = jnp.where(covered[..., None], albedo * light + highlights, 0.0)
     pool = lambda image: image.reshape(size, OVERSAMPLING, size, OVERSAMPLING, -1).mean((1, 3))
     return pool(color), pool(covered[..., None].astype(jnp.float32))[..., 0]
 
@@ -135,8 +133,17 @@ def draw_depth(
     camera_center: Float[Array, "2"],
     size: int,
 ) -> tuple[Float[Array, "S S"], Int[Array, "S S"]]:
-    """Depth in meters (infinite in the background) and face ids (-1 there) of a mesh in camera
-    axes.
+    """Rasterizes a mesh in camera axes.
+
+    Args:
+        vertices: meters.
+        faces: triangles.
+        focal_length: pixels.
+        camera_center: principal point, pixels.
+        size: side of the image, pixels.
+
+    Returns:
+        Depth in meters (infinite in the background) and face ids (-1 in the background).
     """
     screen = perspective_to_screen(vertices, focal_length, camera_center)
     fragments = rasterize(screen, faces, size, size, perspective=True)
@@ -144,43 +151,40 @@ def draw_depth(
 
 
 def _shadow(vertices, faces, position, normal, lights):
-    """Share of the main light that arrives: nine taps around each pixel in a depth map seen from
-    the light.
-    """
+    """Fraction of the main light that arrives: nine samples around each pixel in a shadow map."""
     forward = -lights.directions[0]
     side = jnp.cross(forward, jnp.array([0.31, 0.87, 0.38]))
     side = side / jnp.linalg.norm(side)
     axes = jnp.stack([side, jnp.cross(forward, side), forward])
     center = jnp.median(vertices, axis=0)
-    to_map = lambda points: jnp.concatenate(
-        [
-            ((points - center) @ axes.T)[..., :2] * (_SHADOW_SIZE / _SHADOW_SPAN)
-            + _SHADOW_SIZE / 2,
-            ((points - center) @ axes.T)[..., 2:] + 5.0,
-        ],
-        -1,
-    )
+    pixels_per_meter = _SHADOW_SIZE / _SHADOW_SPAN
+
+    def to_map(points):
+        local = (points - center.reshape((1,) * (points.ndim - 1) + (3,))) @ axes.T
+        pixels = local[..., :2] * pixels_per_meter + _SHADOW_SIZE / 2
+        return jnp.concatenate([pixels, local[..., 2:] + 5.0], -1)
+
     depth = rasterize(to_map(vertices), faces, _SHADOW_SIZE, _SHADOW_SIZE).depth
-    at = to_map(position + 0.003 * normal)
+    surface = to_map(position + 0.003 * normal)  # off the surface, against self-shadowing
     spread = lights.shadow_softness * _SHADOW_SIZE / _SHADOW_SPAN
-    lit = 0.0
+    lit = jnp.zeros(surface.shape[:-1])
     for dx in (-1, 0, 1):
         for dy in (-1, 0, 1):
-            pixel = jnp.floor(at[..., :2] + spread * jnp.array([dx, dy])).astype(jnp.int32)
+            offset = (spread * jnp.array([dx, dy]))[None, None]
+            pixel = jnp.floor(surface[..., :2] + offset).astype(jnp.int32)
             pixel = jnp.clip(pixel, 0, _SHADOW_SIZE - 1)
-            lit += depth[pixel[..., 1], pixel[..., 0]] > at[..., 2] - 0.004
+            lit += depth[pixel[..., 1], pixel[..., 0]] > surface[..., 2] - 0.004
     return lit / 9
 
 
 def _noise(coordinates):
-    """Smooth noise of standard deviation about 1 that repeats every meter, in three octaves."""
+    """Smooth noise of standard deviation about 1 in three octaves, with a period of one meter."""
     volume = jnp.asarray(_noise_volume())
-    total = 0.0
+    total = jnp.zeros(coordinates.shape[:-1])
     for octave, weight in ((1, 0.5), (3, 0.6), (9, 0.6)):
         grid = jnp.moveaxis(coordinates * (_NOISE_SIZE * octave), -1, 0)
-        total += weight * jax.scipy.ndimage.map_coordinates(
-            volume, list(grid), order=1, mode="wrap"
-        )
+        noise = jax.scipy.ndimage.map_coordinates(volume, list(grid), order=1, mode="wrap")
+        total += weight * noise
     return total
 
 

@@ -13,8 +13,8 @@ from scipy.spatial.transform import Rotation
 from dice_jax.body_models import load_hand, load_head, pose_head
 from dice_jax.body_models.mano import OPENPOSE_FROM_MANO
 from dice_jax.structs import HeadParams
-from dice_jax.synthetic import sample, scenes, solve
-from dice_jax.synthetic.sample import PinholeCamera
+from dice_jax.synthetic.sample import PinholeCamera, sample_face
+from dice_jax.synthetic.scene_sampler import SceneSampler
 
 SIZE = 224  # of the sampler's pictures; they stand in the middle of wider frames
 WIDTH, HEIGHT, FOCAL, MARGIN = 400, SIZE, 500.0, 88
@@ -43,7 +43,9 @@ class Truth:
 
 @functools.cache
 def sampler():
-    return scenes.SceneSampler(seed=11, views_per_scene=1)
+    # Decaf poses no neck.
+    face = lambda rng: dataclasses.replace(sample_face(rng), neck_pose=np.zeros(3))
+    return SceneSampler(seed=11, face_sampler=face)
 
 
 @functools.cache
@@ -57,7 +59,6 @@ def write_take(
     mode,
     subject,
     cameras,
-    patch,
     *,
     frames=5,
     first=0,
@@ -68,7 +69,7 @@ def write_take(
     mean.
     """
     takes = [
-        _frame(first + number, [_camera(i) for i in range(len(cameras))], patch)
+        _frame(first + number, [_camera(i) for i in range(len(cameras))])
         for number in range(frames)
     ]
     params, deforms, labels = zip(*takes)
@@ -148,30 +149,19 @@ def _intrinsic():
     return np.array([[FOCAL, 0, SIZE / 2 + MARGIN], [0, FOCAL, SIZE / 2], [0, 0, 1]])
 
 
-def _frame(number, extrinsics, patch):
+def _frame(number, extrinsics):
     """A scene as Decaf writes it down, its deformations in Decaf's axes, and what they mean in the
     world's.
     """
     rng, still = np.random.default_rng(number), np.zeros(3)
     turn, shift = Rotation.from_rotvec(rng.normal(0, 0.15, 3)).as_matrix(), rng.normal(0, 0.02, 3)
-    views = iter(
-        [
-            (extrinsic[:3, :3] @ turn, extrinsic[:3, :3] @ shift + extrinsic[:3, 3])
-            for extrinsic in extrinsics
-        ]
-    )
-    with patch.context() as patched:
-        # Decaf poses no neck, and its cameras stand still.
-        face = lambda rng: dataclasses.replace(sample.sample_face(rng), neck_pose=still)
-        patched.setattr(solve, "sample_face", face)
-        patched.setattr(
-            scenes,
-            "sample_camera",
-            lambda *_: PinholeCamera(*next(views), FOCAL, np.full(2, SIZE / 2)),
-        )
-        patched.setattr(scenes, "_MIN_VISIBLE", -1.0)  # a camera a view
-        patched.setattr(sampler(), "views_per_scene", len(extrinsics))
-        scene, seen = sampler().solver.solve(number), sampler().scene_with_renderings(number)
+    views = [
+        (extrinsic[:3, :3] @ turn, extrinsic[:3, :3] @ shift + extrinsic[:3, 3])
+        for extrinsic in extrinsics
+    ]
+    cameras = [PinholeCamera(*view, FOCAL, np.full(2, SIZE / 2)) for view in views]
+    scene = sampler().solver.solve(number)
+    seen = sampler().scene_with_renderings(number, cameras)
 
     world = lambda points: points @ turn.T + shift
     hand_root = _root(load_hand(), scene.person.hand_betas)

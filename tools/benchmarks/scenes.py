@@ -14,8 +14,8 @@ import jax
 from absl import flags
 
 from dice_jax import errors
-from dice_jax.synthetic import contact, deform, photo, shading, start
-from dice_jax.synthetic.scenes import SceneSampler
+from dice_jax.synthetic import contact_problem, contact_solver, deform, postprocess, shading
+from dice_jax.synthetic.scene_sampler import SceneSampler
 
 _COUNT = flags.DEFINE_integer(
     "count", 10, "Scenes to time, after the programs are compiled.", lower_bound=1
@@ -24,13 +24,13 @@ _VIEWS = flags.DEFINE_integer("views", 3, "Pictures of each scene.", lower_bound
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of the sampler.")
 
 _STAGES = (
-    (start, "contact_problem"),
-    (contact, "solve_contacts"),
-    (deform, "seat"),
-    (deform, "press_skin"),
+    (contact_problem, "sample_contact_problem"),
+    (contact_solver, "solve_contacts"),
+    (deform, "shift_to_depth"),
+    (deform, "deform_skin"),
     (shading, "shade"),
     (shading, "draw_depth"),
-    (photo, "finish"),
+    (postprocess, "postprocess"),
 )
 
 
@@ -53,12 +53,12 @@ def main(argv) -> None:
     # Every scene was solved twice, once for its number of attempts.
     solving = sum(seconds[name] for _, name in _STAGES[:4]) / 2
     pictures = _COUNT.value * _VIEWS.value
-    print(f"{'stage':18} {'calls/scene':>12} {'s/call':>8} {'s/picture':>10}")
+    print(f"{'stage':22} {'calls/scene':>12} {'s/call':>8} {'s/picture':>10}")
     for _, name in _STAGES:
         share = 2 if name in [stage for _, stage in _STAGES[:4]] else 1
         rate = calls[name] / _COUNT.value / share
         print(
-            f"{name:18} {rate:12.2f} {seconds[name] / max(calls[name], 1):8.3f} {seconds[name] / share / pictures:10.3f}"
+            f"{name:22} {rate:12.2f} {seconds[name] / max(calls[name], 1):8.3f} {seconds[name] / share / pictures:10.3f}"
         )
     print(f"attempts per scene {attempts / _COUNT.value:.2f}")
     print(

@@ -50,7 +50,6 @@ def tree(tmp_path_factory):
             mode,
             subject,
             cameras,
-            pytest.MonkeyPatch(),
             first=10 * number,
             native_order=subject == "S5",
             with_transforms=subject != "S1",

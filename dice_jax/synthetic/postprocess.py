@@ -1,4 +1,7 @@
-"""What is behind the person, and what a camera does to a picture (NumPy, OpenCV)."""
+"""Background behind the person, and the camera pipeline: exposure, tone, blur, noise, compression.
+
+NumPy and OpenCV.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,8 @@ from jaxtyping import Float, UInt8
 
 
 def sample_background(size: int, rng: np.random.Generator) -> Float[np.ndarray, "S S 3"]:
-    """A picture of nothing: gradients, noise of several scales, boxes and blobs, mostly out of
-    focus; linear RGB.
-    """
-    # Rooms and streets are mostly dull: little saturation, now and then a loud color.
+    """A random background, linear RGB: gradients, multi-scale noise, boxes and ellipses, blur."""
+    # Rooms and streets are mostly dull: low saturation with an occasional vivid color.
     tint = rng.uniform(0.1, 0.9) + rng.normal(0, 0.25, 3) * rng.uniform() ** 2
     spread, chroma = rng.uniform(0.02, 0.3), rng.uniform(0.0, 0.25) * rng.uniform()
     palette = np.clip(tint + rng.normal(0, spread, (6, 1)) + rng.normal(0, chroma, (6, 3)), 0, 1)
@@ -21,10 +22,9 @@ def sample_background(size: int, rng: np.random.Generator) -> Float[np.ndarray, 
     image = (1 - ramp) * palette[0] + ramp * palette[1]
     kind = rng.uniform()
     if kind > 0.15:
-        for scale in (4, 12, 40):
-            coarse = rng.normal(0, rng.uniform(0, 0.1), (scale, scale, 1)) + rng.normal(
-                0, 0.03, (scale, scale, 3)
-            )
+        for cells in (4, 12, 40):
+            gray = rng.normal(0, rng.uniform(0, 0.1), (cells, cells, 1))
+            coarse = gray + rng.normal(0, 0.03, (cells, cells, 3))
             image = image + cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC)
     if kind > 0.3:
         image = _draw_shapes(np.ascontiguousarray(image, np.float32), palette, rng)
@@ -34,10 +34,10 @@ def sample_background(size: int, rng: np.random.Generator) -> Float[np.ndarray, 
     return np.clip(image, 0, 1) ** 2.2 * rng.uniform(0.3, 1.1)
 
 
-def finish(
+def postprocess(
     color: Float[np.ndarray, "S S 3"], coverage: Float[np.ndarray, "S S"], rng: np.random.Generator
 ) -> UInt8[np.ndarray, "S S 3"]:
-    """Composes a rendering over a background and develops it like a photograph.
+    """Composites a rendering over a random background and develops it like a photograph.
 
     Args:
         color: linear RGB times coverage.
@@ -45,23 +45,22 @@ def finish(
         rng: source of randomness.
 
     Returns:
-        sRGB picture.
+        sRGB image.
     """
     background = sample_background(len(color), rng)
     image = np.asarray(color, np.float64) + (1 - np.asarray(coverage))[..., None] * background
     person = image[coverage > 0.5]
     brightness = np.percentile(person, 80) if len(person) else 0.5
-    # Exposure makes up for most of how dark or bright the person is, yet dark skin stays darker.
+    # Exposure compensates for most of the person's brightness, but dark skin remains darker.
     image *= (0.45 / max(brightness, 0.02)) ** rng.uniform(0.45, 0.85) * np.exp(rng.normal(0, 0.2))
     image *= np.exp(rng.normal(0, 0.06, 3))
     image = np.clip(image, 0, 1)
     image = np.where(image < 0.0031308, 12.92 * image, 1.055 * image ** (1 / 2.4) - 0.055)
-    image = np.clip(0.5 + (image - 0.5) * np.exp(rng.normal(0, 0.12)), 0, 1) ** np.exp(
-        rng.normal(0, 0.12)
-    )
+    contrast, gamma = np.exp(rng.normal(0, 0.12)), np.exp(rng.normal(0, 0.12))
+    image = np.clip(0.5 + (image - 0.5) * contrast, 0, 1) ** gamma
     gray = image.mean(-1, keepdims=True)
     image = gray + (image - gray) * (0.0 if rng.uniform() < 0.03 else np.exp(rng.normal(0, 0.2)))
-    return _capture(np.clip(image, 0, 1), rng)
+    return _degrade(np.clip(image, 0, 1), rng)
 
 
 def _draw_shapes(image, palette, rng):
@@ -70,39 +69,37 @@ def _draw_shapes(image, palette, rng):
         color = np.clip(palette[rng.integers(len(palette))] + rng.normal(0, 0.06, 3), 0, 1).tolist()
         center = rng.uniform(-0.1, 1.1, 2) * size
         extent = size * rng.uniform(0.02, 0.5, 2) ** 1.3
-        turn = float(rng.uniform(0, 180)) if rng.uniform() < 0.4 else 0.0
+        angle = float(rng.uniform(0, 180)) if rng.uniform() < 0.4 else 0.0
+        box = (center.tolist(), (2 * extent).tolist(), angle)
         if rng.uniform() < 0.55:
-            corners = cv2.boxPoints((center.tolist(), (2 * extent).tolist(), turn))
-            cv2.fillPoly(image, [corners.astype(np.int32)], color, cv2.LINE_AA)
+            cv2.fillPoly(image, [cv2.boxPoints(box).astype(np.int32)], color, cv2.LINE_AA)
         else:
-            cv2.ellipse(
-                image, (center.tolist(), (2 * extent).tolist(), turn), color, -1, cv2.LINE_AA
-            )
+            cv2.ellipse(image, box, color, -1, cv2.LINE_AA)
     return image
 
 
-def _capture(image, rng):
-    """Blur, little resolution, sensor noise, compression: each now and then."""
+def _degrade(image, rng):
+    """Blur, motion blur, low resolution, sensor noise and compression, each at random."""
     size = len(image)
     if rng.uniform() < 0.35:
         image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.3, 1.3))
     if rng.uniform() < 0.1:
         length = int(rng.integers(3, 8))
-        turn = cv2.getRotationMatrix2D(((length - 1) / 2,) * 2, float(rng.uniform(0, 180)), 1)
-        kernel = cv2.warpAffine(np.eye(length, dtype=np.float32), turn, (length, length))
+        rotation = cv2.getRotationMatrix2D(((length - 1) / 2,) * 2, float(rng.uniform(0, 180)), 1)
+        kernel = cv2.warpAffine(np.eye(length, dtype=np.float32), rotation, (length, length))
         image = cv2.filter2D(image, -1, kernel / max(kernel.sum(), 1e-6))
     if rng.uniform() < 0.2:
         small = int(size * rng.uniform(0.35, 0.9))
-        image = cv2.resize(
-            cv2.resize(image, (small, small), interpolation=cv2.INTER_AREA), (size, size)
-        )
+        image = cv2.resize(image, (small, small), interpolation=cv2.INTER_AREA)
+        image = cv2.resize(image, (size, size))
     if rng.uniform() < 0.6:
-        grain = rng.normal(0, rng.uniform(0.002, 0.03), image.shape)
-        image = image + (
-            cv2.GaussianBlur(grain, (0, 0), 0.7) * 1.8 if rng.uniform() < 0.4 else grain
-        )
+        noise = rng.normal(0, rng.uniform(0.002, 0.03), image.shape)
+        if rng.uniform() < 0.4:  # correlated between pixels, at about the same strength
+            noise = cv2.GaussianBlur(noise, (0, 0), 0.7) * 1.8
+        image = image + noise
     pixels = np.rint(255 * np.clip(image, 0, 1)).astype(np.uint8)
     if rng.uniform() < 0.4:
         quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(35, 92))]
-        pixels = cv2.imdecode(cv2.imencode(".jpg", pixels, quality)[1], cv2.IMREAD_COLOR)
+        encoded = cv2.imencode(".jpg", pixels, quality)[1]
+        pixels = np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR))
     return pixels
