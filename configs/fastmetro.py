@@ -1,1 +1,1 @@
-from dice_jax.configs.baselines import fastmetro as get_config
+from dice_jax.configs.baselines import fastmetro as get_config  # noqa: F401

@@ -1,1 +1,1 @@
-from dice_jax.configs.baselines import metro as get_config
+from dice_jax.configs.baselines import metro as get_config  # noqa: F401

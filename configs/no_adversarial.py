@@ -1,1 +1,1 @@
-from dice_jax.configs.ablations import no_adversarial as get_config
+from dice_jax.configs.ablations import no_adversarial as get_config  # noqa: F401

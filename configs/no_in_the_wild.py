@@ -1,1 +1,1 @@
-from dice_jax.configs.ablations import no_in_the_wild as get_config
+from dice_jax.configs.ablations import no_in_the_wild as get_config  # noqa: F401

@@ -1,10 +1,10 @@
-"""Training configurations by name: what `--config=NAME` of `python -m dice_jax.train` builds.
+"""Training configurations by name, for `python -m dice_jax.train --config=NAME`.
 
   --config=small            the small network (dice_jax/configs/small.py)
-  --config=full:synthetic   what follows the colon goes to the configuration
-  --config=metro:small      a baseline or an ablation, at the size of another configuration
+  --config=full:synthetic   the part after the colon is the argument of the configuration
+  --config=metro:small      a baseline or an ablation of another configuration
 
-A clone's `configs/NAME.py` is the same configuration by its path.
+In a clone, `configs/NAME.py` is the path of the same configuration.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def get_config(name: str) -> ConfigDict:
     """The configuration called `name`, such as "small" or "metro:small".
 
     Raises:
-        ValueError: there is none, naming those there are.
+        ValueError: there is none of that name; the message lists those there are.
     """
     name, _, argument = name.partition(":")
     if name not in CONFIGS:
@@ -37,10 +37,10 @@ def get_config(name: str) -> ConfigDict:
 
 
 def resolve_names(argv: Sequence[str]) -> list[str]:
-    """A command line with `--config=NAME` turned into `--config=FILE:NAME`, as ml_collections' flag
-    takes files only.
+    """Replaces `--config=NAME` by `--config=FILE:NAME`, since ml_collections takes files only.
 
-    A path, which holds a separator or ends with ".py", stays as it is.
+    Args:
+        argv: a command line. A path, which has a separator or ends with ".py", is not changed.
     """
     resolved, expects_value = [], False
     for word in argv:

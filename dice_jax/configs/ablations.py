@@ -1,12 +1,14 @@
-"""The ablations of the paper's Table 3, each a function from the name of a base configuration.
+"""The ablations of the paper's Table 3, each a function of the name of a base configuration.
+
+Command, on full.py or, after the colon, on small.py, tiny.py or full.py:synthetic:
 
   python -m dice_jax.train --config=no_depth --workdir=runs/no_depth
   python -m dice_jax.train --config=no_depth:small --workdir=runs/no_depth_small
 
-Everything that is not named here is as in full.py or, after the colon, as in small.py, tiny.py or
-full.py:synthetic; hardware and training time too. `python -m dice_jax.tools.run_ablations` trains
-several rows with one budget and tabulates them. None was trained by us at the paper's scale; 300
-steps on small.py: configs/README.md.
+`python -m dice_jax.tools.run_ablations` trains several rows of the table with one budget and
+tabulates them. Hardware, time and all other fields are those of the base.
+
+Numbers: of 300 steps on small.py in configs/README.md; none at the paper's scale.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ def base_config(name: str) -> ConfigDict:
     """The configuration that an ablation or a baseline changes.
 
     Raises:
-        ValueError: there is none of that name.
+        ValueError: there is none of that name; the message lists those there are.
     """
     if name not in BASES:
         raise ValueError(f"no base configuration called {name!r}: choose one of {', '.join(BASES)}")
@@ -40,7 +42,7 @@ def base_config(name: str) -> ConfigDict:
 
 
 def no_in_the_wild(base: str = "full") -> ConfigDict:
-    """Without in-the-wild data: the studio data alone.
+    """Without in-the-wild data: trained on the studio data alone.
 
     Raises:
         ValueError: the base configuration has no in-the-wild data.
@@ -50,7 +52,7 @@ def no_in_the_wild(base: str = "full") -> ConfigDict:
     kept = [part for part in parts if not part.startswith(IN_THE_WILD)]
     if len(kept) == len(parts):
         raise ValueError(
-            f"{base} trains on {config.data.name}: it has no in-the-wild data to leave out"
+            f"{base} trains on {config.data.name}, which has no in-the-wild data to leave out"
         )
     config.data.name = "+".join(kept)
     config.losses.depth = 0.0  # only in-the-wild samples have depth
@@ -72,7 +74,7 @@ def no_depth(base: str = "full") -> ConfigDict:
 
 
 def no_params(base: str = "full") -> ConfigDict:
-    """Without L_params: the parameters are supervised by the meshes alone."""
+    """Without L_params: only the meshes supervise the parameters."""
     config = base_config(base)
     config.losses.params = 0.0
     return config

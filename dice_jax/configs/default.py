@@ -1,6 +1,6 @@
-"""Every field of a training configuration and what it means.
+"""Every field of a training configuration, with its meaning.
 
-Not a recipe: small.py, tiny.py and full.py start from here.
+Not to be trained with itself: small.py, tiny.py and full.py start from these values.
 """
 
 import dataclasses
@@ -12,41 +12,40 @@ from dice_jax.models import presets as models
 
 
 def get_config() -> ConfigDict:
-    """The fields that all recipes share."""
+    """The values that all configurations start from."""
     config = ConfigDict()
-    config.seed = 0  # of the weights, the order of the data, augmentation, masks and dropout
+    # Seed of the initial weights, the order of the data, augmentation, masks and dropout.
+    config.seed = 0
     config.total_steps = 20_000
     config.batch_size = 16  # over all devices
-    config.accumulate_steps = (
-        1  # parts that a device takes its share in: less memory, the same update but for batch norm
-    )
-    config.burn_in_steps = 1000  # before touch, collision and depth count
-    config.init_from = (
-        ""  # trained weights to start from: "default", an exported folder or a workdir; "": none
-    )
-    config.ema_decay = (
-        0.999  # moving average of the weights, which validation and export use; 0: none
-    )
+    # Number of micro-batches per update; gradients are accumulated over them. More of them take
+    # less memory; the update is the same, except for batch norm that is not frozen.
+    config.accumulate_steps = 1
+    config.burn_in_steps = 1000  # without the touch, collision and depth losses
+    # Weights to start from: "default", a folder of exported weights, or a workdir; "": random.
+    config.init_from = ""
+    # Decay of the moving average of the weights that validation and export use; 0: no average.
+    config.ema_decay = 0.999
 
-    config.log_every = 50  # steps between lines of metrics.jsonl
-    config.validate_every = 1000  # steps between lines of validation.jsonl
+    # Intervals in steps.
+    config.log_every = 50  # a line of metrics.jsonl
+    config.validate_every = 1000  # a line of validation.jsonl; 0: never
     config.checkpoint_every = 500
-    config.sheet_every = 1000  # steps between picture sheets of validation samples; 0: none
+    config.sheet_every = 1000  # a sheet of rendered validation samples; 0: never
     config.sheet_samples = 4
-    config.keep_checkpoints = 2  # the newest so many, and the best
+    config.keep_checkpoints = 2  # that many of the newest, and the best
 
     config.data = ConfigDict()
-    config.data.name = "hand_face_synth"
+    config.data.name = "hand_face_synth"  # or data sets by share: "decaf:11+in_the_wild:1"
     config.data.dir = ""  # "": $DICE_DATA, or ~/.cache/dice_jax
-    config.data.sizes = ConfigDict(
-        {"train": 12_000, "validation": 256}
-    )  # pictures; built where they are absent
+    # Number of samples of each split; 0: all. hand_face_synth is built where it is missing.
+    config.data.sizes = ConfigDict({"train": 12_000, "validation": 256})
     config.data.threads = 4  # that decode images
-    # what the discriminators call real: a file of dice_jax.tools.prepare_priors; "": the batch's
-    # labels
+    # Real parameters for the discriminators: a file of dice_jax.tools.prepare_priors; "": the
+    # labels of the batch.
     config.data.priors = ""
-    config.data.prior_shares = ""  # of its sources, as in "decaf:6+freihand:4"; "": all alike
-    config.data.augmentation = ConfigDict()  # see data.augment.Ranges
+    config.data.prior_shares = ""  # of its sources, as in "decaf:6+freihand:4"; "": equal
+    config.data.augmentation = ConfigDict()  # see input_pipeline.augment
     config.data.augmentation.rotation = 0.35  # radians
     config.data.augmentation.scale = 0.12
     config.data.augmentation.shift = 12.0  # pixels
@@ -54,9 +53,9 @@ def get_config() -> ConfigDict:
     config.data.augmentation.blur = 0.2
     config.data.augmentation.noise = 8.0  # gray levels
 
-    config.model = models.small()
+    config.model = models.small()  # see models.config.ModelConfig
     # Model files, or names of body_models.asset_folder such as "mano_right" and "flame"; "": the
-    # open ones.
+    # open body models.
     config.body_models = ConfigDict({"hand": "", "head": ""})
 
     config.losses = ConfigDict(dataclasses.asdict(losses.FIXED))  # see losses.presets.LossWeights
@@ -64,16 +63,13 @@ def get_config() -> ConfigDict:
     config.optimizer = ConfigDict()
     config.optimizer.learning_rate = 3e-4
     config.optimizer.discriminator_learning_rate = 1e-4
-    config.optimizer.backbone_learning_rate_scale = (
-        1.0  # the pretrained backbone learns at this share of the rate
-    )
-    config.optimizer.schedule = (
-        "cosine"  # after the warm-up: "constant", "step" (a tenth from half-way on) or "cosine"
-    )
+    config.optimizer.backbone_learning_rate_scale = 1.0  # factor for the pretrained backbone
+    # After the warm-up: "constant", "cosine", or "step" (a tenth from half of the steps on).
+    config.optimizer.schedule = "cosine"
     config.optimizer.warmup_steps = 500
     config.optimizer.b1 = 0.9
     config.optimizer.b2 = 0.999
-    config.optimizer.weight_decay = 1e-4  # matrices only
-    config.optimizer.clip_by_value = 0.0  # each gradient; 0: off
-    config.optimizer.clip_by_global_norm = 10.0  # all gradients together; 0: off
+    config.optimizer.weight_decay = 1e-4  # of matrices only
+    config.optimizer.clip_by_value = 0.0  # of each gradient; 0: off
+    config.optimizer.clip_by_global_norm = 10.0  # of all gradients together; 0: off
     return config

@@ -1,19 +1,21 @@
-r"""The paper: HRNet-W64, 40 epochs, AdamW at 6e-4 falling to a tenth half-way, the losses of its
-equations.
+r"""The paper: HRNet-W64, 40 epochs, AdamW at 6e-4 and a tenth of it from half of the steps on.
 
-  python -m dice_jax.train --config=configs/full.py --workdir=runs/full                # Decaf, photographs, MANO, FLAME
-  python -m dice_jax.train --config=configs/full.py:synthetic --workdir=runs/full      # the open scenes and bodies
+Command, with Decaf, in-the-wild photos, MANO and FLAME (README, licensed data; a list of what is
+missing is printed before anything starts), or with the open scenes and body models:
 
-Meant for 8 accelerators with the whole of Decaf; the paper trained 48 h on 8 A6000, we never did to
-its end. What is missing of the licensed data is listed before anything starts (README, licensed
-data). On the open scenes an epoch is 12,000 pictures. Three steps of it, to see it run on any
-machine:
+  python -m dice_jax.train --config=full --workdir=runs/full
+  python -m dice_jax.train --config=full:synthetic --workdir=runs/full
 
-  python -m dice_jax.train --config=configs/full.py:synthetic --workdir=runs/three_steps --config.total_steps=3 \
-    --config.batch_size=2 --config.burn_in_steps=0 --config.log_every=1 --config.validate_every=0 \
-    --config.sheet_every=0 --config.data.sizes.train=6000 --config.data.sizes.validation=8
+Hardware and time: meant for 8 accelerators. The paper trained for 48 hours on 8 A6000 with all of
+Decaf. Numbers: none of ours, we never trained it to the end.
 
-On two CPU cores they take 8 s each after 170 s of compiling, and at most 18 GB of memory.
+An epoch on the open scenes is 12,000 images. Three steps take 8 s each on two CPU cores after 170 s
+of compilation, and at most 18 GB of memory:
+
+  python -m dice_jax.train --config=full:synthetic --workdir=runs/three_steps \
+    --config.total_steps=3 --config.batch_size=2 --config.burn_in_steps=0 --config.log_every=1 \
+    --config.validate_every=0 --config.sheet_every=0 --config.data.sizes.train=6000 \
+    --config.data.sizes.validation=8
 """
 
 import dataclasses
@@ -26,23 +28,27 @@ from dice_jax.models import presets as models
 
 
 def get_config(data: str = "licensed") -> ConfigDict:
-    """The paper's recipe; `data` is what comes after a colon on the command line: "licensed" or
-    "synthetic".
+    """The paper's configuration.
+
+    Args:
+        data: "licensed" or "synthetic"; on the command line it follows the colon.
+
+    Raises:
+        ValueError: another `data`.
     """
     if data not in ("licensed", "synthetic"):
-        raise ValueError(f"configs/full.py:{data} is unknown: there is licensed, synthetic")
+        raise ValueError(f"configs/full.py:{data} is unknown: choose one of licensed, synthetic")
     config = default.get_config()
     if data == "licensed":
-        # In the authors' epoch one sample in twelve is a photograph: all of Decaf, and 50 times 500
-        # of them.
+        # In the authors' epoch one sample in twelve is a photo: all of Decaf, and 50 times 500
+        # photos.
         config.data.name = "decaf:11+in_the_wild:1"
-        config.data.sizes.train = 0  # all there are
+        config.data.sizes.train = 0  # all
         config.data.augmentation.background = 0.5
-        config.data.augmentation.background_folder = (
-            ""  # of pictures, such as Decaf's assets/aug_back_ground
-        )
+        # Folder of background images, such as Decaf's assets/aug_back_ground.
+        config.data.augmentation.background_folder = ""
         config.data.augmentation.photometric = 0.8
-        # of dice_jax.tools.prepare_priors; sources that it does not hold do not count
+        # From dice_jax.tools.prepare_priors. Shares of sources that are not in it are ignored.
         config.data.priors = "pose_priors.npz"
         config.data.prior_shares = "decaf:6+freihand:4+renderme:4"
         config.body_models.update(hand="mano_right", head="flame")

@@ -1,11 +1,16 @@
-"""A training that fits into five minutes on two CPU cores, data included: to see that everything
-works.
+"""A complete training in less than five minutes, data included, to check that everything works.
 
-  python -m dice_jax.train --config=configs/tiny.py --workdir=runs/tiny
+Command:
 
-64 pictures, learned by heart by a narrow network. Measured on two CPU cores: 3 min 45 s with
-building the data and compiling; the loss falls from 157 (step 10) to 111 although touch, collision
-and depth join half-way, PVE* of the people of the validation split, whom it never saw, is 60 mm.
+  python -m dice_jax.train --config=tiny --workdir=runs/tiny
+
+A narrow network overfits to 64 images.
+
+Hardware and time: two CPU cores, 3 min 45 s including data and compilation.
+
+Numbers: the loss falls from 157 (step 10) to 111, although the touch, collision and depth losses
+are added at half of the steps. PVE* on the validation split, of subjects that are not in the
+training data, is 60 mm.
 """
 
 from ml_collections import ConfigDict
@@ -15,6 +20,7 @@ from dice_jax.models import presets as models
 
 
 def get_config() -> ConfigDict:
+    """The configuration of the check."""
     config = default.get_config()
     config.total_steps = 200
     config.batch_size = 4
