@@ -1,4 +1,4 @@
-"""Files that are either whole or not there."""
+"""Writes files that are complete or absent, never partial."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """Yields a temporary path in the same folder; it takes the name `path` only if the block ends
-    well.
+    """Yields a temporary path in the same folder, renamed to `path` if the block raises no error.
 
-    The temporary name keeps the suffix, which image and mesh writers read the format from.
+    The temporary name keeps the suffix, from which image and mesh writers choose the format.
     """
     path = Path(path)
     handle, temporary = tempfile.mkstemp(
@@ -23,17 +22,19 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     os.close(handle)
     try:
         yield Path(temporary)
-        os.chmod(temporary, 0o666 & ~_umask())  # mkstemp's are private to the user
+        os.chmod(
+            temporary, 0o666 & ~_umask()
+        )  # mkstemp creates files that only their owner can read
         os.replace(temporary, path)
     finally:
         Path(temporary).unlink(missing_ok=True)
 
 
 def writable_folder(path: str | Path) -> Path:
-    """Makes a folder and proves that it takes files, before any long work.
+    """Makes a folder and checks that files can be written to it, before any long work.
 
     Raises:
-        ValueError: it cannot be made or written.
+        ValueError: the folder cannot be made, or files cannot be written to it.
     """
     path = Path(path)
     try:

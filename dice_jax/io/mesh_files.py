@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import trimesh
@@ -15,21 +16,21 @@ FORMATS = ("glb", "ply", "obj")
 
 
 def write_meshes(
-    stem: str | Path, meshes: Sequence[NamedMesh], kind: str, extras: dict | None = None
+    stem: str | Path, meshes: Sequence[NamedMesh], kind: str, extras: Mapping[str, Any] | None = None
 ) -> list[Path]:
-    """Writes `stem.glb` with every mesh in it, or `stem_<name>.ply` / `.obj` for each.
+    """Writes `stem.glb` with all meshes, or `stem_<name>.ply` / `.obj` for each mesh.
 
-    All are in meters with y up and z towards the camera; PLY and OBJ carry colors, GLB also the
-    rest.
+    Files are in meters with y up and z towards the camera. PLY and OBJ store colors; GLB also
+    stores attributes and morphs.
 
     Args:
         stem: path without suffix.
-        meshes: what to write.
+        meshes: camera axes, meters.
         kind: one of `FORMATS`.
-        extras: JSON values kept in a GLB.
+        extras: JSON values to store in a GLB.
 
     Returns:
-        The files.
+        The paths of the files.
     """
     if kind == "glb":
         path = Path(f"{stem}.glb")
@@ -45,9 +46,7 @@ def write_meshes(
 
 
 def _as_trimesh(mesh: NamedMesh) -> trimesh.Trimesh:
-    colors = np.rint(
-        np.concatenate([mesh.colors, np.ones((len(mesh.colors), 1))], axis=1) * 255
-    ).astype(np.uint8)
-    return trimesh.Trimesh(
-        mesh.vertices * [1, -1, -1], mesh.faces, vertex_colors=colors, process=False
-    )
+    rgba = np.concatenate([mesh.colors, np.ones((len(mesh.colors), 1))], axis=1)
+    colors = np.rint(rgba * 255).astype(np.uint8)
+    vertices = mesh.vertices * gltf.CAMERA_TO_GLTF
+    return trimesh.Trimesh(vertices, mesh.faces, vertex_colors=colors, process=False)

@@ -1,4 +1,4 @@
-"""The two meshes of a prediction on their way to a file or a picture."""
+"""The two meshes of a prediction, with names and colors, for files and renderings."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from dice_jax.structs import Prediction
 
 @dataclasses.dataclass(frozen=True)
 class NamedMesh:
-    """A mesh with a name and colors: camera axes, meters.
+    """A mesh with a name and colors.
 
     Attributes:
-        name: of the node, "hand" or "head".
-        vertices, faces: the surface, counter-clockwise seen from outside.
+        name: "hand" or "head".
+        vertices: meters, camera axes.
+        faces: triangles, counter-clockwise seen from outside.
         colors: sRGB in [0, 1].
-        attributes: a value for each vertex, by name.
-        morphs: displacements that turn `vertices` into another shape, by name.
+        attributes: values per vertex, by name.
+        morphs: by name, displacements (meters) that turn `vertices` into another shape.
     """
 
     name: str
@@ -30,18 +31,17 @@ class NamedMesh:
     morphs: dict[str, Float[np.ndarray, "V 3"]] = dataclasses.field(default_factory=dict)
 
     def normals(self) -> Float[np.ndarray, "V 3"]:
-        """Unit normals, averaged over the faces by area; in NumPy, so that writing a file compiles
-        nothing.
+        """Unit normals, averaged over the adjacent faces weighted by area.
+
+        In NumPy, so that writing a file compiles nothing.
         """
         corners = self.vertices[self.faces].astype(np.float64)
         area_vectors = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-        gather = lambda axis: np.bincount(
-            self.faces.ravel(), np.repeat(area_vectors[:, axis], 3), len(self.vertices)
-        )
-        normals = np.stack([gather(axis) for axis in range(3)], axis=-1)
-        return (
-            normals / np.maximum(np.linalg.norm(normals, axis=-1, keepdims=True), 1e-30)
-        ).astype(np.float32)
+        per_corner, indices = np.repeat(area_vectors, 3, axis=0), self.faces.ravel()
+        sums = [np.bincount(indices, column, len(self.vertices)) for column in per_corner.T]
+        normals = np.stack(sums, axis=-1)
+        length = np.linalg.norm(normals, axis=-1, keepdims=True)
+        return (normals / np.maximum(length, 1e-30)).astype(np.float32)
 
 
 def prediction_meshes(
@@ -51,33 +51,30 @@ def prediction_meshes(
     hand_colors: Float[np.ndarray, "778 3"],
     head_colors: Float[np.ndarray, "5023 3"],
 ) -> list[NamedMesh]:
-    """The two meshes of one image, hand first: the deformed head, its dent as the morph
-    "undeformed".
+    """The meshes of hand and deformed head of one image.
 
     Args:
         prediction: of one image, without leading dimensions.
-        hand_faces, head_faces: reversed by the caller where the prediction is mirrored.
+        hand_faces, head_faces: of the body models; pass them reversed for a mirrored prediction.
         hand_colors, head_colors: sRGB in [0, 1].
+
+    Returns:
+        Hand and head. Both have the attribute `contact` (probability); the head also has the
+        attribute `deformation` (meters) and the morph `undeformed`.
     """
-    take = lambda x: np.asarray(x, np.float32)
-    deformations = take(prediction.deformations)
-    return [
-        NamedMesh(
-            "hand",
-            take(prediction.hand_vertices),
-            hand_faces,
-            hand_colors,
-            {"contact": take(prediction.hand_contact_probs)},
-        ),
-        NamedMesh(
-            "head",
-            take(prediction.deformed_head_vertices),
-            head_faces,
-            head_colors,
-            {
-                "contact": take(prediction.head_contact_probs),
-                "deformation": np.linalg.norm(deformations, axis=-1),
-            },
-            {"undeformed": deformations},
-        ),
-    ]
+    hand_vertices, head_vertices, hand_contact, head_contact, deformations = (
+        np.asarray(array, np.float32)
+        for array in (
+            prediction.hand_vertices,
+            prediction.deformed_head_vertices,
+            prediction.hand_contact_probs,
+            prediction.head_contact_probs,
+            prediction.deformations,
+        )
+    )
+    hand = NamedMesh("hand", hand_vertices, hand_faces, hand_colors, {"contact": hand_contact})
+    distance = np.linalg.norm(deformations, axis=-1)
+    head_attributes = {"contact": head_contact, "deformation": distance}
+    morphs = {"undeformed": deformations}
+    head = NamedMesh("head", head_vertices, head_faces, head_colors, head_attributes, morphs)
+    return [hand, head]

@@ -1,4 +1,4 @@
-"""Parameters, camera and per-vertex results of one photo as an .npz that numpy alone can read."""
+"""Parameters, cameras and per-vertex results of one photo, as an .npz readable with NumPy alone."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from dice_jax.geometry import camera as cameras
-from dice_jax.geometry.crop import CROP_SIZE, CropBox
+from dice_jax.array_types import Array
+from dice_jax.constants import CROP_SIZE
+from dice_jax.geometry import camera
+from dice_jax.geometry.crop import CropBox
 from dice_jax.io import atomic
 from dice_jax.structs import Prediction
 
@@ -28,7 +30,7 @@ _RESULTS = (
 
 
 def default_focal_length(height: int, width: int) -> float:
-    """The diagonal of the photo in pixels: a 43 mm lens on full frame, close to a normal lens."""
+    """The diagonal of the photo in pixels: the field of view of a 43 mm lens on full frame."""
     return float(np.hypot(height, width))
 
 
@@ -37,31 +39,31 @@ def full_camera(
     box: CropBox,
     photo_shape: tuple[int, int],
     focal_length: float | None = None,
-) -> dict[str, Float[np.ndarray, "*N"]]:
+) -> dict[str, Float[Array, "..."]]:
     """The pinhole camera of the whole photo that agrees with the camera of the crop.
 
     Args:
         prediction: of one image.
-        box: where the crop lay in the photo.
+        box: the square of the photo that was cropped.
         photo_shape: height and width, pixels.
-        focal_length: pixels; by default the diagonal of the photo.
+        focal_length: pixels; the diagonal of the photo by default.
 
     Returns:
-        `focal_length`, `camera_center` (the middle of the photo) and `full_transl`: add the latter
-        to head-centerd points (meters), then project with the former two.
+        `focal_length` and `camera_center` (pixels), and `full_transl` (meters). To project
+        head-centered points, add `full_transl` and use the pinhole camera of the other two.
     """
     height, width = photo_shape
-    focal = jnp.float32(
-        default_focal_length(height, width) if focal_length is None else focal_length
-    )
+    if focal_length is None:
+        focal_length = default_focal_length(height, width)
+    focal = jnp.float32(focal_length)
     center = jnp.array([width / 2, height / 2], jnp.float32)
-    scale, transl = cameras.crop_to_image(
+    scale, transl = camera.crop_to_image(
         jnp.asarray(prediction.camera.scale),
         jnp.asarray(prediction.camera.transl),
         jnp.array([box.left, box.top, box.size], jnp.float32),
         CROP_SIZE,
     )
-    full_transl = cameras.orthographic_to_perspective(scale, transl, focal, center)
+    full_transl = camera.orthographic_to_perspective(scale, transl, focal, center)
     return {"focal_length": focal, "camera_center": center, "full_transl": full_transl}
 
 
@@ -73,25 +75,38 @@ def to_arrays(
     hand: str = "right",
     focal_length: float | None = None,
 ) -> dict[str, np.ndarray]:
-    """Collects what the file holds, by name.
+    """The arrays of the parameter file, by name.
 
-    | name | what |
-    |---|---|
-    | `hand_betas`, `hand_hand_pose`, `head_expression`, ... | parameters named as in smplx after `hand_` / `head_` |
-    | `hand_vertices`, `head_vertices`, `deformations` | meters, head-centerd; deformed = `head_vertices - deformations` |
-    | `*_contact_probs`, `contact_presence` | probabilities, per vertex and per image |
-    | `*_keypoints_3d`, `*_keypoints_2d` | meters; pixels of the PHOTO |
-    | `cam_scale`, `cam_transl` | scaled orthography in pixels of the 224 crop |
-    | `crop_box`, `image_size` | left, top, side; height, width: pixels of the photo |
-    | `focal_length`, `camera_center`, `full_transl` | pinhole camera of the photo, see `full_camera` |
-    | `hand_side` | "right", or "left": parameters then pose the mirror image, whose x is negated in the vertices |
+    Args:
+        prediction: of one image, without leading dimensions.
+        box: the square of the photo that was cropped.
+        photo_shape: height and width, pixels.
+        hand: "right" or "left".
+        focal_length: pixels; the diagonal of the photo by default.
+
+    Returns:
+        | name | content |
+        |---|---|
+        | `hand_betas`, `head_expression`, ... | `hand_` or `head_`, and the name in smplx |
+        | `hand_vertices`, `head_vertices` | meters, head-centered, undeformed |
+        | `deformations` | meters; deformed = `head_vertices - deformations` |
+        | `*_contact_probs`, `contact_presence` | probabilities, per vertex and per image |
+        | `*_keypoints_3d`, `*_keypoints_2d` | meters; pixels of the PHOTO |
+        | `cam_scale`, `cam_transl` | scaled orthography, pixels of the crop |
+        | `crop_box` | left, top, side; pixels of the photo |
+        | `image_size` | height, width; pixels of the photo |
+        | `focal_length`, `camera_center`, `full_transl` | see `full_camera` |
+        | `hand_side` | "right" or "left" |
+
+        For a left hand the parameters pose the mirror image: negate the x of what they give to
+        get the vertices.
     """
     arrays = {f"hand_{name}": getattr(prediction.hand_params, name) for name in _HAND_PARAMS}
     arrays |= {f"head_{name}": getattr(prediction.head_params, name) for name in _HEAD_PARAMS}
     arrays |= {name: getattr(prediction, name) for name in _RESULTS}
     arrays |= {
-        "hand_keypoints_2d": box.to_photo(prediction.hand_keypoints_2d),
-        "head_keypoints_2d": box.to_photo(prediction.head_keypoints_2d),
+        "hand_keypoints_2d": box.to_photo(np.asarray(prediction.hand_keypoints_2d)),
+        "head_keypoints_2d": box.to_photo(np.asarray(prediction.head_keypoints_2d)),
         "cam_scale": prediction.camera.scale,
         "cam_transl": prediction.camera.transl,
         "crop_box": [box.left, box.top, box.size],
@@ -102,12 +117,12 @@ def to_arrays(
 
 
 def write_params(path: str | Path, arrays: dict[str, np.ndarray]) -> None:
-    """Writes the arrays, whole or not at all."""
+    """Writes the arrays; the file is complete or absent."""
     with atomic.atomic_path(path) as temporary:
-        np.savez_compressed(temporary, **arrays)
+        np.savez_compressed(temporary, allow_pickle=False, **arrays)
 
 
 def read_params(path: str | Path) -> dict[str, np.ndarray]:
-    """Reads what `write_params` wrote."""
+    """Reads a file written by `write_params`."""
     with np.load(path, allow_pickle=False) as archive:
         return dict(archive)

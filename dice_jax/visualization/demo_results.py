@@ -1,28 +1,35 @@
-"""Everything the demo leaves behind for one photo, drawn first and written after."""
+"""The result files of the demo for one photo: `draw` makes them, `write` saves them."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from jaxtyping import Int, UInt8
+from jaxtyping import Int, Shaped, UInt8
 
 from dice_jax.geometry.crop import CropBox
-from dice_jax.io import atomic, images, mesh_files, meshes, params
+from dice_jax.io import atomic, images, mesh_files, params
+from dice_jax.io.meshes import NamedMesh
 from dice_jax.structs import Prediction
-from dice_jax.visualization import overlay, palette
+from dice_jax.visualization import overlay, palette, panels
 
 
 @dataclasses.dataclass(frozen=True)
 class Results:
-    """Pictures by name, the two meshes in their display colors, and the arrays of the parameter
-    file.
+    """What `write` saves.
+
+    Attributes:
+        drawings: RGB images, by the end of their file name.
+        meshes: hand and head in their display colors.
+        arrays: content of the parameter file.
     """
 
-    pictures: dict[str, UInt8[np.ndarray, "H W 3"]]
-    pair: list[meshes.NamedMesh]
-    arrays: dict[str, np.ndarray]
+    drawings: dict[str, UInt8[np.ndarray, "_ _ 3"]]
+    meshes: list[NamedMesh]
+    arrays: dict[str, Shaped[np.ndarray, "..."]]
 
 
 def draw(
@@ -37,68 +44,63 @@ def draw(
     focal_length: float | None = None,
     full_frame: bool = False,
 ) -> Results:
-    """Draws one photo's pictures and collects its numbers.
+    """Draws one photo's results and collects its arrays.
 
     Args:
         prediction: of one image, without leading dimensions.
         photo: RGB.
-        box: where the crop lay in it.
+        box: the square of the photo that was cropped.
         hand_faces, head_faces: of the body models.
         title: written above the sheet of views.
-        hand: "left" when `prediction` is mirrored: its faces are then turned round.
-        focal_length: of the photo, pixels; by default its diagonal.
+        hand: "left" where `prediction` is mirrored; faces are then reversed to face outwards.
+        focal_length: of the photo, pixels; the diagonal of the photo by default.
         full_frame: whether to draw the meshes over the whole photo as well.
     """
     order = slice(None, None, -1) if hand == "left" else slice(None)
-    paint = lambda faces, color: np.broadcast_to(color, (int(faces.max()) + 1, 3))
-    pair = meshes.prediction_meshes(
-        prediction,
-        hand_faces[:, order],
-        head_faces[:, order],
-        paint(hand_faces, palette.HAND),
-        paint(head_faces, palette.HEAD),
-    )
-    drawn = overlay.draw_over(float(prediction.camera.scale), prediction.camera.transl, pair)
-    pictures = {
-        "overlay": overlay.overlay_picture(photo, box, drawn),
+    pair = panels.hand_and_head(prediction, hand_faces[:, order], head_faces[:, order])
+    camera = prediction.camera
+    drawn = overlay.render_over_crop(float(camera.scale), np.asarray(camera.transl), pair)
+    drawings = {
+        "overlay": overlay.crop_and_overlay(photo, box, drawn),
         "side": overlay.view_sheet(pair, title),
     }
     if full_frame:
-        pictures["photo"] = overlay.photo_picture(photo, box, drawn)
-    arrays = params.to_arrays(
-        prediction, box, photo.shape[:2], hand=hand, focal_length=focal_length
-    )
-    return Results(pictures, pair, arrays)
+        drawings["photo"] = overlay.photo_overlay(photo, box, drawn)
+    shape = photo.shape[:2]
+    arrays = params.to_arrays(prediction, box, shape, hand=hand, focal_length=focal_length)
+    return Results(drawings, pair, arrays)
 
 
 def write(
-    results: Results, stem: Path, mesh_format: str = "glb", extras: dict | None = None
+    results: Results,
+    stem: Path,
+    mesh_format: str = "glb",
+    extras: Mapping[str, Any] | None = None,
 ) -> list[Path]:
-    """Writes `stem_overlay.png`, `stem_side.png`, the meshes with their contact painted on, and
-    `stem_params.npz`.
+    """Writes `stem_overlay.png`, `stem_side.png`, the meshes, and `stem_params.npz`.
 
     Args:
         results: from `draw`.
-        stem: folder and name.
-        mesh_format: one of `export.FORMATS`, or "none".
-        extras: JSON values kept in a GLB.
+        stem: folder and start of the file names.
+        mesh_format: one of `mesh_files.FORMATS`, or "none". Meshes are colored by contact.
+        extras: JSON values to store in a GLB.
 
     Returns:
-        The files, each of them whole.
+        The paths of the files.
     """
     files = []
-    for kind, picture in results.pictures.items():
-        files.append(stem.with_name(f"{stem.name}_{kind}.png"))
+    for name, drawing in results.drawings.items():
+        files.append(stem.with_name(f"{stem.name}_{name}.png"))
         with atomic.atomic_path(files[-1]) as temporary:
-            images.write_image(temporary, picture)
+            images.write_image(temporary, drawing)
     if mesh_format != "none":
-        painted = [
+        colored = [
             dataclasses.replace(
                 mesh, colors=palette.heat(mesh.attributes["contact"], mesh.colors, palette.CONTACT)
             )
-            for mesh in results.pair
+            for mesh in results.meshes
         ]
-        files += mesh_files.write_meshes(stem, painted, mesh_format, extras)
+        files += mesh_files.write_meshes(stem, colored, mesh_format, extras)
     files.append(stem.with_name(f"{stem.name}_params.npz"))
     params.write_params(files[-1], results.arrays)
     return files

@@ -1,109 +1,112 @@
-"""The views of one prediction that the sheets of a training and the pages of a report share."""
+"""Views of one prediction, shared by validation sheets and evaluation reports."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
-from dice_jax.geometry.crop import CROP_SIZE
+from dice_jax.constants import CROP_SIZE
 from dice_jax.io.meshes import NamedMesh, prediction_meshes
 from dice_jax.structs import Camera, Prediction
 from dice_jax.visualization import overlay, palette
+from dice_jax.visualization.captions import ColorBar
 from dice_jax.visualization.render import render
 
-_MIN_SCALE = 10.0  # pixels a meter
+_MIN_SCALE = 10.0  # pixels per meter
+_DEFAULT_SCALE = 550.0  # pixels per meter
 _RIGHT_SIDE = np.radians(-65)
-_AHEAD = np.array([0.0, 0.0, 1.0])
+_FORWARD = np.array([0.0, 0.0, 1.0])
 
 
 def hand_and_head(
     prediction: Prediction, hand_faces: Int[np.ndarray, "F 3"], head_faces: Int[np.ndarray, "G 3"]
 ) -> list[NamedMesh]:
-    """Both meshes in the colors of the palette, contact among their attributes."""
-    paint = lambda vertices, color: np.broadcast_to(color, np.shape(vertices))
-    hand, head = prediction.hand_vertices, prediction.head_vertices
-    return prediction_meshes(
-        prediction, hand_faces, head_faces, paint(hand, palette.HAND), paint(head, palette.HEAD)
-    )
+    """Both meshes of one image in the palette's colors, see `meshes.prediction_meshes`."""
+    hand_colors = np.broadcast_to(palette.HAND, np.shape(prediction.hand_vertices))
+    head_colors = np.broadcast_to(palette.HEAD, np.shape(prediction.head_vertices))
+    return prediction_meshes(prediction, hand_faces, head_faces, hand_colors, head_colors)
 
 
 def contact_directions(
-    meshes: list[NamedMesh],
+    meshes: Sequence[NamedMesh],
 ) -> tuple[Float[np.ndarray, "3"], Float[np.ndarray, "3"]]:
-    """Viewing directions that show best where the face, and where the hand is touched."""
+    """The viewing directions that show the contact on the face and on the hand best."""
     hand, head = meshes
-    face = overlay.facing(head, np.asarray(head.attributes["contact"]), _AHEAD)
-    return face, overlay.facing(hand, np.asarray(hand.attributes["contact"]), -face)
+    at_face = overlay.facing(head, head.attributes["contact"], _FORWARD)
+    return at_face, overlay.facing(hand, hand.attributes["contact"], -at_face)
 
 
-def over_photo(
+def over_crop(
     image: UInt8[np.ndarray, "224 224 3"],
     camera: Camera,
-    meshes: list[NamedMesh],
+    meshes: Sequence[NamedMesh],
     size: int = CROP_SIZE,
 ) -> UInt8[np.ndarray, "{size} {size} 3"]:
-    """The meshes over the crop that the network saw, enlarged."""
+    """The network's input, enlarged to `size` pixels, with the meshes over it."""
     zoom = size / image.shape[0]
-    # A network that knows nothing yet may turn the picture inside out.
+    # An untrained network may predict a negative scale, which would mirror the meshes.
     scale = max(float(camera.scale), _MIN_SCALE) * zoom
-    return overlay.blend(
-        enlarged(image, size), render(meshes, scale, np.asarray(camera.transl) * zoom, size)
-    )
+    drawn = render(meshes, scale, np.asarray(camera.transl) * zoom, size)
+    return overlay.blend(enlarged(image, size), drawn)
 
 
 def side_and_contacts(
-    meshes: list[NamedMesh],
+    meshes: Sequence[NamedMesh],
     name: str,
-    directions: tuple[np.ndarray, np.ndarray],
+    directions: tuple[Float[np.ndarray, "3"], Float[np.ndarray, "3"]],
     size: int = CROP_SIZE,
 ) -> list[UInt8[np.ndarray, "{size} {size} 3"]]:
-    """Three views: from the right, the contact on the face, and that on the hand."""
-    hand, head = contact = [
-        overlay.painted(mesh, mesh.attributes["contact"], palette.CONTACT) for mesh in meshes
+    """Three views: from the person's right, the contact on the face, the contact on the hand.
+
+    Args:
+        meshes: hand and head.
+        name: of the prediction, for the caption.
+        directions: from `contact_directions`.
+        size: side of a view, pixels.
+    """
+    by_contact = [
+        overlay.colored(mesh, mesh.attributes["contact"], palette.CONTACT) for mesh in meshes
     ]
-    bar = (palette.CONTACT, "0", "1", "")
-    return [
-        overlay.view(meshes, overlay.seen_from(_RIGHT_SIDE, 0.0), f"{name}, side", size=size),
-        overlay.view(
-            contact, directions[0], "contact on the face", hidden=(hand.name,), bar=bar, size=size
-        ),
-        overlay.view(
-            contact, directions[1], "contact on the hand", hidden=(head.name,), bar=bar, size=size
-        ),
-    ]
+    views = [overlay.view(meshes, overlay.seen_from(_RIGHT_SIDE, 0.0), f"{name}, side", size=size)]
+    bar = ColorBar(palette.CONTACT, "0", "1", "")
+    for part, other, direction in zip(("face", "hand"), ("hand", "head"), directions):
+        caption = f"contact on the {part}"
+        views.append(overlay.view(by_contact, direction, caption, (other,), bar, size))
+    return views
 
 
 def enlarged(
     image: UInt8[np.ndarray, "224 224 3"], size: int
 ) -> UInt8[np.ndarray, "{size} {size} 3"]:
+    """The image resampled to `size` pixels a side."""
     return cv2.resize(image, (size, size), interpolation=cv2.INTER_CUBIC)
 
 
 def fit_camera(points: Float[np.ndarray, "K 3"], detected: Float[np.ndarray, "K 3"]) -> Camera:
-    """The scaled orthography under which `points` come nearest to where they were detected,
-    weighted by confidence.
+    """The scaled orthography that projects `points` closest to their detections.
+
+    Minimizes the squared distance weighted by confidence.
 
     Args:
         points: meters, camera axes.
         detected: pixels and confidence.
 
     Returns:
-        The camera; one that shows the middle of the crop where fewer than two points were detected.
+        The camera. Where fewer than two points were detected, it shows the origin at the center of
+        the crop.
     """
     weights = np.asarray(detected[:, 2:], np.float64)
     if np.count_nonzero(weights) < 2:
-        return Camera(scale=np.float32(550.0), transl=np.full(2, CROP_SIZE / 2, np.float32))
-    points, pixels = (
-        np.asarray(points, np.float64)[:, :2],
-        np.where(weights > 0, detected[:, :2], 0.0),
-    )
+        center = np.full(2, CROP_SIZE / 2, np.float32)
+        return Camera(scale=np.asarray(_DEFAULT_SCALE, np.float32), transl=center)
+    points = np.asarray(points, np.float64)[:, :2]
+    pixels = np.where(weights > 0, detected[:, :2], 0.0)
     mean = lambda x: (weights * x).sum(0) / weights.sum()
     source, target = points - mean(points), pixels - mean(pixels)
     scale = (weights * source * target).sum() / max((weights * source**2).sum(), 1e-12)
-    scale = max(
-        scale, _MIN_SCALE
-    )  # what was detected may be far from the truth; a mirror image cannot be drawn
-    return Camera(
-        scale=np.float32(scale), transl=(mean(pixels) - scale * mean(points)).astype(np.float32)
-    )
+    scale = max(scale, _MIN_SCALE)  # detections may be wrong, and a mirror image cannot be drawn
+    transl = mean(pixels) - scale * mean(points)
+    return Camera(scale=np.asarray(scale, np.float32), transl=transl.astype(np.float32))

@@ -1,4 +1,4 @@
-"""Files are whole or absent; a folder is proved writable before any work."""
+"""Files are complete or absent; a folder is checked to be writable before any work."""
 
 import os
 import stat
@@ -8,7 +8,7 @@ import pytest
 from dice_jax.io import atomic
 
 
-def test_a_finished_block_replaces_the_old_file(tmp_path):
+def test_a_block_without_error_replaces_the_old_file(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("old")
     with atomic.atomic_path(path) as temporary:
@@ -26,7 +26,7 @@ def test_a_failed_block_keeps_the_old_file(tmp_path):
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
 
 
-def test_files_have_the_usual_permissions(tmp_path):
+def test_files_have_the_default_permissions(tmp_path):
     (tmp_path / "plain").write_text("")
     with atomic.atomic_path(tmp_path / "a") as temporary:
         temporary.write_text("")
@@ -34,12 +34,12 @@ def test_files_have_the_usual_permissions(tmp_path):
     assert modes[0] == modes[1]
 
 
-def test_writable_folder_is_made(tmp_path):
-    assert atomic.writable_folder(tmp_path / "deep" / "er").is_dir()
-    assert list((tmp_path / "deep" / "er").iterdir()) == []
+def test_a_writable_folder_is_made_with_its_parents(tmp_path):
+    folder = atomic.writable_folder(tmp_path / "parent" / "child")
+    assert folder.is_dir() and list(folder.iterdir()) == []
 
 
-def test_a_file_in_the_way_is_one_clear_line(tmp_path):
+def test_a_file_in_place_of_the_folder_is_an_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ValueError, match=r"cannot write to the folder .*file"):
         atomic.writable_folder(tmp_path / "file")

@@ -1,6 +1,4 @@
-"""Meshes as files, read back by trimesh and, where it is installed, judged by the Khronos
-validator.
-"""
+"""Mesh files, read back by trimesh and, where it is installed, checked by the Khronos validator."""
 
 import dataclasses
 import json
@@ -12,16 +10,17 @@ import numpy as np
 import pytest
 import trimesh
 
+from dice_jax.constants import NUM_HAND_VERTICES
 from dice_jax.io import mesh_files
 
-TO_GLTF = np.array([1.0, -1.0, -1.0])  # camera axes to y up, z towards the viewer
+TO_GLTF = np.array([1.0, -1.0, -1.0])  # from camera axes to y up, z towards the viewer
 
 
 @pytest.fixture(scope="module")
 def glb(tmp_path_factory, meshes):
-    return mesh_files.write_meshes(
-        tmp_path_factory.mktemp("glb") / "a", meshes, "glb", {"source": "photo.jpg"}
-    )[0]
+    stem = tmp_path_factory.mktemp("glb") / "a"
+    (path,) = mesh_files.write_meshes(stem, meshes, "glb", {"source": "photo.jpg"})
+    return path
 
 
 def read_document(path):
@@ -37,13 +36,12 @@ def read_document(path):
 
 
 def accessor(document, binary, index):
+    """The array of an accessor, (N, components)."""
     entry = document["accessors"][index]
     view = document["bufferViews"][entry["bufferView"]]
     kind = {5126: "<f4", 5125: "<u4"}[entry["componentType"]]
-    values = np.frombuffer(
-        binary[view["byteOffset"] : view["byteOffset"] + view["byteLength"]], kind
-    )
-    return values.reshape(entry["count"], -1)
+    data = binary[view["byteOffset"] :][: view["byteLength"]]
+    return np.frombuffer(data, kind).reshape(entry["count"], -1)
 
 
 def test_trimesh_reads_both_meshes_from_the_glb(glb, meshes):
@@ -53,19 +51,18 @@ def test_trimesh_reads_both_meshes_from_the_glb(glb, meshes):
         read = scene.geometry[mesh.name]
         np.testing.assert_allclose(read.vertices, mesh.vertices * TO_GLTF, atol=1e-7)
         np.testing.assert_array_equal(read.faces, mesh.faces)
-        np.testing.assert_allclose(
-            read.vertex_attributes["_CONTACT"].ravel(), mesh.attributes["contact"], atol=1e-7
-        )
+        contact = read.vertex_attributes["_CONTACT"].ravel()
+        np.testing.assert_allclose(contact, mesh.attributes["contact"], atol=1e-7)
 
 
 def test_the_surface_faces_outwards_in_the_file(glb):
-    """A rotation, not a mirroring: the capped meshes enclose a positive volume."""
+    """Axes are rotated, not mirrored: the meshes with filled holes have a positive volume."""
     for read in trimesh.load(glb).geometry.values():
         read.fill_holes()
         assert read.volume > 0
 
 
-def test_the_morph_target_takes_the_dent_back(glb, meshes):
+def test_the_morph_target_undoes_the_deformation(glb, meshes):
     document, binary = read_document(glb)
     head = next(mesh for mesh in document["meshes"] if mesh["name"] == "head")
     primitive = head["primitives"][0]
@@ -77,7 +74,7 @@ def test_the_morph_target_takes_the_dent_back(glb, meshes):
     assert np.abs(offsets).max() > 1e-3
 
 
-def test_normals_are_unit_and_colors_linear(glb, meshes):
+def test_normals_are_unit_vectors_and_colors_linear(glb, meshes):
     document, binary = read_document(glb)
     for mesh, entry in zip(meshes, document["meshes"]):
         attributes = entry["primitives"][0]["attributes"]
@@ -90,34 +87,29 @@ def test_normals_are_unit_and_colors_linear(glb, meshes):
         np.testing.assert_allclose(srgb, mesh.colors, atol=1e-5)
 
 
-def test_extras_and_nodes(glb):
+def test_extras_and_node_names_are_stored(glb):
     document, _ = read_document(glb)
     assert document["scenes"][0]["extras"] == {"source": "photo.jpg"}
     assert [node["name"] for node in document["nodes"]] == ["hand", "head"]
 
 
-def test_khronos_validator_finds_nothing(glb):
+def test_the_khronos_validator_finds_no_error(glb):
     node = shutil.which("node")
-    if (
-        node is None
-        or subprocess.run([node, "-e", "require('gltf-validator')"], capture_output=True).returncode
-    ):
-        pytest.skip(
-            "node with gltf-validator is not installed (npm install gltf-validator, then set NODE_PATH)"
-        )
+    require = "require('gltf-validator')"
+    if node is None or subprocess.run([node, "-e", require], capture_output=True).returncode:
+        pytest.skip("needs node, `npm install gltf-validator` and NODE_PATH")
     script = (
         "const fs = require('fs');"
-        "require('gltf-validator').validateBytes(new Uint8Array(fs.readFileSync(process.argv[1])))"
+        f"{require}.validateBytes(new Uint8Array(fs.readFileSync(process.argv[1])))"
         ".then(report => console.log(JSON.stringify(report.issues)))"
     )
-    report = json.loads(
-        subprocess.run([node, "-e", script, str(glb)], capture_output=True, check=True).stdout
-    )
+    command = [node, "-e", script, str(glb)]
+    report = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
     assert report["numErrors"] == report["numWarnings"] == 0, report["messages"]
 
 
 @pytest.mark.parametrize("kind", ["ply", "obj"])
-def test_ply_and_obj_hold_one_mesh_a_file(tmp_path, meshes, kind):
+def test_ply_and_obj_store_one_mesh_per_file(tmp_path, meshes, kind):
     paths = mesh_files.write_meshes(tmp_path / "a", meshes, kind)
     assert [p.name for p in paths] == [f"a_hand.{kind}", f"a_head.{kind}"]
     for path, mesh in zip(paths, meshes):
@@ -127,10 +119,10 @@ def test_ply_and_obj_hold_one_mesh_a_file(tmp_path, meshes, kind):
         assert np.abs(read.visual.vertex_colors[:, :3] / 255.0 - mesh.colors).max() < 0.01
 
 
-def test_a_failed_write_leaves_nothing(tmp_path, meshes):
-    broken = dataclasses.replace(
-        meshes[0], attributes={"contact": np.zeros((778, 2), np.float32)}
-    )  # no VEC2 here
+def test_a_failed_write_leaves_no_file(tmp_path, meshes):
+    hand = meshes[0]
+    vectors = np.zeros((NUM_HAND_VERTICES, 2), np.float32)  # vertex attributes must be scalars
+    hand = dataclasses.replace(hand, attributes=hand.attributes | {"contact": vectors})
     with pytest.raises(KeyError):
-        mesh_files.write_meshes(tmp_path / "a", [broken], "glb")
+        mesh_files.write_meshes(tmp_path / "a", [hand], "glb")
     assert list(tmp_path.iterdir()) == []

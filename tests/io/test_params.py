@@ -1,9 +1,10 @@
-"""The parameter file: names, the full-image camera, and no pickled objects."""
+"""The parameter file: names, the camera of the whole photo, and no pickled objects."""
 
 import numpy as np
 import pytest
 
 from dice_jax.body_models import assets, flame, mano
+from dice_jax.constants import CROP_SIZE
 from dice_jax.geometry import camera
 from dice_jax.geometry.crop import CropBox
 from dice_jax.io import params
@@ -20,25 +21,19 @@ def arrays(prediction, tmp_path_factory):
 
 
 def test_stored_parameters_reproduce_the_stored_vertices(arrays):
-    hand = HandParams(
-        **{
-            name: arrays[f"hand_{name}"]
-            for name in ("betas", "global_orient", "hand_pose", "transl")
-        }
-    )
+    hand_names = ("betas", "global_orient", "hand_pose", "transl")
+    hand = HandParams(**{name: arrays[f"hand_{name}"] for name in hand_names})
     head_names = ("betas", "expression", "global_orient", "neck_pose", "jaw_pose", "transl")
     head = HeadParams(**{name: arrays[f"head_{name}"] for name in head_names})
-    posed_hand, posed_head = (
-        mano.pose_hand(assets.load_hand(), hand),
-        flame.pose_head(assets.load_head(), head),
-    )
+    posed_hand = mano.pose_hand(assets.load_hand(), hand)
+    posed_head = flame.pose_head(assets.load_head(), head)
     np.testing.assert_allclose(posed_hand.vertices, arrays["hand_vertices"], atol=1e-6)
     np.testing.assert_allclose(posed_head.vertices, arrays["head_vertices"], atol=1e-6)
 
 
 @pytest.mark.parametrize("focal_length", [None, 1e5])
 def test_the_photo_camera_agrees_with_the_crop_camera(prediction, focal_length):
-    """Exactly on the plane z = 0, and everywhere as the focal length grows."""
+    """Exactly on the plane z = 0, and in the limit of a long focal length everywhere."""
     arrays = params.to_arrays(prediction, BOX, SHAPE, focal_length=focal_length)
     points = np.asarray(prediction.hand_keypoints_3d).copy()
     if focal_length is None:
@@ -52,12 +47,12 @@ def test_the_photo_camera_agrees_with_the_crop_camera(prediction, focal_length):
 
 
 def test_keypoints_are_pixels_of_the_photo(prediction, arrays):
-    expected = np.asarray(prediction.hand_keypoints_2d) * 310.0 / 224.0 + [-12.5, 40.0]
+    expected = np.asarray(prediction.hand_keypoints_2d) * BOX.size / CROP_SIZE + [-12.5, 40.0]
     np.testing.assert_allclose(arrays["hand_keypoints_2d"], expected, rtol=1e-5)
     np.testing.assert_array_equal(arrays["crop_box"], [-12.5, 40.0, 310.0])
     np.testing.assert_array_equal(arrays["image_size"], SHAPE)
 
 
-def test_nothing_in_the_file_needs_pickle(arrays):
+def test_no_array_of_the_file_is_pickled(arrays):
     assert all(value.dtype.kind in "fiU" for value in arrays.values())
     assert str(arrays["hand_side"]) == "right"
