@@ -1,8 +1,8 @@
-"""Photographs in; pictures, meshes and parameters out.
+"""Reconstructs hand, head, deformations and contact from photos.
 
   python -m dice_jax.demo --image photo.jpg --out outputs
 
-Run it without --image to see the photographs that come with the package. `--help` shows more.
+Without --image it runs on the photos that ship with the package. See `--help` for more.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import contextlib
 import dataclasses
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import jax
@@ -20,6 +20,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from dice_jax import errors, inference, xla_flags
+from dice_jax.constants import CROP_SIZE
 from dice_jax.detection import face_and_hand
 from dice_jax.geometry import crop
 from dice_jax.io import atomic, images
@@ -29,32 +30,78 @@ from dice_jax.visualization import demo_results
 SAMPLES = Path(__file__).parent / "samples"
 
 EXAMPLES = """examples:
-  the photographs that come with the package
+  the photos that ship with the package
     python -m dice_jax.demo
   one photo, a folder of photos
     python -m dice_jax.demo --image me.jpg holiday/ --out outputs
-  a LEFT hand (the network knows right hands: the photo is mirrored, the answer mirrored back)
+  a LEFT hand (the network predicts right hands; photo and prediction are mirrored)
     python -m dice_jax.demo --image left.jpg --hand left
   photos already cropped around head and hand
     python -m dice_jax.demo --image crops/ --crop full
-  weights of your own training, meshes for a tool that wants OBJ, the whole photo in the picture
+  your own weights, OBJ meshes, and the meshes over the whole photo
     python -m dice_jax.demo --image me.jpg --weights runs/small --mesh obj --full_frame
 
 for each NAME in the input, in the folder --out:
   NAME_overlay.png   the crop, and the meshes over it
-  NAME_side.png      other views; where hand and face touch; how deep the skin gives way
+  NAME_side.png      other views, contact on hand and face, size of the deformation
   NAME.glb           both meshes with contact colors, for any 3D viewer (meters, y up)
                      NAME_hand.ply and NAME_head.ply with --mesh ply
   NAME_params.npz    parameters named as in smplx, cameras of crop and photo, contact, deformations
 
-best photos: one person, one hand on the face, hand and whole head in view, face at least 100 pixels wide."""
+best photos: one person, one hand on the face, hand and whole head in view, face at least
+100 pixels wide."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the demo.
+
+    Returns:
+        The exit code: 0, or 1 where some photos failed and the others are done.
+
+    Raises:
+        ValueError, OSError: input, output or weights cannot be used; nothing is written.
+    """
+    args = parse_args(argv)
+    xla_flags.set_cpu_preset()
+    xla_flags.keep_compiled()
+    clock = Clock()
+
+    ################ Model ################
+    paths = images.find_images(args.image or [SAMPLES])
+    out = atomic.writable_folder(args.out)
+    with clock.stage("load"):
+        model = inference.load(args.weights)
+    with clock.stage("compile"):
+        infer = compile_infer(model, args.batch_size, args.hand)
+    device = jax.devices()[0].device_kind
+    print(f"weights {args.weights} on {device}: {clock.report('load', 'compile')}")
+
+    ################ Photos ################
+    done = 0
+    named = list(zip(paths, unique_names(paths)))
+    for start in range(0, len(named), args.batch_size):
+        photos = read_photos(named[start : start + args.batch_size], args.crop, clock)
+        if photos:
+            with clock.stage("infer"):
+                predictions = infer([photo.crop for photo in photos])
+            for photo, prediction in zip(photos, predictions):
+                done += draw_and_write(photo, prediction, model, out, args, clock)
+
+    ################ Summary ################
+    if done:
+        each = clock.report("read", "infer", "draw", "write", count=done)
+        print(f"{done} of {len(paths)} done, each took: {each}")
+    failed = len(paths) - done
+    if failed:
+        print(f"{failed} of {len(paths)} failed, see the errors above", file=sys.stderr)
+    return 1 if failed else 0
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """Parses the command line; argparse prints one line and exits with 2 where it is wrong."""
+    """Parses the command line; argparse prints an error and exits with 2 where it is wrong."""
     parser = argparse.ArgumentParser(
         prog="python -m dice_jax.demo",
-        description="Recovers the hand, the head, the dent in the skin and the contact from photographs.",
+        description="Reconstructs hand, head, deformations and contact from photos.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -65,12 +112,12 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         metavar="PATH",
         help="photos or folders of photos (default: the package's samples)",
     )
-    add("--out", default="outputs", metavar="DIR", help="where the results go (default: outputs)")
+    add("--out", default="outputs", metavar="DIR", help="folder of the results (default: outputs)")
     add(
         "--weights",
         default="default",
         metavar="NAME|DIR",
-        help="shipped weights, an export or a training workdir",
+        help="shipped weights, an exported folder or a training workdir (default: default)",
     )
     add(
         "--hand",
@@ -82,18 +129,19 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "--crop",
         choices=("auto", "center", "full"),
         default="auto",
-        help="auto: around the detected face and hand; center: the central square; full: the whole photo, padded",
+        help="auto: around the detected face and hand; center: the central square; "
+        "full: the whole photo, padded (default: auto)",
     )
     add(
         "--mesh",
         choices=("glb", "ply", "obj", "none"),
         default="glb",
-        help="format of the meshes (default: glb)",
+        help="file format of the meshes (default: glb)",
     )
     add(
         "--full_frame",
         action="store_true",
-        help="also NAME_photo.png: the meshes over the whole photo",
+        help="also write NAME_photo.png, the meshes over the whole photo",
     )
     add(
         "--focal_length",
@@ -106,7 +154,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         type=int,
         default=1,
         metavar="N",
-        help="photos at a time through the network (default: 1)",
+        help="photos that the network processes together (default: 1)",
     )
     args = parser.parse_args(argv)
     if args.batch_size < 1:
@@ -116,58 +164,23 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return args
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the demo.
+def compile_infer(
+    model: inference.Model, batch_size: int, hand: str
+) -> Callable[[Sequence[UInt8[np.ndarray, "224 224 3"]]], list[Prediction]]:
+    """Compiles inference; the result takes up to `batch_size` crops and returns their predictions.
 
-    Returns:
-        The exit code: 0; 1 where some photos failed (the others are done); 2 where the set-up is at
-        fault.
+    Predictions are NumPy, without leading dimensions.
     """
-    args = parse_args(argv)
-    xla_flags.set_cpu_preset()
-    xla_flags.keep_compiled()
-    clock = Clock()
-    try:
-        paths = images.find_images(args.image or [SAMPLES])
-        out = atomic.writable_folder(args.out)
-        with clock.stage("load"):
-            model = inference.load(args.weights)
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return errors.EXIT_CODE
+    shape = jax.ShapeDtypeStruct((batch_size, CROP_SIZE, CROP_SIZE, 3), np.uint8)
+    compiled = inference.infer.lower(model, shape, hand=hand).compile()
 
-    with clock.stage("compile"):
-        crops = jax.ShapeDtypeStruct((args.batch_size, crop.CROP_SIZE, crop.CROP_SIZE, 3), np.uint8)
-        compiled = inference.infer.lower(model, crops, hand=args.hand).compile()
-    print(
-        f"weights {args.weights} on {jax.devices()[0].device_kind}: {clock.report('load', 'compile')}"
-    )
+    def infer(crops: Sequence[UInt8[np.ndarray, "224 224 3"]]) -> list[Prediction]:
+        # A smaller batch is filled up, because another shape would need another compilation.
+        filled = [*crops, *[crops[-1]] * (batch_size - len(crops))]
+        batch = jax.device_get(compiled(model, np.stack(filled)))
+        return [jax.tree.map(lambda x, i=i: x[i], batch) for i in range(len(crops))]
 
-    done = 0
-    named = list(zip(paths, unique_names(paths)))
-    for start in range(0, len(named), args.batch_size):
-        photos = read_photos(named[start : start + args.batch_size], args.crop, clock)
-        if not photos:
-            continue
-        with clock.stage("infer"):
-            crops = np.stack([photo.crop for photo in photos])
-            # The last batch is filled up: another shape would compile again.
-            crops = np.concatenate(
-                [crops, np.repeat(crops[-1:], args.batch_size - len(crops), axis=0)]
-            )
-            predictions = jax.device_get(compiled(model, crops))
-        for i, photo in enumerate(photos):
-            done += finish(
-                photo, jax.tree.map(lambda x, i=i: x[i], predictions), model, out, args, clock
-            )
-
-    if done:
-        print(
-            f"{done} of {len(paths)} done, each took: {clock.report('read', 'infer', 'draw', 'write', count=done)}"
-        )
-    if done < len(paths):
-        print(f"{len(paths) - done} of {len(paths)} failed, see the errors above", file=sys.stderr)
-    return 0 if done == len(paths) else 1
+    return infer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -175,11 +188,12 @@ class Photo:
     """One input.
 
     Attributes:
-        path, name: where it came from, what its results are called.
+        path: the file.
+        name: what the names of its results start with.
         pixels: RGB.
         box: the square around hand and face.
-        crop: what the network sees.
-        notes: what the detectors missed.
+        crop: the content of that square, the network's input.
+        notes: what the detectors did not find.
     """
 
     path: Path
@@ -191,7 +205,13 @@ class Photo:
 
 
 def read_photos(named: Sequence[tuple[Path, str]], crop_mode: str, clock: Clock) -> list[Photo]:
-    """Reads and crops photos; one that cannot be read costs a line on stderr."""
+    """Reads and crops photos; those that cannot be read are reported on stderr and left out.
+
+    Args:
+        named: files, and names for their results.
+        crop_mode: "auto", "center" or "full".
+        clock: gets the time of the stage "read".
+    """
     photos = []
     for path, name in named:
         try:
@@ -200,27 +220,32 @@ def read_photos(named: Sequence[tuple[Path, str]], crop_mode: str, clock: Clock)
                 box, notes = choose_box(pixels, crop_mode)
                 photos.append(Photo(path, name, pixels, box, crop.cut(pixels, box), notes))
         except (ValueError, OSError) as error:
-            print(f"error: {error}", file=sys.stderr)
+            errors.report(error)
     return photos
 
 
 def choose_box(
     pixels: UInt8[np.ndarray, "H W 3"], crop_mode: str
 ) -> tuple[crop.CropBox, tuple[str, ...]]:
-    """The square to crop, and what is worth telling about it."""
+    """The square to crop, and notes on what the detectors did not find.
+
+    Args:
+        pixels: RGB photo.
+        crop_mode: "auto", "center" or "full".
+    """
     height, width = pixels.shape[:2]
     if crop_mode == "center":
         return crop.center_box(height, width), ()
     if crop_mode == "full":
         return crop.full_box(height, width), ()
     found = face_and_hand.find(pixels)
-    missing = [what for what, box in (("face", found.face), ("hand", found.hand)) if box is None]
+    missing = [name for name, box in (("face", found.face), ("hand", found.hand)) if box is None]
     if len(missing) == 2:
-        return found.box, ("found no face and no hand, took the middle of the photo",)
-    return found.box, tuple(f"found no {what}" for what in missing)
+        return found.box, ("found no face and no hand, cropped the center of the photo",)
+    return found.box, tuple(f"found no {name}" for name in missing)
 
 
-def finish(
+def draw_and_write(
     photo: Photo,
     prediction: Prediction,
     model: inference.Model,
@@ -228,41 +253,42 @@ def finish(
     args: argparse.Namespace,
     clock: Clock,
 ) -> bool:
-    """Draws, writes and reports one photo; whether all of it could be written."""
-    dent = 1e3 * float(np.linalg.norm(prediction.deformations, axis=-1).max())
+    """Draws and writes the results of one photo and prints a summary.
+
+    Returns:
+        Whether all files could be written; if not, the error is reported on stderr.
+    """
     presence = float(prediction.contact_presence)
-    verdict = "touches the face" if presence > 0.5 else "probably does not touch the face"
-    summary = "; ".join(
-        [f"{args.hand} hand {verdict} ({presence:.0%}), dent {dent:.1f} mm", *photo.notes]
-    )
-    faces = (np.asarray(body.faces) for body in (model.hand_model, model.head_model))
+    touches = "touches the face" if presence > 0.5 else "probably does not touch the face"
+    verdict = f"{args.hand} hand {touches} ({presence:.0%})"
     with clock.stage("draw"):
-        drawn = demo_results.draw(
+        results = demo_results.draw(
             prediction,
             photo.pixels,
             photo.box,
-            *faces,
-            title=f"{photo.name}: {args.hand} hand {verdict} ({presence:.0%})",
+            np.asarray(model.hand_model.faces),
+            np.asarray(model.head_model.faces),
+            title=f"{photo.name}: {verdict}",
             hand=args.hand,
             focal_length=args.focal_length,
             full_frame=args.full_frame,
         )
+    stem = out / photo.name
     try:
         with clock.stage("write"):
-            files = demo_results.write(
-                drawn, out / photo.name, args.mesh, {"source": photo.path.name, "hand": args.hand}
-            )
+            extras = {"source": photo.path.name, "hand": args.hand}
+            files = demo_results.write(results, stem, args.mesh, extras)
     except OSError as error:
-        print(f"error: {out / photo.name}*: cannot be written ({error.strerror})", file=sys.stderr)
+        errors.report(OSError(f"{stem}*: cannot be written ({error.strerror})"))
         return False
+    deepest = 1e3 * float(np.linalg.norm(prediction.deformations, axis=-1).max())
+    summary = "; ".join([verdict, f"deformation up to {deepest:.1f} mm", *photo.notes])
     print(f"{photo.path}: {summary}", *files, sep="\n  ")
     return True
 
 
 def unique_names(paths: Sequence[Path]) -> list[str]:
-    """A name for the results of each photo: its own without suffix, numbered where two photos share
-    it.
-    """
+    """A name for the results of each photo: the file's stem, numbered where two files share it."""
     taken: set[str] = set()
     names = []
     for path in paths:
@@ -278,12 +304,12 @@ def unique_names(paths: Sequence[Path]) -> list[str]:
 class Clock:
     """Adds up the seconds spent in each stage."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
 
     @contextlib.contextmanager
-    def stage(self, name: str):
-        """Counts the time of the block towards `name`."""
+    def stage(self, name: str) -> Iterator[None]:
+        """Adds the duration of the block to the stage `name`."""
         start = time.perf_counter()
         try:
             yield
@@ -291,9 +317,14 @@ class Clock:
             self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
 
     def report(self, *names: str, count: int = 1) -> str:
-        """Seconds of the stages over `count`: "load 0.31 s, compile 4.20 s"."""
+        """Seconds of the stages, divided by `count`: "load 0.31 s, compile 4.20 s"."""
         return ", ".join(f"{name} {self.seconds.get(name, 0.0) / count:.2f} s" for name in names)
 
 
+def cli() -> None:
+    """The console script `dice-demo`."""
+    errors.run(main)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    cli()
