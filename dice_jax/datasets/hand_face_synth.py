@@ -1,51 +1,83 @@
-"""The open data set `hand_face_synth`: scenes written once, read by TFDS (array_record; TensorFlow
-is not needed).
+"""The open data set `hand_face_synth`: rendered once, then read by TFDS (array_record).
 
-  from dice_jax.datasets.hand_face_synth import load_split
-  source = load_split("~/data", "train", size=12000)      # builds what is not there; source[i] is a
-  stored sample
+from dice_jax.datasets.hand_face_synth import load_split
+source = load_split("~/data", "train", size=12000)      # builds the split if it is missing
 
-Building goes in parts of a few scenes, several processes at a time. A part is a function of its
-number alone and is written whole or not at all, so a build that was broken off goes on where it
-stopped.
+The data set is built in parts of a few scenes, by several processes. A part depends on its number
+alone and is written whole or not at all, so an interrupted build continues where it stopped.
+TensorFlow is not needed.
 """
 
 from __future__ import annotations
 
 import concurrent.futures
 import dataclasses
+import functools
 import math
 import multiprocessing
 import os
 import pathlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol, runtime_checkable
 
-import numpy as np
+import jax
 import tensorflow_datasets as tfds
-from flax import serialization
 from tqdm import tqdm
 
+from dice_jax.datasets import prepared_records
 from dice_jax.errors import UserError
 from dice_jax.input_pipeline import schema
+from dice_jax.input_pipeline.loader import Source
 
-DEFAULT_SIZES = {"train": 12_000, "validation": 256, "test": 512}  # pictures
-# A scene number is also its person's: what splits do not share, nobody is in twice.
-_FIRST_SCENE = {"train": 0, "validation": 100_000_000, "test": 200_000_000}
-# Training sees every touch from several sides; tests count people, so each is there once.
+DEFAULT_SIZES = {"train": 12_000, "validation": 256, "test": 512}  # images
+# The number of a scene is also that of its person: splits share nobody.
+FIRST_SCENE = {"train": 0, "validation": 100_000_000, "test": 200_000_000}
+# Training shows every touch from several sides; the test statistics are over people.
 _VIEWS = {"train": 3, "validation": 1, "test": 1}
 _SEED = 20_240_617
-_SCENES_PER_PART = 16
-_MAX_WORKERS = 8
+
+
+@runtime_checkable
+class SceneSource(Protocol):
+    """Makes the samples of a scene, as `synthetic.scene_sampler.SceneSampler` does."""
+
+    def scene(self, index: int) -> list[schema.Example]: ...
+
+
+@functools.cache
+def scene_source(views: int) -> SceneSource:
+    """The renderer of this process, with `views` images of each scene."""
+    # Imported late: a worker process configures JAX first, see `_configure_worker`.
+    from dice_jax.synthetic.scene_sampler import SceneSampler
+
+    return SceneSampler(_SEED, views_per_scene=views)
+
+
+@dataclasses.dataclass(frozen=True)
+class Production:
+    """How a split is built.
+
+    Attributes:
+        make_source: from the number of views to the source of scenes of a process.
+        scenes_per_part: number of scenes in a part.
+        max_workers: number of processes at most.
+    """
+
+    make_source: Callable[[int], SceneSource] = scene_source
+    scenes_per_part: int = 16
+    max_workers: int = 8
 
 
 @dataclasses.dataclass
 class SynthConfig(tfds.core.BuilderConfig):
-    """How many pictures each split has; a split of size 0 is left out. A smaller split is the
-    beginning of a larger.
+    """The number of images of each split; size 0 leaves a split out.
+
+    A smaller split is the beginning of a larger one.
     """
 
     sizes: dict[str, int] = dataclasses.field(default_factory=lambda: dict(DEFAULT_SIZES))
+    production: Production = Production()
 
 
 class HandFaceSynth(tfds.core.GeneratorBasedBuilder):
@@ -53,51 +85,53 @@ class HandFaceSynth(tfds.core.GeneratorBasedBuilder):
 
     VERSION = tfds.core.Version("1.0.0")
     BUILDER_CONFIGS = (
-        SynthConfig(name="default", description="The sizes that the published figures are for."),
+        SynthConfig(name="default", description="The sizes of the published results."),
     )
 
     def _info(self) -> tfds.core.DatasetInfo:
-        features = tfds.features.FeaturesDict(
-            {name: _feature(field) for name, field in schema.FEATURES.items()}
-        )
+        features = prepared_records.tfds_features(schema.FEATURES)
         return self.dataset_info_from_configs(features=features, disable_shuffling=True)
 
     def _split_generators(self, dl_manager):
         del dl_manager
-        sizes = self.builder_config.sizes
+        config = self.builder_config
+        assert isinstance(config, SynthConfig)
         return {
-            split: self._generate_examples(split, size) for split, size in sizes.items() if size > 0
+            split: self._generate_examples(split, size, config.production)
+            for split, size in config.sizes.items()
+            if size > 0
         }
 
-    def _generate_examples(self, split: str, size: int):
-        # `data_dir` is the folder of this version while it is being built; parts lie beside all
-        # versions.
-        parts = (
-            pathlib.Path(self._data_dir_root)
-            / "hand_face_synth_parts"
-            / f"{self.VERSION}-{split}-{_SEED}"
-        )
-        yield from enumerate(_built_examples(parts, split, size))
+    def _generate_examples(self, split: str, size: int, production: Production):
+        # `data_dir` is a temporary folder during the build; parts must survive an interruption.
+        folder = prepared_records.parts_folder(self._data_dir_root, self.name)
+        parts = folder / f"{self.VERSION}-{split}-{_SEED}"
+        yield from enumerate(_build_examples(parts, split, size, production))
         shutil.rmtree(parts, ignore_errors=True)
 
 
-def load_split(data_dir: str | os.PathLike, split: str, size: int | None = None):
-    """A split of `hand_face_synth` for random access; builds it if neither it nor a larger one is
-    there.
+def load_split(
+    data_dir: str | os.PathLike,
+    split: str,
+    size: int | None = None,
+    production: Production | None = None,
+) -> Source:
+    """Opens a split for random access; builds it if neither it nor a larger one exists.
+
+    Building starts several processes, so a script that calls this function needs the guard
+    `if __name__ == "__main__"`.
 
     Args:
-        data_dir: folder of data sets.
+        data_dir: the folder of data sets.
         split: train, validation or test.
-        size: pictures; None for the default.
-
-    Several processes are started, so a script that calls this needs the guard `if __name__ ==
-    "__main__"`.
+        size: number of images; None: the default.
+        production: how to build the split; None: the default.
 
     Returns:
-        A TFDS data source: `len(source)`, `source[i]`. Its samples are for `data.schema.decode`.
+        A TFDS data source of stored samples, for `schema.decode`.
 
     Raises:
-        UserError: no such split or size.
+        UserError: an unknown split, or a size below 1.
     """
     if split not in DEFAULT_SIZES:
         raise UserError(
@@ -108,73 +142,61 @@ def load_split(data_dir: str | os.PathLike, split: str, size: int | None = None)
         raise UserError(f"a split needs at least one sample, not {size}")
     data_dir = pathlib.Path(data_dir).expanduser()
     built = _smallest_built(data_dir, split, size) or size
-    # Splits are built apart from each other, since one is often wanted without the others.
+    # One TFDS configuration per split and size: often only one split is needed.
     config = SynthConfig(
-        name=f"{split}_{built}", description=f"{built} pictures.", sizes={split: built}
+        name=f"{split}_{built}",
+        description=f"{built} images.",
+        sizes={split: built},
+        production=production or Production(),
     )
     builder = HandFaceSynth(data_dir=data_dir, config=config, file_format="array_record")
     builder.download_and_prepare()
-    return builder.as_data_source(
-        split=f"{split}[:{size}]", decoders={"image": tfds.decode.SkipDecoding()}
-    )
+    return prepared_records.data_source(builder, f"{split}[:{size}]")
 
 
 def _smallest_built(data_dir: pathlib.Path, split: str, size: int) -> int | None:
-    """The size of the smallest split that is there and begins with the wanted one."""
-    finished = (data_dir / "hand_face_synth").glob(
+    """The size of the smallest finished split with at least `size` images."""
+    finished = (data_dir / HandFaceSynth.name).glob(
         f"{split}_*/{HandFaceSynth.VERSION}/dataset_info.json"
     )
     sizes = (int(path.parts[-3].rpartition("_")[2]) for path in finished)
     return min((built for built in sizes if built >= size), default=None)
 
 
-def _feature(field: schema.Field):
-    if field.dtype == "jpeg":
-        return tfds.features.Image(
-            shape=(schema.IMAGE_SIZE, schema.IMAGE_SIZE, 3), encoding_format="jpeg"
-        )
-    if field.dtype == "text":
-        return tfds.features.Text()
-    return tfds.features.Tensor(shape=field.shape, dtype=np.dtype(field.dtype))
-
-
-def _built_examples(parts: pathlib.Path, split: str, size: int) -> Iterator[schema.Example]:
-    """The first `size` samples of a split, encoded, in order; parts that are missing are made
-    first.
-    """
+def _build_examples(
+    parts: pathlib.Path, split: str, size: int, production: Production
+) -> Iterator[schema.Example]:
+    """Yields the first `size` encoded samples of a split; makes missing parts first."""
     parts.mkdir(parents=True, exist_ok=True)
-    views = _VIEWS[split]
-    numbers = range(math.ceil(size / (views * _SCENES_PER_PART)))
+    numbers = range(math.ceil(size / (_VIEWS[split] * production.scenes_per_part)))
     missing = [number for number in numbers if not _part_path(parts, number).exists()]
     with tqdm(
         total=len(numbers), initial=len(numbers) - len(missing), desc=f"hand_face_synth {split}"
     ) as progress:
-        for _ in _make_parts(parts, split, missing):
+        for _ in _make_parts(parts, split, missing, production):
             progress.update()
     left = size
     for number in numbers:
-        examples = serialization.msgpack_restore(_part_path(parts, number).read_bytes())
-        for _, example in sorted(examples.items(), key=lambda item: int(item[0])):
+        for example in prepared_records.read_part(_part_path(parts, number)):
             if left > 0:
                 yield example
                 left -= 1
 
 
-def _make_parts(parts, split, numbers) -> Iterator[int]:
-    """Writes parts, yielding as they are done: here, or in processes of their own where there are
-    several cores.
-    """
-    workers = min(len(os.sched_getaffinity(0)), len(numbers), _MAX_WORKERS)
+def _make_parts(
+    parts: pathlib.Path, split: str, numbers: Sequence[int], production: Production
+) -> Iterator[int]:
+    """Writes parts and yields the number of each; uses several processes on several cores."""
+    workers = min(len(os.sched_getaffinity(0)), len(numbers), production.max_workers)
     if workers <= 1:
         for number in numbers:
-            _write_part(parts, split, number)
-            yield number
+            yield _write_part(parts, split, number, production)
         return
     context = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(
-        workers, mp_context=context, initializer=_be_a_worker
+        workers, mp_context=context, initializer=_configure_worker
     ) as pool:
-        tasks = [pool.submit(_write_part, parts, split, number) for number in numbers]
+        tasks = [pool.submit(_write_part, parts, split, number, production) for number in numbers]
         try:
             for task in concurrent.futures.as_completed(tasks):
                 yield task.result()
@@ -182,46 +204,24 @@ def _make_parts(parts, split, numbers) -> Iterator[int]:
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _be_a_worker():
-    """One thread on the CPU each: the processes share the cores, and a GPU would only be fought
-    over.
-    """
-    os.environ["JAX_PLATFORMS"] = "cpu"
+def _configure_worker() -> None:
+    """Gives JAX one CPU thread: the processes share the cores, and none of them needs the GPU."""
+    jax.config.update("jax_platforms", "cpu")
     flags = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flags}"
 
 
-def _write_part(parts: pathlib.Path, split: str, number: int) -> int:
-    sampler = _sampler(_VIEWS[split])
-    first = _FIRST_SCENE[split] + number * _SCENES_PER_PART
+def _write_part(parts: pathlib.Path, split: str, number: int, production: Production) -> int:
+    source = production.make_source(_VIEWS[split])
+    first = FIRST_SCENE[split] + number * production.scenes_per_part
     examples = [
         example
-        for index in range(first, first + _SCENES_PER_PART)
-        for example in sampler.scene(index)
+        for index in range(first, first + production.scenes_per_part)
+        for example in source.scene(index)
     ]
-    data = serialization.msgpack_serialize(
-        {str(i): schema.encode(example) for i, example in enumerate(examples)}
-    )
-    path = _part_path(parts, number)
-    unfinished = path.with_suffix(f".{os.getpid()}.tmp")
-    unfinished.write_bytes(data)
-    unfinished.replace(path)
+    prepared_records.write_part(_part_path(parts, number), examples)
     return number
 
 
-_samplers = {}
-
-
-def _sampler(views):
-    """One sampler a process, since it is compiled. JAX must not start before `_be_a_worker` has had
-    its say.
-    """
-    from dice_jax.synthetic.scenes import SceneSampler
-
-    if views not in _samplers:
-        _samplers[views] = SceneSampler(_SEED, views_per_scene=views)
-    return _samplers[views]
-
-
-def _part_path(parts, number):
+def _part_path(parts: pathlib.Path, number: int) -> pathlib.Path:
     return parts / f"{number:06d}.msgpack"

@@ -1,4 +1,4 @@
-"""Readers of the data sets whose poses teach the discriminators what is natural."""
+"""Readers of the data sets whose poses are the real samples of the discriminators."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
+from dice_jax.array_types import Array
 from dice_jax.body_models.hand_pose import absolute_pose
 from dice_jax.body_models.lbs import BodyModel
 from dice_jax.body_models.mano import pose_hand
+from dice_jax.constants import NUM_HAND_KEYPOINTS
 from dice_jax.errors import UserError
 from dice_jax.input_pipeline import pose_priors
 from dice_jax.input_pipeline.loader import Source
@@ -22,26 +24,12 @@ from dice_jax.input_pipeline.mixture import evenly_spaced
 from dice_jax.structs import HandParams
 from dice_jax.untrusted_files import pickles
 
-_TESTED = 128  # hands of the self-test
-_JOINTS = [
-    0,
-    1,
-    2,
-    3,
-    5,
-    6,
-    7,
-    9,
-    10,
-    11,
-    13,
-    14,
-    15,
-    17,
-    18,
-    19,
-]  # in OpenPose's order, without the tips
-_RENDERME = {
+_TESTED_HANDS = 128
+_MAX_ERROR = 20.0  # millimeters
+# The keypoints that are joints and not finger tips.
+_JOINTS = [i for i in range(NUM_HAND_KEYPOINTS) if i not in (4, 8, 12, 16, 20)]
+# Our name -> RenderMe-360's name and size.
+_RENDERME_FIELDS = {
     "head_betas": ("shape", 100),
     "head_expression": ("exp", 50),
     "head_jaw_pose": ("jaw_pose", 3),
@@ -49,12 +37,13 @@ _RENDERME = {
 
 
 class Hands(NamedTuple):
-    """What a release of FreiHAND says of its hands.
+    """The hands of a FreiHAND release, with MANO's parameters.
 
     Attributes:
-        global_orient, hand_pose, betas: MANO's; `hand_pose` as it is written, absolute or an offset
-            from MANO's mean.
-        joints: 21 in OpenPose's order, meters; None where the release has none.
+        global_orient: axis-angle.
+        hand_pose: as in the file: absolute, or an offset from MANO's mean pose.
+        betas: shape coefficients.
+        joints: OpenPose order, meters; None where the release has none.
     """
 
     global_orient: Float[np.ndarray, "N 3"]
@@ -64,16 +53,18 @@ class Hands(NamedTuple):
 
 
 def read_freihand(folder: str | Path) -> Hands:
-    """`training_mano.json`, rows of 48 poses, 10 betas, 2 of place and 1 of scale, and
-    `training_xyz.json`.
+    """Reads `training_mano.json` and `training_xyz.json`.
+
+    A row of `training_mano.json` has 48 numbers of the pose, 10 betas, 2 of the translation and 1
+    of the scale.
 
     Raises:
-        FileNotFoundError: one of them is missing.
-        UserError: one of them is not what it should be.
+        FileNotFoundError: a file is missing.
+        UserError: a file has the wrong contents.
     """
     folder = Path(folder).expanduser()
-    rows = _numbers(folder / "training_mano.json", 61)
-    joints = _numbers(folder / "training_xyz.json", 63).reshape(-1, 21, 3)
+    rows = _read_rows(folder / "training_mano.json", 61)
+    joints = _read_rows(folder / "training_xyz.json", 63).reshape(-1, NUM_HAND_KEYPOINTS, 3)
     if len(joints) != len(rows):
         raise UserError(
             f"{folder}: {len(rows)} hands in training_mano.json, {len(joints)} in training_xyz.json"
@@ -82,12 +73,13 @@ def read_freihand(folder: str | Path) -> Hands:
 
 
 def read_metro(path: str | Path) -> Hands:
-    """A label file of METRO's FreiHAND (`*.label.tsv`): on each line a key and a JSON list with
-    pose (48) and betas (10).
+    """Reads a label file of METRO's FreiHAND (`*.label.tsv`).
+
+    Each line has a key and a JSON list with pose (48), betas (10) and, optionally, 3d_joints.
 
     Raises:
-        FileNotFoundError: no such file.
-        UserError: not such a file; the line is named.
+        FileNotFoundError: the file is missing.
+        UserError: a line has the wrong contents; the message names it.
     """
     path = Path(path).expanduser()
     if not path.is_file():
@@ -99,7 +91,8 @@ def read_metro(path: str | Path) -> Hands:
             poses.append(np.array(label["pose"], np.float64).reshape(48))
             betas.append(np.array(label["betas"], np.float64).reshape(10))
             if "3d_joints" in label:
-                joints.append(np.array(label["3d_joints"], np.float64).reshape(21, -1)[:, :3])
+                points = np.array(label["3d_joints"], np.float64)
+                joints.append(points.reshape(NUM_HAND_KEYPOINTS, -1)[:, :3])
         except (ValueError, KeyError, IndexError, TypeError) as error:
             raise UserError(
                 f"{path}, line {number}: no label with pose and betas ({error})"
@@ -107,83 +100,84 @@ def read_metro(path: str | Path) -> Hands:
     if not poses:
         raise UserError(f"{path} is empty")
     pose = np.stack(poses)
-    return Hands(
-        pose[:, :3],
-        pose[:, 3:],
-        np.stack(betas),
-        np.stack(joints) if len(joints) == len(poses) else None,
-    )
+    all_joints = np.stack(joints) if len(joints) == len(poses) else None
+    return Hands(pose[:, :3], pose[:, 3:], np.stack(betas), all_joints)
 
 
-def self_test(hands: Hands, model: BodyModel) -> dict[str, float]:
-    """Mean distance (mm) of the posed model's joints to the given ones, about the wrist, under
-    either convention.
+def convention_errors(hands: Hands, model: BodyModel) -> dict[str, float]:
+    """Poses the hand model under both conventions and compares it with the joints.
 
     Returns:
-        By "offset" (the pose is added to MANO's mean hand) and "absolute"; empty where there are no
-        joints.
+        Mean distance of the joints relative to the wrist in millimeters, for "offset" (the pose is
+        added to MANO's mean pose) and "absolute"; empty if there are no joints.
     """
     if hands.joints is None:
         return {}
-    rows = evenly_spaced(len(hands.betas), _TESTED)
-    truth = hands.joints[rows][:, _JOINTS]
+    rows = evenly_spaced(len(hands.betas), _TESTED_HANDS)
+    expected = hands.joints[rows][:, _JOINTS]
+    array = lambda values: jnp.asarray(values[rows], jnp.float32)
     errors = {}
-    for name, flat in (("offset", False), ("absolute", True)):
-        pose = absolute_pose(
-            model, jnp.asarray(hands.hand_pose[rows], jnp.float32), flat_hand_mean=flat
-        )
-        array = lambda values: jnp.asarray(values[rows], jnp.float32)
+    for name, is_absolute in (("offset", False), ("absolute", True)):
         params = HandParams(
-            array(hands.betas), array(hands.global_orient), pose, jnp.zeros((len(rows), 3))
+            betas=array(hands.betas),
+            global_orient=array(hands.global_orient),
+            hand_pose=absolute_pose(model, array(hands.hand_pose), flat_hand_mean=is_absolute),
+            transl=jnp.zeros((len(rows), 3)),
         )
         posed = np.asarray(_keypoints(model, params), np.float64)[:, _JOINTS]
-        apart = (posed - posed[:, :1]) - (truth - truth[:, :1])
-        errors[name] = float(1000 * np.linalg.norm(apart, axis=-1).mean())
+        difference = (posed - posed[:, :1]) - (expected - expected[:, :1])
+        errors[name] = float(1000 * np.linalg.norm(difference, axis=-1).mean())
     return errors
 
 
 def absolute_hands(hands: Hands, model: BodyModel) -> tuple[dict[str, np.ndarray], str]:
-    """Hands in this project's convention, and a line on how that of the file was settled.
+    """Converts hands to the convention of this project.
 
-    Where there are no joints to test with, poses are taken for offsets, which FreiHAND's are.
+    Without joints to compare with, the poses count as offsets, as FreiHAND's are.
+
+    Returns:
+        Arrays under the names of `pose_priors.HAND`, and a line that explains which convention the
+        file uses.
 
     Raises:
-        UserError: neither convention comes within 2 cm of the joints: other units, or another
-            model.
+        UserError: both conventions differ from the joints by more than 2 cm: the file has other
+            units or belongs to another model.
     """
-    errors = self_test(hands, model)
-    convention = min(errors, key=errors.get) if errors else "offset"
-    if errors and errors[convention] > 20:
+    errors = convention_errors(hands, model)
+    convention = min(errors, key=lambda name: errors[name]) if errors else "offset"
+    if errors and errors[convention] > _MAX_ERROR:
         raise UserError(
-            f"neither convention of poses fits the joints ({errors}, mm): is the hand model MANO's right hand?"
+            f"neither pose convention fits the joints ({errors}, mm): "
+            "is the hand model MANO's right hand?"
         )
-    told = f"self-test, mm: {', '.join(f'{name} {error:.2f}' for name, error in errors.items()) or 'no joints'}"
-    pose = np.asarray(
-        absolute_pose(model, jnp.asarray(hands.hand_pose), flat_hand_mean=convention == "absolute")
-    )
-    return {"hand_pose": pose, "hand_betas": hands.betas}, f"{told}: poses are {convention}"
+    listed = ", ".join(f"{name} {error:.2f}" for name, error in errors.items())
+    flat = convention == "absolute"
+    pose = np.asarray(absolute_pose(model, jnp.asarray(hands.hand_pose), flat_hand_mean=flat))
+    explanation = f"distance to the joints, mm: {listed or 'no joints'}: poses are {convention}"
+    return {"hand_pose": pose, "hand_betas": hands.betas}, explanation
 
 
 def read_renderme(folder: str | Path) -> tuple[dict[str, np.ndarray], list[str]]:
-    """FLAME fits of RenderMe-360, `<person>/*.pkl`: frame -> shape (100), exp (50), global_pose,
-    jaw_pose.
+    """Reads FLAME fits of RenderMe-360, `<person>/*.pkl`.
+
+    A file maps frames to dicts with shape (100), exp (50), global_pose and jaw_pose.
 
     Returns:
-        Parameters, and one line for each file that was left out.
+        Arrays under the names of `pose_priors.HEAD`, and one line for each file left out.
 
     Raises:
         FileNotFoundError: there is no pickle in the folder.
-        UserError: none of them can be used.
+        UserError: no file can be used.
     """
     folder = Path(folder).expanduser()
     paths = sorted(folder.rglob("*.pkl"))
     if not paths:
-        raise FileNotFoundError(f"no .pkl in {folder} or below")
-    rows: dict[str, list] = {name: [] for name in _RENDERME}
+        raise FileNotFoundError(f"no .pkl in {folder} or its subfolders")
+    rows: dict[str, list] = {name: [] for name in _RENDERME_FIELDS}
     left_out = []
     for path in paths:
         try:
-            for entry in _frames(pickles.read_pickle(path), path):
+            for entry in _renderme_frames(pickles.read_pickle(path), path):
                 for name, values in entry.items():
                     rows[name].append(values)
         except UserError as error:
@@ -196,29 +190,24 @@ def read_renderme(folder: str | Path) -> tuple[dict[str, np.ndarray], list[str]]
 def read_data_set(
     source: Source, limit: int
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Hands and heads of a data set of ours with parameters, at most `limit` samples, evenly
-    spaced.
+    """Reads the hands and heads of at most `limit` evenly spaced samples of one of our data sets.
+
+    Returns:
+        Arrays under the names of `pose_priors.HAND`, and of `pose_priors.HEAD`.
     """
-    rows: dict[str, list] = {name: [] for name in (*pose_priors.HAND, *pose_priors.HEAD)}
-    for index in evenly_spaced(len(source), limit):
-        sample = source[int(index)]
-        for name, values in rows.items():
-            values.append(sample[name])
-    stacked = {name: np.stack(values) for name, values in rows.items()}
-    return {name: stacked[name] for name in pose_priors.HAND}, {
-        name: stacked[name] for name in pose_priors.HEAD
-    }
+    samples = [source[int(index)] for index in evenly_spaced(len(source), limit)]
+    stack = lambda names: {name: np.stack([sample[name] for sample in samples]) for name in names}
+    return stack(pose_priors.HAND), stack(pose_priors.HEAD)
 
 
-def _frames(contents: Any, path: Path) -> Sequence[Mapping[str, np.ndarray]]:
-    """The usable frames of a file; all of it counts or nothing."""
+def _renderme_frames(contents: Any, path: Path) -> Sequence[Mapping[str, np.ndarray]]:
+    """The frames of a file; one bad frame makes the whole file unusable."""
     entries = []
     for frame, entry in contents.items() if isinstance(contents, dict) else ((None, None),):
+        entry = entry if isinstance(entry, dict) else {}
         values = {}
-        for name, (theirs, size) in _RENDERME.items():
-            array = np.ravel(
-                np.asarray(entry.get(theirs, ()) if isinstance(entry, dict) else (), np.float64)
-            )
+        for name, (theirs, size) in _RENDERME_FIELDS.items():
+            array = np.ravel(np.asarray(entry.get(theirs, ()), np.float64))
             if array.size != size or not np.isfinite(array).all():
                 raise UserError(f"{path}: frame {frame} has no {theirs} of {size} finite numbers")
             values[name] = array
@@ -226,7 +215,8 @@ def _frames(contents: Any, path: Path) -> Sequence[Mapping[str, np.ndarray]]:
     return entries
 
 
-def _numbers(path: Path, size: int) -> np.ndarray:
+def _read_rows(path: Path, size: int) -> Float[np.ndarray, "N {size}"]:
+    """Reads a JSON list of rows with `size` finite numbers, nested in any way."""
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing")
     try:
@@ -235,10 +225,10 @@ def _numbers(path: Path, size: int) -> np.ndarray:
     except (ValueError, TypeError) as error:
         raise UserError(f"{path} is not a list of rows of {size} numbers ({error})") from None
     if not len(rows) or not np.isfinite(rows).all():
-        raise UserError(f"{path} is empty or holds NaN")
+        raise UserError(f"{path} is empty or contains NaN")
     return rows
 
 
 @jax.jit
-def _keypoints(model: BodyModel, params: HandParams):
+def _keypoints(model: BodyModel, params: HandParams) -> Float[Array, "N 21 3"]:
     return pose_hand(model, params).keypoints

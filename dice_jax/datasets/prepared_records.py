@@ -1,9 +1,8 @@
-"""Data sets prepared from files of others: parts while they are made, a TFDS data set
-(array_record) in the end.
+"""Data sets that are prepared from the files of others: first in parts, then as one TFDS data set.
 
-A part is a few hundred encoded samples in one file, written whole or not at all. Preparation that
-was broken off goes on with the parts that are missing; the data set itself is written from the
-parts.
+A part is one file with a few hundred encoded samples. It is written whole or not at all. An
+interrupted preparation therefore continues with the missing parts; the data set (array_record) is
+written from the finished parts.
 """
 
 from __future__ import annotations
@@ -14,30 +13,33 @@ import os
 import pathlib
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
 from flax import serialization
 
+from dice_jax.constants import CROP_SIZE
 from dice_jax.errors import UserError
 from dice_jax.input_pipeline import schema
+from dice_jax.input_pipeline.loader import Source
 from dice_jax.io import atomic
 
-_ENCODED = ("image", "foreground")
+_ENCODED = ("image", "foreground")  # fields that the loader decodes
 
 
 class PreparedBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-    """A data set whose samples lie in parts; a subclass names its fields."""
+    """A data set whose samples are stored in parts; each subclass lists its fields."""
 
     VERSION = tfds.core.Version("1.0.0")
     FIELDS: tuple[str, ...] = ()
 
     def _info(self) -> tfds.core.DatasetInfo:
         fields = schema.FEATURES | schema.EXTRAS
-        features = tfds.features.FeaturesDict(
-            {name: _feature(fields[name]) for name in self.FIELDS}
+        return self.dataset_info_from_configs(
+            features=tfds_features({name: fields[name] for name in self.FIELDS}),
+            disable_shuffling=True,
         )
-        return self.dataset_info_from_configs(features=features, disable_shuffling=True)
 
     def _split_generators(self, dl_manager):
         del dl_manager
@@ -46,20 +48,30 @@ class PreparedBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         return {split.name: self._generate_examples(split) for split in splits}
 
     def _generate_examples(self, folder: pathlib.Path):
-        yield from enumerate(
-            example for path in sorted(folder.glob("*.msgpack")) for example in read_part(path)
-        )
+        # Hidden files are unfinished parts of a run that was killed.
+        paths = sorted(folder.glob("[!.]*.msgpack"))
+        yield from enumerate(example for path in paths for example in read_part(path))
+
+
+def tfds_features(fields: Mapping[str, schema.Field]) -> tfds.features.FeaturesDict:
+    """The TFDS features of the fields of a sample."""
+    return tfds.features.FeaturesDict({name: _feature(field) for name, field in fields.items()})
 
 
 def parts_folder(data_dir: str | os.PathLike, name: str) -> pathlib.Path:
-    """Where the parts of a data set lie, one folder for each split."""
+    """The folder of the parts of data set `name`; each split has a subfolder."""
     return pathlib.Path(data_dir) / f"{name}_parts"
 
 
 def write_part(
     path: pathlib.Path, examples: Sequence[Mapping], left_out: Mapping[str, Sequence] | None = None
 ) -> None:
-    """Writes samples, whole or not at all, and beside them what was left out, by reason.
+    """Writes one part, whole or not at all, and beside it a JSON file of what was left out.
+
+    Args:
+        path: of the part.
+        examples: decoded samples.
+        left_out: names or frame numbers of the samples that were left out, by reason.
 
     Raises:
         UserError: the disk is full.
@@ -77,65 +89,68 @@ def write_part(
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         raise UserError(
-            f"no space left for {path}: make room and run this again; finished parts stay"
+            f"no space left for {path}: free some and run the same command again; "
+            "finished parts are kept"
         ) from None
 
 
 def read_part(path: pathlib.Path) -> Iterator[schema.Example]:
-    """The encoded samples of a part, in order."""
-    examples = serialization.msgpack_restore(path.read_bytes())
+    """Yields the encoded samples of a part, in order."""
+    examples: Any = serialization.msgpack_restore(path.read_bytes())
     yield from (examples[str(i)] for i in range(len(examples)))
 
 
-def left_out(path: pathlib.Path) -> dict[str, list]:
-    """What was left out of a part, by reason."""
+def read_left_out(path: pathlib.Path) -> dict[str, list]:
+    """Reads what was left out of the part at `path`, by reason."""
     notes = path.with_suffix(".json")
     return json.loads(notes.read_text()) if notes.exists() else {}
 
 
-def same_settings(folder: pathlib.Path, settings: Mapping) -> None:
-    """Refuses to mix parts made in different ways.
+def check_settings(folder: pathlib.Path, settings: Mapping[str, Any]) -> None:
+    """Makes sure that all parts in `folder` are made with the same settings.
+
+    The first call stores the settings; later calls compare with them.
 
     Raises:
-        UserError: naming what differs.
+        UserError: the settings differ; the message names them.
     """
     path = folder / "settings.json"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(settings))
     before = json.loads(path.read_text())
-    differing = [
-        name for name in sorted(before | settings) if before.get(name) != settings.get(name)
-    ]
-    if differing:
-        told = ", ".join(
-            f"{name} was {before.get(name)} and is {settings.get(name)}" for name in differing
-        )
+    changes = ", ".join(
+        f"{name} was {before.get(name)} and is {settings.get(name)}"
+        for name in sorted({*before, *settings})
+        if before.get(name) != settings.get(name)
+    )
+    if changes:
         raise UserError(
-            f"{folder} holds parts made otherwise ({told}): delete it, or repeat the command as it was"
+            f"{folder} contains parts made with other settings ({changes}): "
+            "delete it, or use the same settings again"
         )
 
 
 def build(
     builder_class: type[PreparedBuilder], data_dir: str | os.PathLike, *, keep_parts: bool
 ) -> dict[str, int]:
-    """Writes the data set from its parts, in place of an older one.
+    """Writes the data set from its parts and replaces an older one.
 
     Args:
         builder_class: the data set.
-        data_dir: folder of data sets.
-        keep_parts: whether parts stay for a later run to add to.
+        data_dir: the folder of data sets.
+        keep_parts: keep the parts, so that a later run can add to them.
 
     Returns:
-        Samples in each split.
+        The number of samples of each split.
 
     Raises:
-        UserError: there is not one sample.
+        UserError: there are no samples.
     """
     parts = parts_folder(data_dir, builder_class.name)
     if not any(parts.glob("*/*.msgpack")):
         raise UserError(
-            f"not one sample of {builder_class.name} could be prepared; see what was left out"
+            f"no sample of {builder_class.name} could be prepared; see what was left out"
         )
     builder = builder_class(data_dir=data_dir, file_format="array_record")
     shutil.rmtree(builder.data_path, ignore_errors=True)
@@ -147,24 +162,27 @@ def build(
 
 
 def is_built(builder_class: type[PreparedBuilder], data_dir: str | os.PathLike) -> bool:
-    """Whether the data set is there, whole."""
+    """Whether the data set exists and is complete."""
     folder = pathlib.Path(data_dir).expanduser() / builder_class.name
     return (folder / str(builder_class.VERSION) / "dataset_info.json").is_file()
 
 
 def open_split(
     builder_class: type[PreparedBuilder], data_dir: str | os.PathLike, split: str, command: str
-):
-    """A split for random access.
+) -> Source:
+    """Opens a split for random access.
 
     Args:
         builder_class: the data set.
-        data_dir: folder of data sets.
+        data_dir: the folder of data sets.
         split: its name.
-        command: what prepares the data set, for the message.
+        command: the command that prepares the data set, for the error message.
+
+    Returns:
+        A TFDS data source of stored samples, for `schema.decode`.
 
     Raises:
-        UserError: the data set is not there, or has no such split.
+        UserError: the data set does not exist or has no such split.
     """
     name = builder_class.name
     if not is_built(builder_class, data_dir):
@@ -174,21 +192,26 @@ def open_split(
     )
     if split not in builder.info.splits:
         raise UserError(
-            f"{name} in {data_dir} has no split {split!r}, only {', '.join(builder.info.splits)}: {command}"
+            f"{name} in {data_dir} has no split {split!r}, "
+            f"only {', '.join(builder.info.splits)}: {command}"
         )
-    skipped = {key: tfds.decode.SkipDecoding() for key in _ENCODED if key in builder_class.FIELDS}
-    return builder.as_data_source(split=split, decoders=skipped)
+    return data_source(builder, split)
 
 
-def _feature(field: schema.Field):
+def data_source(builder: tfds.core.DatasetBuilder, split: str) -> Source:
+    """A TFDS data source of `split` that leaves JPEG and PNG bytes for `schema.decode`."""
+    fields = builder.info.features
+    assert isinstance(fields, tfds.features.FeaturesDict)
+    skipped = {name: tfds.decode.SkipDecoding() for name in _ENCODED if name in fields}
+    # TFDS decorates the method, which hides its parameters from pyright.
+    return builder.as_data_source(split=split, decoders=skipped)  # pyright: ignore[reportCallIssue]
+
+
+def _feature(field: schema.Field) -> tfds.features.FeatureConnector:
     if field.dtype == "jpeg":
-        return tfds.features.Image(
-            shape=(schema.IMAGE_SIZE, schema.IMAGE_SIZE, 3), encoding_format="jpeg"
-        )
+        return tfds.features.Image(shape=(CROP_SIZE, CROP_SIZE, 3), encoding_format="jpeg")
     if field.dtype == "png":
-        return tfds.features.Image(
-            shape=(schema.IMAGE_SIZE, schema.IMAGE_SIZE, 1), encoding_format="png"
-        )
+        return tfds.features.Image(shape=(CROP_SIZE, CROP_SIZE, 1), encoding_format="png")
     if field.dtype == "text":
         return tfds.features.Text()
     return tfds.features.Tensor(shape=field.shape, dtype=np.dtype(field.dtype))

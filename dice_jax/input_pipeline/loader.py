@@ -1,9 +1,8 @@
-"""From a split on disk to batches: random access, decoding in threads, an order that a seed
-decides.
+"""From a split on disk to batches: random access, decoding in threads, an order set by a seed.
 
-Batch `step` is a pure function of (data, seed, step): it does not matter how many threads or
-devices there are, nor where a run was broken off. So the state of the "iterator" is the step, and a
-checkpoint needs no other.
+Batch `step` is a pure function of (data, seed, step). The number of threads and devices does not
+matter, nor where a run was interrupted. The state of the iterator is therefore the step alone, and
+checkpoints store nothing else of it.
 """
 
 from __future__ import annotations
@@ -12,12 +11,13 @@ import collections
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import cv2
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Int, UInt8
 
+from dice_jax.constants import CROP_SIZE
 from dice_jax.errors import UserError
 from dice_jax.input_pipeline import schema
 from dice_jax.structs import Batch, HandParams, HeadParams
@@ -26,16 +26,18 @@ Sample = Mapping[str, Any]
 Transform = Callable[[Sample, np.random.Generator], Sample]
 
 
+@runtime_checkable
 class Source(Protocol):
-    """A split that can be read in any order: a TFDS data source, or a list."""
+    """A split with random access: a TFDS data source or a list."""
 
     def __len__(self) -> int: ...
 
-    def __getitem__(self, index: int) -> Sample: ...
+    # Positional only, as in `list`.
+    def __getitem__(self, index: int, /) -> Sample: ...
 
 
 class Loader:
-    """Endless shuffled batches of a split, this process's share of them."""
+    """Endless shuffled batches of a split; each process reads its share of every batch."""
 
     def __init__(
         self,
@@ -48,16 +50,16 @@ class Loader:
         process_index: int = 0,
         process_count: int = 1,
     ):
-        """Prepares to read; nothing is read yet.
+        """Sets up the loader; nothing is read yet.
 
         Args:
-            source: samples as in `data.schema`, the image encoded or decoded.
-            batch_size: size of the GLOBAL batch.
-            seed: decides order and augmentation.
-            transform: applied to each decoded sample with a generator of its own.
-            num_threads: that decode at a time.
-            process_index: which slice of every batch is ours.
-            process_count: into how many slices a batch is cut.
+            source: samples as in `input_pipeline.schema`, the image encoded or decoded.
+            batch_size: size of the batch over all processes.
+            seed: of the order and the augmentation.
+            transform: applied to each decoded sample, with a random generator per sample.
+            num_threads: number of decoding threads.
+            process_index: which slice of every batch this process reads.
+            process_count: number of slices of a batch.
 
         Raises:
             UserError: the split is empty.
@@ -71,11 +73,11 @@ class Loader:
         self._permutation = functools.lru_cache(maxsize=2)(self._shuffle)
 
     def batch(self, step: int) -> Batch:
-        """The batch of update `step`, which counts from 0."""
+        """The batch of update `step`, counted from 0."""
         return collate([self._sample(position) for position in self._positions(step)])
 
     def batches(self, start: int, stop: int, ahead: int = 3) -> Iterator[Batch]:
-        """Batches of the updates `start` to `stop`, decoded in threads, `ahead` of them in advance."""
+        """Yields the batches of updates `start` to `stop`, `ahead` of them decoded in advance."""
         with ThreadPoolExecutor(self._num_threads) as pool:
             pending: collections.deque[list[Future]] = collections.deque()
             try:
@@ -91,44 +93,43 @@ class Loader:
                 pool.shutdown(wait=False, cancel_futures=True)
 
     def _positions(self, step: int) -> range:
-        """Places in the endless sequence of samples that this process contributes to the batch."""
+        """Positions, in the endless sequence of samples, of this process's share of a batch."""
         return range(step * self._batch_size, (step + 1) * self._batch_size)[self._share]
 
     def _sample(self, position: int) -> Sample:
-        epoch, place = divmod(position, len(self._source))
-        sample = schema.decode(self._source[int(self._permutation(epoch)[place])])
+        epoch, index = divmod(position, len(self._source))
+        sample = schema.decode(self._source[int(self._permutation(epoch)[index])])
         if self._transform is None:
             return sample
         return self._transform(sample, np.random.default_rng((self._seed, 1, position)))
 
-    def _shuffle(self, epoch: int) -> np.ndarray:
+    def _shuffle(self, epoch: int) -> Int[np.ndarray, "N"]:
         return np.random.default_rng((self._seed, 0, epoch)).permutation(len(self._source))
 
 
 def sequential_batches(
     source: Source, batch_size: int, limit: int | None = None, num_threads: int = 4
 ) -> Iterator[tuple[Batch, Bool[np.ndarray, "B"]]]:
-    """The samples in order, each once, in batches of one size.
+    """Yields the samples in order, each once, in batches of one size.
 
     Args:
         source: see `Loader`.
-        batch_size: the last batch is filled up with repeats of its last sample.
-        limit: read no more samples than this.
-        num_threads: that decode at a time.
+        batch_size: the last batch is padded with repeats of the last sample.
+        limit: the maximal number of samples.
+        num_threads: number of decoding threads.
 
     Yields:
-        Batches, and which of their samples count (False: a repeat).
+        Batches, and a mask that is False for the padding.
     """
     count = len(source) if limit is None else min(limit, len(source))
     starts = range(0, count, batch_size)
     indices = [np.minimum(np.arange(start, start + batch_size), count - 1) for start in starts]
+    decode = lambda index: schema.decode(source[index])
     with ThreadPoolExecutor(num_threads) as pool:
-        read = lambda chosen: [
-            pool.submit(lambda i: schema.decode(source[i]), int(i)) for i in chosen
-        ]
-        ahead = read(indices[0]) if indices else []
+        submit = lambda chosen: [pool.submit(decode, int(index)) for index in chosen]
+        ahead = submit(indices[0]) if indices else []
         for start, following in zip(starts, [*indices[1:], []]):
-            samples, ahead = ahead, read(following)
+            samples, ahead = ahead, submit(following)
             yield (
                 collate([future.result() for future in samples]),
                 np.arange(start, start + batch_size) < count,
@@ -136,38 +137,38 @@ def sequential_batches(
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
-    """Stacks samples; a label that a sample does not carry becomes zeros and its `has_*` 0."""
+    """Stacks samples into a batch; a missing label becomes zeros and its `has_*` mask 0."""
 
-    def stack(name: str, *shape: int) -> np.ndarray:
-        missing = np.zeros(shape, np.float32)
+    def stack(name: str) -> np.ndarray:
+        missing = np.zeros(schema.shape_of(name), np.float32)
         return np.stack([np.asarray(sample.get(name, missing), np.float32) for sample in samples])
 
     def has(name: str) -> np.ndarray:
         return np.array([name in sample for sample in samples], np.float32)
 
     return Batch(
-        images=np.stack([_to_crop(sample["image"]) for sample in samples]),
-        hand_keypoints_2d=stack("hand_keypoints_2d", 21, 3),
-        head_keypoints_2d=stack("head_keypoints_2d", 68, 3),
-        hand_keypoints_depth=stack("hand_keypoints_depth", 21),
-        head_keypoints_depth=stack("head_keypoints_depth", 68),
+        images=np.stack([_to_crop_size(sample["image"]) for sample in samples]),
+        hand_keypoints_2d=stack("hand_keypoints_2d"),
+        head_keypoints_2d=stack("head_keypoints_2d"),
+        hand_keypoints_depth=stack("hand_keypoints_depth"),
+        head_keypoints_depth=stack("head_keypoints_depth"),
         hand_params=HandParams(
-            betas=stack("hand_betas", 10),
-            global_orient=stack("hand_global_orient", 3),
-            hand_pose=stack("hand_pose", 45),
-            transl=stack("hand_transl", 3),
+            betas=stack("hand_betas"),
+            global_orient=stack("hand_global_orient"),
+            hand_pose=stack("hand_pose"),
+            transl=stack("hand_transl"),
         ),
         head_params=HeadParams(
-            betas=stack("head_betas", 100),
-            expression=stack("head_expression", 50),
-            global_orient=stack("head_global_orient", 3),
-            neck_pose=stack("head_neck_pose", 3),
-            jaw_pose=stack("head_jaw_pose", 3),
-            transl=stack("head_transl", 3),
+            betas=stack("head_betas"),
+            expression=stack("head_expression"),
+            global_orient=stack("head_global_orient"),
+            neck_pose=stack("head_neck_pose"),
+            jaw_pose=stack("head_jaw_pose"),
+            transl=stack("head_transl"),
         ),
-        deformations=stack("deformations", 5023, 3),
-        hand_contact=stack("hand_contact", 778),
-        head_contact=stack("head_contact", 5023),
+        deformations=stack("deformations"),
+        hand_contact=stack("hand_contact"),
+        head_contact=stack("head_contact"),
         has_2d=has("hand_keypoints_2d"),
         has_3d=has("hand_global_orient"),
         has_params=has("hand_betas"),
@@ -177,8 +178,8 @@ def collate(samples: Sequence[Sample]) -> Batch:
     )
 
 
-def _to_crop(image: np.ndarray) -> np.ndarray:
-    size = (schema.IMAGE_SIZE, schema.IMAGE_SIZE)
-    return (
-        image if image.shape[:2] == size else cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    )
+def _to_crop_size(image: UInt8[np.ndarray, "H W 3"]) -> UInt8[np.ndarray, "224 224 3"]:
+    size = (CROP_SIZE, CROP_SIZE)
+    if image.shape[:2] == size:
+        return image
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)

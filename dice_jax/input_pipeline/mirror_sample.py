@@ -1,34 +1,36 @@
-"""The mirror image of a sample: a right hand becomes a left one, and every label with it.
+"""Mirrors a sample: a right hand becomes a left one, and every label changes with it.
 
-For a network of left hands, or to make right hands of the left ones in a set of photographs. The
-hand's parameters then belong to the mirrored hand model, whose betas mean the same. A head is the
-mirror image of another head, so its shape coefficients are mapped to those of that one: exactly
-where the model is symmetric, as the open one is, and by least squares elsewhere.
+Useful for a network of left hands, and for photographs of left hands in a set of right ones. The
+hand parameters then belong to the mirrored hand model, whose betas have the same meaning. The
+mirror image of a head is another head, so its shape coefficients are mapped to those of that head.
+The map is exact where the model is symmetric, as the open model is, and a least-squares fit
+otherwise.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from dice_jax.body_models.landmarks import MIRRORED_LANDMARKS
-from dice_jax.input_pipeline.schema import IMAGE_SIZE
+from dice_jax.constants import CROP_SIZE
 
 _POINTS = np.array([-1.0, 1.0, 1.0])
-_VECTORS = np.array([1.0, -1.0, -1.0])  # of axis-angle: a mirror turns the sense of rotation round
+_VECTORS = np.array([1.0, -1.0, -1.0])  # of axis-angle: a mirror reverses the sense of rotation
 
 
 @dataclasses.dataclass(frozen=True)
 class HeadMirror:
-    """How a head model maps to its mirror image.
+    """The map from the heads of a model to their mirror images.
 
     Attributes:
-        vertex_ids: the vertex on the other side of each one.
+        vertex_ids: the mirrored vertex of each vertex.
         betas, expression: `coefficients @ map` are those of the mirrored head.
-        root: rest position of the root joint as a function of both.
+        root: rest position of the root joint as a function of betas and expression.
     """
 
     vertex_ids: Int[np.ndarray, "5023"]
@@ -37,11 +39,13 @@ class HeadMirror:
     root: Callable[[Float[np.ndarray, "150"]], Float[np.ndarray, "3"]]
 
 
-def mirrored(sample: Mapping[str, np.ndarray], head: HeadMirror) -> dict[str, np.ndarray]:
-    """The mirror image of a decoded sample, about the vertical axis of its image; labels that it
-    lacks stay absent.
+def mirrored(sample: Mapping[str, Any], head: HeadMirror | None) -> dict[str, Any]:
+    """Mirrors a decoded sample about the vertical axis of its image.
+
+    Args:
+        sample: as `schema.decode` returns it; missing labels stay missing.
+        head: may be None for a sample without head parameters, deformations and contacts.
     """
-    flipped = dict(sample)
     changes = {
         "image": lambda image: np.ascontiguousarray(image[:, ::-1]),
         "foreground": lambda mask: np.ascontiguousarray(mask[:, ::-1]),
@@ -53,30 +57,34 @@ def mirrored(sample: Mapping[str, np.ndarray], head: HeadMirror) -> dict[str, np
         "hand_global_orient": lambda vector: vector * _VECTORS,
         "hand_pose": lambda pose: (pose.reshape(15, 3) * _VECTORS).ravel(),
         "hand_transl": lambda transl: transl * _POINTS,
-        "head_betas": lambda betas: betas @ head.betas,
-        "head_expression": lambda expression: expression @ head.expression,
         "head_global_orient": lambda vector: vector * _VECTORS,
         "head_neck_pose": lambda vector: vector * _VECTORS,
         "head_jaw_pose": lambda vector: vector * _VECTORS,
-        "deformations": lambda deformations: deformations[head.vertex_ids] * _POINTS,
-        "head_contact": lambda contact: contact[head.vertex_ids],
     }
+    if head is not None:
+        changes |= {
+            "head_betas": lambda betas: betas @ head.betas,
+            "head_expression": lambda expression: expression @ head.expression,
+            "deformations": lambda deformations: deformations[head.vertex_ids] * _POINTS,
+            "head_contact": lambda contact: contact[head.vertex_ids],
+        }
+    flipped = dict(sample)
     for name, change in changes.items():
         if name in sample:
             flipped[name] = np.asarray(change(sample[name]), sample[name].dtype)
-    if "head_transl" in sample:
-        coefficients = lambda one: np.concatenate([one["head_betas"], one["head_expression"]])
-        place = (head.root(coefficients(sample)) + sample["head_transl"]) * _POINTS
-        flipped["head_transl"] = (place - head.root(coefficients(flipped))).astype(np.float32)
+    if head is not None and "head_transl" in sample:
+        root = lambda s: head.root(np.concatenate([s["head_betas"], s["head_expression"]]))
+        posed_root = (root(sample) + sample["head_transl"]) * _POINTS
+        flipped["head_transl"] = (posed_root - root(flipped)).astype(np.float32)
     return flipped
 
 
 def _keypoints(keypoints: Float[np.ndarray, "K 3"]) -> Float[np.ndarray, "K 3"]:
-    """What was not detected lies at the origin with confidence 0, and stays there."""
-    x = np.where(keypoints[:, 2] > 0, IMAGE_SIZE - keypoints[:, 0], keypoints[:, 0])
+    """Mirrors keypoints in the crop; undetected ones stay at the origin with confidence 0."""
+    x = np.where(keypoints[:, 2] > 0, CROP_SIZE - keypoints[:, 0], keypoints[:, 0])
     return np.column_stack([x, keypoints[:, 1:]])
 
 
 def _box(box: Float[np.ndarray, "4"]) -> Float[np.ndarray, "4"]:
     left, top, right, bottom = box
-    return np.array([IMAGE_SIZE - right, top, IMAGE_SIZE - left, bottom]) if right > left else box
+    return np.array([CROP_SIZE - right, top, CROP_SIZE - left, bottom]) if right > left else box

@@ -1,6 +1,4 @@
-"""Sources made of other sources: a part of one, or several in fixed shares. Both are read in any
-order.
-"""
+"""Sources made of other sources: a subset of one, or several mixed in fixed shares."""
 
 from __future__ import annotations
 
@@ -14,7 +12,7 @@ from dice_jax.input_pipeline.loader import Sample, Source
 
 
 class Subset:
-    """The samples of a source at some places, in their order."""
+    """The samples of a source at some indices, in their order."""
 
     def __init__(self, source: Source, indices: Int[np.ndarray, "N"]):
         self._source, self._indices = source, indices
@@ -27,31 +25,28 @@ class Subset:
 
 
 class Mixture:
-    """Several sources as one, in which each has its share.
+    """Several sources as one, each with its share of an epoch.
 
-    An epoch holds every sample of every source at least once, and those of a source that is small
-    for its share as often as the share asks. What a sample lacks of another source's labels shows
-    in its `has_*` masks, see `loader.collate`.
+    An epoch contains every sample of every source at least once. It repeats the samples of a source
+    that is too small for its share. The `has_*` masks of a batch mark the labels that the samples
+    of a source lack, see `loader.collate`.
     """
 
     def __init__(self, sources: Sequence[Source], weights: Sequence[float]):
-        """Prepares to read.
+        """Computes how often an epoch uses each source.
 
         Args:
             sources: at least one, none empty.
-            weights: share of each in an epoch; they need not sum to 1.
+            weights: share of each source in an epoch; the sum need not be 1.
 
         Raises:
-            UserError: an empty source, or weights that are not positive.
+            UserError: an empty source, or a weight that is not positive.
         """
-        if (
-            len(sources) != len(weights)
-            or not sources
-            or min(weights) <= 0
-            or not np.isfinite(weights).all()
-        ):
+        is_valid = len(sources) == len(weights) > 0
+        if not is_valid or min(weights) <= 0 or not np.isfinite(weights).all():
             raise UserError(
-                f"a mixture needs one positive weight for each of its {len(sources)} data sets, not {weights}"
+                f"a mixture needs one positive weight for each of its {len(sources)} data sets, "
+                f"not {weights}"
             )
         if min(len(source) for source in sources) == 0:
             raise UserError("a data set of the mixture is empty: prepare it again or leave it out")
@@ -73,5 +68,5 @@ class Mixture:
 
 
 def evenly_spaced(count: int, size: int) -> Int[np.ndarray, "N"]:
-    """At most `size` places among `count`, as far apart as they can be."""
+    """At most `size` indices below `count`, as far apart as possible."""
     return np.unique(np.linspace(0, count - 1, min(size, count)).round().astype(int))

@@ -1,4 +1,4 @@
-"""The reference's changes of the pixels, one at a time, and other backgrounds behind a person."""
+"""The pixel changes of the reference, one at a time, and other backgrounds behind a person."""
 
 from __future__ import annotations
 
@@ -12,65 +12,66 @@ from jaxtyping import Bool, UInt8
 from dice_jax.errors import UserError
 
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
-_BLACK = 0.2  # share of the new backgrounds that are black, as in the reference
-_KEPT_SIDE = 512  # pictures are kept at this size at most
-_KEPT = 64
+_BLACK_SHARE = 0.2  # of the new backgrounds, as in the reference
+_CACHED_SIDE = 512  # pixels: the longer side of cached images at most
+_CACHED_IMAGES = 64
+
+Image = UInt8[np.ndarray, "H W 3"]
 
 
-def one_change(
-    image: UInt8[np.ndarray, "H W 3"], rng: np.random.Generator
-) -> UInt8[np.ndarray, "H W 3"]:
-    """Exactly one of blur, color, posterising, sharpening, stretched contrast and equalized
-    histogram (RGB).
-    """
-    return _CHANGES[rng.integers(len(_CHANGES))](image, rng)
+def one_change(image: Image, rng: np.random.Generator) -> Image:
+    """Applies exactly one of `CHANGES` to an RGB image."""
+    return CHANGES[rng.integers(len(CHANGES))](image, rng)
 
 
-def _blur(image, rng):
+def blur(image: Image, rng: np.random.Generator) -> Image:
+    """Gaussian blur of 3 x 9 pixels with a standard deviation of 0.1 to 5 pixels."""
     return cv2.GaussianBlur(image, (3, 9), rng.uniform(0.1, 5.0))
 
 
-def _color(image, rng):
-    """Brightness by half, hue by three tenths of the circle."""
+def change_color(image: Image, rng: np.random.Generator) -> Image:
+    """Changes brightness by up to 50 % and hue by up to 30 % of the circle."""
     hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV_FULL).astype(np.int16)
     hsv[..., 0] += int(256 * rng.uniform(-0.3, 0.3))
     image = cv2.cvtColor((hsv % 256).astype(np.uint8), cv2.COLOR_HSV2RGB_FULL)
     return np.clip(image * rng.uniform(0.5, 1.5), 0, 255).astype(np.uint8)
 
 
-def _posterize(image, rng):
+def posterize(image: Image, rng: np.random.Generator) -> Image:
+    """Keeps the two highest bits of each channel."""
     del rng
     return image & 0b11000000
 
 
-def _sharpen(image, rng):
+def sharpen(image: Image, rng: np.random.Generator) -> Image:
+    """Adds the difference to a blurred image."""
     del rng
     smooth = cv2.GaussianBlur(image, (3, 3), 0).astype(np.int16)
     return np.clip(2 * image.astype(np.int16) - smooth, 0, 255).astype(np.uint8)
 
 
-def _stretch(image, rng):
+def stretch_contrast(image: Image, rng: np.random.Generator) -> Image:
+    """Stretches each channel to the range 0 to 255."""
     del rng
     low, high = np.array([cv2.minMaxLoc(channel)[:2] for channel in cv2.split(image)]).T
     levels = (np.arange(256.0)[:, None] - low) * 255 / np.maximum(high - low, 1)
     return cv2.LUT(image, np.clip(levels, 0, 255).astype(np.uint8)[None])
 
 
-def _equalize(image, rng):
+def equalize(image: Image, rng: np.random.Generator) -> Image:
+    """Equalizes the histogram of each channel."""
     del rng
     return np.stack([cv2.equalizeHist(np.ascontiguousarray(image[..., c])) for c in range(3)], -1)
 
 
-_CHANGES = (_blur, _color, _posterize, _sharpen, _stretch, _equalize)
+CHANGES = (blur, change_color, posterize, sharpen, stretch_contrast, equalize)
 
 
 class Backgrounds:
-    """Random crops of the pictures of a folder, or black; the pictures are read as they are needed,
-    few are kept.
-    """
+    """Random square crops of the images of a folder, or black; images are read on demand."""
 
     def __init__(self, folder: str | Path):
-        """Lists the pictures, in the folder and below.
+        """Lists the images of `folder` and its subfolders.
 
         Raises:
             UserError: there are none.
@@ -82,48 +83,41 @@ class Backgrounds:
         )
         if not self._paths:
             raise UserError(
-                f"no pictures in the folder of backgrounds {folder} (looked for {', '.join(_SUFFIXES)})"
+                f"no images in the folder of backgrounds {folder} "
+                f"(looked for {', '.join(_SUFFIXES)})"
             )
-        self._read = functools.lru_cache(maxsize=_KEPT)(self._read)
+        self._image = functools.lru_cache(maxsize=_CACHED_IMAGES)(self._read)
 
     def draw(self, size: int, rng: np.random.Generator) -> UInt8[np.ndarray, "S S 3"]:
-        """A square of `size` pixels, decided by `rng` alone."""
-        black, number, place = (
-            rng.uniform() < _BLACK,
-            rng.integers(len(self._paths)),
-            rng.uniform(size=2),
-        )
-        if black:
+        """A square of `size` pixels, RGB; `rng` alone determines it."""
+        is_black = rng.uniform() < _BLACK_SHARE
+        number = int(rng.integers(len(self._paths)))
+        place = rng.uniform(size=2)
+        if is_black:
             return np.zeros((size, size, 3), np.uint8)
-        picture = self._read(int(number))
-        height, width = picture.shape[:2]
+        image = self._image(number)
+        height, width = image.shape[:2]
         if min(height, width) < size:
             zoom = size / min(height, width)
-            picture = cv2.resize(
-                picture, (max(size, round(width * zoom)), max(size, round(height * zoom)))
-            )
-            height, width = picture.shape[:2]
+            width, height = max(size, round(width * zoom)), max(size, round(height * zoom))
+            image = cv2.resize(image, (width, height))
         top, left = int(place[0] * (height - size + 1)), int(place[1] * (width - size + 1))
-        return picture[top : top + size, left : left + size]
+        return image[top : top + size, left : left + size]
 
-    def _read(self, number: int) -> UInt8[np.ndarray, "H W 3"]:
-        picture = cv2.imread(str(self._paths[number]), cv2.IMREAD_COLOR_RGB)
-        if picture is None:
+    def _read(self, number: int) -> Image:
+        image = cv2.imread(str(self._paths[number]), cv2.IMREAD_COLOR_RGB)
+        if image is None:
             raise UserError(
-                f"{self._paths[number]} cannot be read: take it out of the folder of backgrounds"
+                f"{self._paths[number]} cannot be read: remove it from the folder of backgrounds"
             )
-        zoom = _KEPT_SIDE / max(picture.shape[:2])
-        return (
-            picture
-            if zoom >= 1
-            else cv2.resize(picture, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_AREA)
-        )
+        zoom = _CACHED_SIDE / max(image.shape[:2])
+        if zoom >= 1:
+            return image
+        return cv2.resize(image, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_AREA)
 
 
 def replace_background(
-    image: UInt8[np.ndarray, "H W 3"],
-    foreground: Bool[np.ndarray, "H W"],
-    background: UInt8[np.ndarray, "H W 3"],
-) -> UInt8[np.ndarray, "H W 3"]:
-    """The person of `image` in front of `background`."""
+    image: Image, foreground: Bool[np.ndarray, "H W"], background: Image
+) -> Image:
+    """Puts the person of `image` in front of `background`."""
     return cv2.copyTo(image, foreground.view(np.uint8), np.array(background))

@@ -1,7 +1,7 @@
-"""Poses and shapes of real hands and heads, `pose_priors`: what the discriminators take for true.
+"""Pose priors: poses and shapes of real hands and heads, the discriminators' real samples.
 
-One file, `pose_priors.npz`, whatever the data sets it was made from (tools/prepare_priors.py):
-absolute axis-angle poses in radians, MANO's and FLAME's betas, no images, no places in space.
+One file, `pose_priors.npz`, for all sources (see `dice_jax.tools.prepare_priors`): absolute
+axis-angle poses in radians, betas of MANO and FLAME, and neither images nor translations.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import dataclasses
 import os
 import zipfile
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
@@ -18,8 +19,11 @@ from dice_jax.errors import UserError
 from dice_jax.structs import HandParams, HeadParams
 
 FILE = "pose_priors.npz"
+# The arrays of each source and the sizes of their rows.
 HAND = dict(hand_pose=45, hand_betas=10)
 HEAD = dict(head_betas=100, head_expression=50, head_jaw_pose=3)
+
+Arrays = Mapping[str, Float[np.ndarray, "_ _"]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,57 +31,60 @@ class Priors:
     """Parameters by source.
 
     Attributes:
-        hand, head: for each source that has them, arrays under the names of `HAND` and of `HEAD`,
-            (N, size) float32.
+        hand, head: for each source, arrays (N, size) under the names of `HAND` and of `HEAD`.
     """
 
-    hand: Mapping[str, Mapping[str, Float[np.ndarray, "N _"]]]
-    head: Mapping[str, Mapping[str, Float[np.ndarray, "N _"]]]
+    hand: Mapping[str, Arrays]
+    head: Mapping[str, Arrays]
 
     def counts(self) -> dict[str, dict[str, int]]:
-        """Hands and heads of each source."""
-        size = lambda arrays: len(next(iter(arrays.values())))
+        """The number of hands and of heads of each source."""
+        count = lambda arrays: len(next(iter(arrays.values())))
         return {
-            part: {name: size(arrays) for name, arrays in getattr(self, part).items()}
+            part: {source: count(arrays) for source, arrays in getattr(self, part).items()}
             for part in ("hand", "head")
         }
 
     def draw(
         self, seed: int, step: int, size: int, shares: Mapping[str, float] | None = None
     ) -> tuple[HandParams, HeadParams]:
-        """Random hands and heads for one update: a pure function of its arguments, so that a run
-        resumes exactly.
+        """Draws random hands and heads for one update.
+
+        The result is a pure function of the arguments, so that a run resumes exactly.
 
         Args:
             seed: of the run.
             step: number of the update.
-            size: how many of each.
-            shares: of the sources, as far as they have that part; by default all alike. The
-                reference draws six of Decaf to four of FreiHAND, or of RenderMe-360.
+            size: number of hands, and of heads.
+            shares: of the sources; None: equal shares. A source without hands (or heads) does not
+                count for hands (or heads). The reference draws 6 of Decaf to 4 of FreiHAND, or of
+                RenderMe-360.
 
         Returns:
-            Parameters whose place and orientation are zero: discriminators do not see them.
+            Parameters with zero translation and orientation, which discriminators do not use.
 
         Raises:
-            UserError: no source with a share has such a part.
+            UserError: no source with a share has hands, or none has heads.
         """
         rng = np.random.default_rng((seed, 2, step))
-        hand, head = (
-            _draw(part, size, shares, rng, kind)
-            for part, kind in ((self.hand, "hand"), (self.head, "head"))
-        )
+        hand = _draw(self.hand, size, shares, rng, "hand")
+        head = _draw(self.head, size, shares, rng, "head")
         zeros = np.zeros((size, 3), np.float32)
-        return (
-            HandParams(hand["hand_betas"], zeros, hand["hand_pose"], zeros),
-            HeadParams(
-                head["head_betas"],
-                head["head_expression"],
-                zeros,
-                zeros,
-                head["head_jaw_pose"],
-                zeros,
-            ),
+        hand_params = HandParams(
+            betas=hand["hand_betas"],
+            global_orient=zeros,
+            hand_pose=hand["hand_pose"],
+            transl=zeros,
         )
+        head_params = HeadParams(
+            betas=head["head_betas"],
+            expression=head["head_expression"],
+            global_orient=zeros,
+            neck_pose=zeros,
+            jaw_pose=head["head_jaw_pose"],
+            transl=zeros,
+        )
+        return hand_params, head_params
 
 
 def save(path: str | os.PathLike, priors: Priors) -> None:
@@ -89,7 +96,7 @@ def save(path: str | os.PathLike, priors: Priors) -> None:
         for name, values in named.items()
     }
     partial = f"{os.fspath(path)}.partial.npz"
-    np.savez_compressed(partial, **arrays)
+    np.savez_compressed(partial, allow_pickle=False, **arrays)
     os.replace(partial, path)
 
 
@@ -97,14 +104,14 @@ def load(path: str | os.PathLike) -> Priors:
     """Reads and checks the file.
 
     Raises:
-        FileNotFoundError: it is not there; the message says what makes it.
-        UserError: not such a file.
+        FileNotFoundError: it does not exist; the message names the command that makes it.
+        UserError: it is not a file of pose priors.
     """
-    if not os.path.isfile(path):
+    if not Path(path).is_file():
         raise FileNotFoundError(
             f"no pose priors at {path}: make them with python -m dice_jax.tools.prepare_priors"
         )
-    parts: dict[str, dict] = {"hand": {}, "head": {}}
+    parts: dict[str, dict[str, dict[str, np.ndarray]]] = {"hand": {}, "head": {}}
     try:
         with np.load(path, allow_pickle=False) as archive:
             for key in archive.files:
@@ -119,44 +126,53 @@ def load(path: str | os.PathLike) -> Priors:
 
 
 def check(arrays: Mapping[str, np.ndarray], sizes: Mapping[str, int], source: str) -> None:
-    """Raises a `UserError` unless `arrays` are finite, of `sizes`, and of one length, which is not
-    0.
+    """Checks the arrays of a source.
+
+    Raises:
+        UserError: an array is missing, empty, not finite, of another size or another length.
     """
     for name, size in sizes.items():
         array = arrays.get(name)
         if array is None or array.ndim != 2 or array.shape[1] != size or not len(array):
-            raise UserError(
-                f"{source}: {name} has shape {None if array is None else array.shape}, not (N, {size})"
-            )
+            shape = None if array is None else array.shape
+            raise UserError(f"{source}: {name} has shape {shape}, not (N, {size})")
         if not np.isfinite(array).all():
-            raise UserError(f"{source}: {name} holds NaN or infinity")
+            raise UserError(f"{source}: {name} contains NaN or infinity")
     if len({len(arrays[name]) for name in sizes}) > 1:
-        raise UserError(f"{source}: its arrays are not equally long")
+        raise UserError(f"{source}: its arrays have different lengths")
 
 
-def _draw(sources, size, shares, rng, kind):
-    names = [name for name in sources if (shares or {}).get(name, 0 if shares else 1) > 0]
+def _draw(
+    sources: Mapping[str, Arrays],
+    size: int,
+    shares: Mapping[str, float] | None,
+    rng: np.random.Generator,
+    part: str,
+) -> dict[str, np.ndarray]:
+    """Draws `size` rows; all arrays of a row belong to the same hand or head."""
+    share_of = lambda name: shares.get(name, 0.0) if shares else 1.0
+    names = [name for name in sources if share_of(name) > 0]
     if not names:
         raise UserError(
-            f"the pose priors hold no {kind} of {', '.join(shares) if shares else 'any source'}"
+            f"the pose priors contain no {part} of {', '.join(shares) if shares else 'any source'}"
         )
-    weights = np.array([shares[name] if shares else 1.0 for name in names], float)
+    weights = np.array([share_of(name) for name in names], float)
     chosen = rng.choice(len(names), size, p=weights / weights.sum())
-    place = rng.random(size)
-    rows = {}
-    for field in sources[names[0]]:
-        pick = lambda number, at, field=field: sources[names[number]][field][
-            int(at * len(sources[names[number]][field]))
-        ]
-        rows[field] = np.stack([pick(number, at) for number, at in zip(chosen, place)])
-    return rows
+    positions = rng.random(size)  # in the arrays of the chosen source, from 0 to 1
+    pick = lambda values, position: values[int(position * len(values))]
+    return {
+        field: np.stack(
+            [pick(sources[names[i]][field], position) for i, position in zip(chosen, positions)]
+        )
+        for field in sources[names[0]]
+    }
 
 
 def parse_shares(text: str) -> dict[str, float] | None:
-    """Shares for `Priors.draw` from "decaf:6+freihand:4"; None, all alike, from "".
+    """Parses shares for `Priors.draw`, as in "decaf:6+freihand:4"; None for "": equal shares.
 
     Raises:
-        UserError: not such a text.
+        UserError: a share that is not a positive number.
     """
     if not text:
         return None
@@ -169,7 +185,7 @@ def parse_shares(text: str) -> dict[str, float] | None:
             shares[name] = -1.0
         if not name or not 0 < shares[name] < float("inf"):
             raise UserError(
-                f"data.prior_shares '{text}': each source with a positive share after a colon"
+                f"data.prior_shares '{text}': name each source with a positive share after a colon"
             )
     return shares
 

@@ -1,8 +1,8 @@
-"""What one sample holds, on disk and in memory, whichever data set it comes from.
+"""The fields of one sample, on disk and in memory, the same for all data sets.
 
-Meters, radians, pixels of the 224 x 224 crop; parameters and deformations in camera axes (see
-`structs`). A data set that lacks a label leaves its key out. Deformations are zero almost
-everywhere, so they are stored as the ids and values of the vertices that move.
+Units: meters, radians, pixels of the crop. Parameters and deformations are in camera axes (see
+`structs`). A data set that lacks a label leaves out its field. Deformations are zero almost
+everywhere, so they are stored as the ids and values of the deformed vertices.
 """
 
 from __future__ import annotations
@@ -13,20 +13,29 @@ from typing import Any
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Bool, Float, UInt, UInt8
 
-IMAGE_SIZE = 224
-NUM_HAND_VERTICES, NUM_HEAD_VERTICES = 778, 5023
+from dice_jax.constants import (
+    NUM_HAND_KEYPOINTS,
+    NUM_HAND_VERTICES,
+    NUM_HEAD_KEYPOINTS,
+    NUM_HEAD_VERTICES,
+)
+
 JPEG_QUALITY = 95
-MIN_DEFORMATION = 2e-5  # meters; less is stored as no deformation
+MIN_DEFORMATION = 2e-5  # meters; smaller deformations are stored as none
 
 Example = dict[str, Any]
 
 
 @dataclasses.dataclass(frozen=True)
 class Field:
-    """One entry of a sample: shape, NumPy dtype name ("jpeg", "png" and "text" for encoded bytes),
-    and its meaning.
+    """One field of a sample.
+
+    Attributes:
+        shape: None for a size that varies.
+        dtype: NumPy dtype, or "jpeg", "png" or "text" for encoded bytes.
+        meaning: in words.
     """
 
     shape: tuple[int | None, ...]
@@ -34,62 +43,75 @@ class Field:
     meaning: str
 
 
+def _floats(meaning: str, *shape: int) -> Field:
+    return Field(shape, "float32", meaning)
+
+
 FEATURES: dict[str, Field] = {
     "image": Field((), "jpeg", "RGB crop"),
-    "hand_keypoints_2d": Field((21, 3), "float32", "x, y in pixels and confidence, OpenPose order"),
-    "head_keypoints_2d": Field((68, 3), "float32", "x, y in pixels and confidence, iBUG order"),
-    "hand_keypoints_depth": Field(
-        (21,), "float32", "depth of what is seen at each keypoint, any scale per image"
+    "hand_keypoints_2d": _floats(
+        "x, y in pixels and confidence, OpenPose order", NUM_HAND_KEYPOINTS, 3
     ),
-    "head_keypoints_depth": Field(
-        (68,), "float32", "depth of what is seen at each landmark, any scale per image"
+    "head_keypoints_2d": _floats(
+        "x, y in pixels and confidence, iBUG order", NUM_HEAD_KEYPOINTS, 3
     ),
-    "hand_betas": Field((10,), "float32", "shape of the hand"),
-    "hand_global_orient": Field((3,), "float32", "axis-angle about the wrist joint"),
-    "hand_pose": Field((45,), "float32", "15 axis-angle joint rotations, MANO's order"),
-    "hand_transl": Field((3,), "float32", "meters"),
-    "head_betas": Field((100,), "float32", "shape of the head"),
-    "head_expression": Field((50,), "float32", "expression components"),
-    "head_global_orient": Field((3,), "float32", "axis-angle about the root joint"),
-    "head_neck_pose": Field((3,), "float32", "axis-angle"),
-    "head_jaw_pose": Field((3,), "float32", "axis-angle"),
-    "head_transl": Field((3,), "float32", "meters"),
-    "deformation_ids": Field((None,), "uint16", "head vertices that move"),
+    "hand_keypoints_depth": _floats(
+        "depth of the visible surface at each keypoint, any scale per image", NUM_HAND_KEYPOINTS
+    ),
+    "head_keypoints_depth": _floats(
+        "depth of the visible surface at each landmark, any scale per image", NUM_HEAD_KEYPOINTS
+    ),
+    "hand_betas": _floats("shape of the hand", 10),
+    "hand_global_orient": _floats("axis-angle about the wrist joint", 3),
+    "hand_pose": _floats("15 axis-angle joint rotations, MANO order", 45),
+    "hand_transl": _floats("meters", 3),
+    "head_betas": _floats("shape of the head", 100),
+    "head_expression": _floats("expression components", 50),
+    "head_global_orient": _floats("axis-angle about the root joint", 3),
+    "head_neck_pose": _floats("axis-angle", 3),
+    "head_jaw_pose": _floats("axis-angle", 3),
+    "head_transl": _floats("meters", 3),
+    "deformation_ids": Field((None,), "uint16", "head vertices that are deformed"),
     "deformation_values": Field(
         (None, 3), "float16", "their deformations: undeformed minus deformed, millimeters"
     ),
     "hand_contact": Field((NUM_HAND_VERTICES,), "uint8", "1 where the hand touches the skin"),
     "head_contact": Field((NUM_HEAD_VERTICES,), "uint8", "1 where the skin touches the hand"),
-    "subject": Field((), "int64", "who: unique over all splits of a data set"),
-    "scene": Field((), "int64", "which moment: views of one moment share it"),
+    "subject": Field((), "int64", "the person, unique over all splits of a data set"),
+    "scene": Field((), "int64", "the moment: views of one moment share it"),
     "gesture": Field((), "text", "name of the gesture"),
-    "skin_tone": Field((), "float32", "0 the lightest, 1 the darkest"),
+    "skin_tone": _floats("0: the lightest, 1: the darkest"),
 }
 
-# What only some data sets carry, besides.
+# Further fields of some data sets.
 EXTRAS: dict[str, Field] = {
-    "foreground": Field((), "png", "person against background, as the image lies"),
-    "hand_box": Field(
-        (4,),
-        "float32",
-        "detected: left, top, right, bottom in pixels of the crop; zeros: not found",
+    "foreground": Field((), "png", "mask of the person, of the size of the image"),
+    "hand_box": _floats(
+        "detected: left, top, right, bottom in pixels of the crop; zeros: not detected", 4
     ),
-    "head_box": Field((4,), "float32", "the same of the head"),
-    "view": Field((), "int64", "which camera"),
-    "frame": Field((), "int64", "number in the video"),
-    "sequence": Field((), "int64", "frames of one take without a cut share it"),
+    "head_box": _floats("the same for the head", 4),
+    "view": Field((), "int64", "the camera"),
+    "frame": Field((), "int64", "frame number in the video"),
+    "sequence": Field((), "int64", "frames of a take without a cut between them share it"),
     "source": Field((), "text", "file that the sample was made from"),
 }
 
 
+def shape_of(name: str) -> tuple[int, ...]:
+    """The shape of a decoded label; "deformations" is dense there."""
+    if name == "deformations":
+        return (NUM_HEAD_VERTICES, 3)
+    return tuple(size for size in FEATURES[name].shape if size is not None)
+
+
 def encode(example: Mapping[str, Any]) -> Example:
-    """Turns a decoded sample into what is stored.
+    """Converts a decoded sample to its stored form.
 
     Args:
-        example: as `decode` returns it; keys may be missing, others than the schema's are an error.
+        example: as `decode` returns it; fields may be missing.
 
     Raises:
-        ValueError: a key that the schema does not know, or an array of the wrong shape.
+        ValueError: a field that the schema does not have, or an array of the wrong shape.
     """
     encoded = dict(example)
     if "deformations" in encoded:
@@ -98,16 +120,18 @@ def encode(example: Mapping[str, Any]) -> Example:
     unknown = sorted(set(encoded) - set(FEATURES) - set(EXTRAS))
     if unknown:
         raise ValueError(
-            f"no such entry in a sample: {', '.join(unknown)}; data.schema.FEATURES and EXTRAS list them"
+            f"unknown fields of a sample: {', '.join(unknown)}; "
+            "see FEATURES and EXTRAS in input_pipeline.schema"
         )
-    for name, value in encoded.items():
-        encoded[name] = _encode_field(name, value)
-    return encoded
+    return {name: _encode_field(name, value) for name, value in encoded.items()}
 
 
 def decode(example: Mapping[str, Any]) -> Example:
-    """Turns a stored sample into arrays: `image` (H, W, 3) uint8 RGB, `deformations` (5023, 3)
-    meters, `foreground` (H, W) bool, the rest as is.
+    """Converts a stored sample to arrays.
+
+    Returns:
+        `image` (H, W, 3) uint8 RGB, `deformations` (5023, 3) in meters, `foreground` (H, W) bool,
+        and the other fields unchanged.
 
     Raises:
         ValueError: the image cannot be decoded.
@@ -117,9 +141,8 @@ def decode(example: Mapping[str, Any]) -> Example:
         decoded["image"] = decode_image(decoded["image"])
     if "deformation_ids" in decoded:
         dense = np.zeros((NUM_HEAD_VERTICES, 3), np.float32)
-        dense[decoded.pop("deformation_ids")] = (
-            np.asarray(decoded.pop("deformation_values"), np.float32) / 1000
-        )
+        millimeters = np.asarray(decoded.pop("deformation_values"), np.float32)
+        dense[decoded.pop("deformation_ids")] = millimeters / 1000
         decoded["deformations"] = dense
     if isinstance(decoded.get("foreground"), bytes):
         decoded["foreground"] = _decode_mask(decoded["foreground"])
@@ -130,7 +153,11 @@ def decode(example: Mapping[str, Any]) -> Example:
 
 
 def encode_image(image: UInt8[np.ndarray, "H W 3"]) -> bytes:
-    """JPEG bytes of an RGB image."""
+    """Encodes an RGB image as JPEG.
+
+    Raises:
+        ValueError: the image cannot be encoded.
+    """
     parameters = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
     done, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), parameters)
     if not done:
@@ -139,7 +166,11 @@ def encode_image(image: UInt8[np.ndarray, "H W 3"]) -> bytes:
 
 
 def decode_image(data: bytes) -> UInt8[np.ndarray, "H W 3"]:
-    """The RGB image of JPEG (or PNG) bytes; a ValueError if they are none."""
+    """Decodes JPEG or PNG bytes to an RGB image.
+
+    Raises:
+        ValueError: the bytes cannot be decoded.
+    """
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
     if pixels is None:
         raise ValueError(
@@ -156,12 +187,13 @@ def _decode_mask(data: bytes) -> Bool[np.ndarray, "H W"]:
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
     if pixels is None:
         raise ValueError(
-            "a sample's foreground cannot be decoded: the data set is damaged, delete and rebuild it"
+            "a sample's foreground cannot be decoded: the data set is damaged, delete and rebuild "
+            "it"
         )
     return pixels > 127
 
 
-def _encode_field(name, value):
+def _encode_field(name: str, value: Any) -> Any:
     field = FEATURES.get(name) or EXTRAS[name]
     if field.dtype == "jpeg":
         return value if isinstance(value, bytes) else encode_image(np.asarray(value))
@@ -171,7 +203,7 @@ def _encode_field(name, value):
         return str(value)
     array = np.asarray(value, field.dtype)
     fits = len(array.shape) == len(field.shape) and all(
-        w in (None, h) for h, w in zip(array.shape, field.shape)
+        expected in (None, size) for size, expected in zip(array.shape, field.shape)
     )
     if not fits:
         raise ValueError(f"{name} has shape {array.shape}, a sample needs {field.shape}")
@@ -180,9 +212,10 @@ def _encode_field(name, value):
 
 def _sparse(
     deformations: Float[np.ndarray, "5023 3"],
-) -> tuple[Int[np.ndarray, "K"], Float[np.ndarray, "K 3"]]:
-    """Moved vertices and their deformations in millimeters: float16 keeps them to a thousandth
-    there.
+) -> tuple[UInt[np.ndarray, "K"], Float[np.ndarray, "K 3"]]:
+    """Ids and deformations of the deformed vertices, in millimeters.
+
+    Millimeters use float16 well: its relative error is below 1e-3.
     """
     ids = np.flatnonzero(np.linalg.norm(deformations, axis=-1) > MIN_DEFORMATION)
     return ids.astype(np.uint16), (1000 * deformations[ids]).astype(np.float16)

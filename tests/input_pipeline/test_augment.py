@@ -1,20 +1,22 @@
-"""Labels follow the image: checked against the skinned body models and against a picture of dots."""
+"""Labels follow the image; checked with posed body models and with an image of dots."""
 
 import cv2
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from dice_jax.body_models import assets, flame, mano
-from dice_jax.datasets import registry
+from dice_jax.constants import CROP_SIZE
+from dice_jax.datasets import augmentation
 from dice_jax.input_pipeline import augment
 from dice_jax.structs import HandParams, HeadParams
 
+# Models whose root joint is at the origin.
 NO_ROOT = (
     augment.RootJoint(np.zeros(3), np.zeros((3, 10))),
     augment.RootJoint(np.zeros(3), np.zeros((3, 150))),
 )
+pose_hand, pose_head = jax.jit(mano.pose_hand), jax.jit(flame.pose_head)
 
 
 @pytest.fixture
@@ -24,7 +26,7 @@ def sample(rng):
         [rng.uniform(60, 160, (count, 2)), np.ones(count)]
     ).astype(np.float32)
     return dict(
-        image=rng.integers(0, 256, (224, 224, 3), dtype=np.uint8),
+        image=rng.integers(0, 256, (CROP_SIZE, CROP_SIZE, 3), dtype=np.uint8),
         hand_keypoints_2d=keypoints(21),
         head_keypoints_2d=keypoints(68),
         deformations=normal(5023, 3),
@@ -41,53 +43,42 @@ def sample(rng):
     )
 
 
+def rotation_2d(angle):
+    return np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+
+
 def posed(sample, hand_model, head_model):
-    field = lambda name: jnp.asarray(sample[name])[None]
-    hand = mano.pose_hand(
-        hand_model,
-        HandParams(
-            field("hand_betas"),
-            field("hand_global_orient"),
-            field("hand_pose"),
-            field("hand_transl"),
-        ),
+    field = lambda name: sample[name][None]
+    hand_fields = ("betas", "global_orient", "hand_pose", "transl")
+    head_fields = ("betas", "expression", "global_orient", "neck_pose", "jaw_pose", "transl")
+    hand = HandParams(
+        **{name: field(name if name == "hand_pose" else f"hand_{name}") for name in hand_fields}
     )
-    head = flame.pose_head(
-        head_model,
-        HeadParams(
-            field("head_betas"),
-            field("head_expression"),
-            field("head_global_orient"),
-            field("head_neck_pose"),
-            field("head_jaw_pose"),
-            field("head_transl"),
-        ),
-    )
-    return np.asarray(hand.vertices[0]), np.asarray(head.vertices[0])
+    head = HeadParams(**{name: field(f"head_{name}") for name in head_fields})
+    hand_mesh, head_mesh = pose_hand(hand_model, hand), pose_head(head_model, head)
+    return np.asarray(hand_mesh.vertices[0]), np.asarray(head_mesh.vertices[0])
 
 
 @pytest.mark.parametrize("angle", [0.4, -2.0, np.pi])
-def test_parameters_pose_the_turned_meshes(sample, angle):
+def test_moved_parameters_pose_the_rotated_meshes(sample, angle):
     hand_model, head_model = assets.load_hand(), assets.load_head()
-    roots = registry.root_joint(hand_model), registry.root_joint(head_model)
+    roots = augmentation.root_joint(hand_model), augmentation.root_joint(head_model)
     moved = augment.move_in_plane(sample, angle, 1.1, np.array([5.0, -3.0]), *roots)
-    turn = np.array(
-        [[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]]
-    )
+    rotation = np.eye(3)
+    rotation[:2, :2] = rotation_2d(angle)
     before, after = posed(sample, hand_model, head_model), posed(moved, hand_model, head_model)
     for mesh_before, mesh_after in zip(before, after):
-        np.testing.assert_allclose(mesh_after, mesh_before @ turn.T, atol=2e-6)
-    np.testing.assert_allclose(moved["deformations"], sample["deformations"] @ turn.T, atol=1e-6)
+        np.testing.assert_allclose(mesh_after, mesh_before @ rotation.T, atol=2e-6)
+    expected = sample["deformations"] @ rotation.T
+    np.testing.assert_allclose(moved["deformations"], expected, atol=1e-6)
 
 
-def test_keypoints_stay_on_their_dots(sample, rng):
-    dots = np.stack(np.meshgrid(np.linspace(60, 160, 5), np.linspace(60, 160, 4)), -1).reshape(
-        -1, 2
-    )
-    dots = np.concatenate([dots, [[72.5, 76.5]]])
-    rows, columns = np.mgrid[:224, :224] + 0.5
-    picture = sum(np.exp(-((columns - x) ** 2 + (rows - y) ** 2) / 8) for x, y in dots)
-    image = np.repeat((255 * np.clip(picture, 0, 1)).astype(np.uint8)[..., None], 3, axis=-1)
+def test_keypoints_stay_on_their_dots(sample):
+    grid = np.meshgrid(np.linspace(60, 160, 5), np.linspace(60, 160, 4))
+    dots = np.concatenate([np.stack(grid, -1).reshape(-1, 2), [[72.5, 76.5]]])
+    rows, columns = np.mgrid[:CROP_SIZE, :CROP_SIZE] + 0.5
+    brightness = sum(np.exp(-((columns - x) ** 2 + (rows - y) ** 2) / 8) for x, y in dots)
+    image = np.repeat((255 * np.clip(brightness, 0, 1)).astype(np.uint8)[..., None], 3, axis=-1)
     sample = {**sample, "image": image, "hand_keypoints_2d": np.column_stack([dots, np.ones(21)])}
     moved = augment.move_in_plane(sample, 0.5, 0.9, np.array([7.5, -4.25]), *NO_ROOT)
     brightness = moved["image"][..., 0].astype(float)
@@ -98,27 +89,25 @@ def test_keypoints_stay_on_their_dots(sample, rng):
         assert np.linalg.norm(center - (x, y)) < 0.1
 
 
-def test_projection_of_the_turned_scene_is_the_turned_projection(sample, rng):
-    """Scaled orthography: what the labels claim in 3D and in 2D agrees after any in-plane move."""
+def test_moved_3d_points_project_to_the_moved_keypoints(sample, rng):
+    """With the moved scaled orthographic camera."""
     points, scale, transl = rng.normal(size=(21, 3)), 500.0, np.array([100.0, 120.0])
-    sample = {
-        **sample,
-        "hand_keypoints_2d": np.column_stack([scale * points[:, :2] + transl, np.ones(21)]),
-    }
+    keypoints = np.column_stack([scale * points[:, :2] + transl, np.ones(21)])
+    sample = {**sample, "hand_keypoints_2d": keypoints}
     angle, resize, shift = 0.7, 1.2, np.array([4.0, 9.0])
     moved = augment.move_in_plane(sample, angle, resize, shift, *NO_ROOT)
-    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    new_transl = resize * turn @ (transl - 112.0) + 112.0 + shift
-    expected = resize * scale * points[:, :2] @ turn.T + new_transl
+    rotation, center = rotation_2d(angle), CROP_SIZE / 2
+    new_transl = resize * rotation @ (transl - center) + center + shift
+    expected = resize * scale * points[:, :2] @ rotation.T + new_transl
     np.testing.assert_allclose(moved["hand_keypoints_2d"][:, :2], expected, rtol=1e-5, atol=1e-3)
 
 
-def test_larger_image_shrinks_to_the_crop_in_place(sample):
-    gradient = np.linspace(0, 255, 448).astype(np.uint8)
-    large = np.repeat(np.tile(gradient, (448, 1))[..., None], 3, axis=-1)
+def test_a_larger_image_is_resized_to_the_crop(sample):
+    gradient = np.linspace(0, 255, 2 * CROP_SIZE).astype(np.uint8)
+    large = np.repeat(np.tile(gradient, (2 * CROP_SIZE, 1))[..., None], 3, axis=-1)
     moved = augment.move_in_plane({**sample, "image": large}, 0.0, 1.0, np.zeros(2), *NO_ROOT)
-    expected = cv2.resize(large, (224, 224), interpolation=cv2.INTER_AREA)
-    assert moved["image"].shape == (224, 224, 3)
+    expected = cv2.resize(large, (CROP_SIZE, CROP_SIZE), interpolation=cv2.INTER_AREA)
+    assert moved["image"].shape == (CROP_SIZE, CROP_SIZE, 3)
     assert np.abs(moved["image"][4:-4, 4:-4].astype(int) - expected[4:-4, 4:-4]).max() <= 2
 
 
@@ -128,7 +117,7 @@ def test_ranges_of_zero_change_nothing(sample, rng):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), same, dict(sample))
 
 
-def test_the_generator_alone_decides(sample):
+def test_the_random_generator_alone_determines_the_result(sample):
     ranges = augment.Ranges(rotation=0.3, scale=0.1, shift=10, color=0.3, blur=0.5, noise=10)
     first, second, other = (
         augment.augment(sample, np.random.default_rng(seed), ranges, *NO_ROOT) for seed in (1, 1, 2)
@@ -137,8 +126,8 @@ def test_the_generator_alone_decides(sample):
     assert np.abs(first["image"].astype(int) - other["image"]).mean() > 1
 
 
-def test_jitter_has_the_noise_it_is_told():
-    gray = np.full((224, 224, 3), 128, np.uint8)
+def test_pixel_noise_has_the_standard_deviation_of_the_range():
+    gray = np.full((CROP_SIZE, CROP_SIZE, 3), 128, np.uint8)
     deviations = [
         augment.jitter(gray, np.random.default_rng(seed), augment.Ranges(noise=10.0)).std()
         for seed in range(200)

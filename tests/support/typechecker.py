@@ -1,38 +1,37 @@
 """The type checker of the test suite: beartype, for the import hook of jaxtyping.
 
-A pytree may be rebuilt around anything (shapes, device placements, sums of its leaves), so a
-dataclass is checked where the code constructs it, and not where JAX unflattens it.
+JAX may rebuild a pytree around anything (shapes, device placements, None). A dataclass is therefore
+checked where the code constructs it, and not where JAX unflattens it.
 """
 
 import functools
 import sys
 
-from beartype import beartype
+from beartype import BeartypeConf, beartype
 
-_UNFLATTEN = "clz_from_iterable"  # of flax.struct
-_FRAMES = 12  # between it and the check, with room to spare
+# As in PEP 484, an int may stand for a float.
+_CONF = BeartypeConf(is_pep484_tower=True)
+_CHECKERS = ("jaxtyping", "beartype", "support/typechecker.py")
 
 
 def check(function):
     """Decorates `function` so that its arguments and its result are checked at each call."""
-    checked = beartype(function)
+    checked = beartype(function, conf=_CONF)
     if function.__name__ != "__init__":
         return checked
 
     @functools.wraps(function)
     def init(*args, **kwargs):
-        if not _is_unflattening():
+        if not _called_by_jax():
             checked(*args, **kwargs)
 
     return init
 
 
-def _is_unflattening() -> bool:
+def _called_by_jax() -> bool:
+    """Whether the first frame outside the type checkers belongs to JAX or Flax."""
     frame = sys._getframe(1)
-    for _ in range(_FRAMES):
-        if frame is None:
-            return False
-        if frame.f_code.co_name == _UNFLATTEN:
-            return True
+    while frame is not None and any(name in frame.f_code.co_filename for name in _CHECKERS):
         frame = frame.f_back
-    return False
+    path = "" if frame is None else frame.f_code.co_filename
+    return "/jax/_src/" in path or "/flax/struct.py" in path

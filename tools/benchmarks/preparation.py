@@ -16,7 +16,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from dice_jax.datasets.decaf import dataset, files
+from dice_jax.datasets.decaf import dataset, files, prepare
 from dice_jax.input_pipeline import schema
 from dice_jax.tools import command_line
 
@@ -43,17 +43,17 @@ def main(argv: list[str] | None = None) -> None:
                 while capture.read()[0]:
                     pass
             decoding, begin = time.process_time() - begin, time.process_time()
-            dataset.prepare_video(job)
+            prepare.prepare_video(job)
             preparation = time.process_time() - begin
         print(
             f"{count:8} {decoding:11.2f} {preparation:14.2f} {count / preparation:9.1f} {preparation / decoding:6.2f}"
         )
 
 
-def _made(root: Path, count: int) -> dataset.Job:
+def _made(root: Path, count: int) -> prepare.Job:
     """One subject seen by one camera: blurred noise that moves, and a disc for a mask."""
     rng = np.random.default_rng(0)
-    job = dataset.Job(root, "train", "S2", "108", root / "labels.npz", root / "parts")
+    job = prepare.Job(root, "train", "S2", "108", root / "labels.npz", root / "parts")
     width, height = _SIZE
     noise = cv2.GaussianBlur(
         rng.integers(0, 256, (height, 2 * width, 3), dtype=np.uint8), (0, 0), 4

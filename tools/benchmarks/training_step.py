@@ -29,6 +29,7 @@ from flax import linen as nn
 
 from dice_jax import xla_flags
 from dice_jax.configs import ablations
+from dice_jax.constants import CROP_SIZE
 from dice_jax.input_pipeline import loader, schema
 from dice_jax.losses.touch import collision_loss, touch_loss
 from dice_jax.structs import (
@@ -41,7 +42,8 @@ from dice_jax.structs import (
     RoughMeshes,
 )
 from dice_jax.training import data_parallel
-from dice_jax.training import setup as train_setup
+from dice_jax.training.initial_state import init_state
+from dice_jax.training.setup import build_setup
 from dice_jax.training.step import train_step
 
 TOUCH_BATCH = 16
@@ -118,7 +120,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     xla_flags.set_cpu_preset()
     xla_flags.keep_compiled()
 
-    setup, bodies = train_setup.build_setup(configuration(args))
+    setup, bodies = build_setup(configuration(args))
     device = jax.devices()[0]
     print(
         f"{args.recipe}, {device.platform} {device.device_kind}, {os.cpu_count()} cores, {args.dtype}, seed 0, "
@@ -171,7 +173,7 @@ def measure(setup, bodies, size: int, count: int, repeats: int) -> tuple[float, 
     copies = lambda tree: jax.device_put(
         jax.tree.map(lambda x: np.broadcast_to(np.asarray(x), (count, *np.shape(x))), tree), split
     )
-    state = copies(train_setup.init_state(setup, bodies, 0))
+    state = copies(init_state(setup, bodies, 0))
     batch = jax.tree.map(lambda x: x.reshape(count, size, *x.shape[1:]), random_batch(size * count))
     inputs = jax.device_put(batch, split), copies(bodies)
     step = jax.pmap(
@@ -235,7 +237,7 @@ def random_batch(size: int) -> Batch:
             [rng.uniform(40, 180, (count, 2)), np.ones(count)]
         )
         return dict(
-            image=rng.integers(0, 256, (schema.IMAGE_SIZE, schema.IMAGE_SIZE, 3), dtype=np.uint8),
+            image=rng.integers(0, 256, (CROP_SIZE, CROP_SIZE, 3), dtype=np.uint8),
             hand_keypoints_2d=keypoints(21),
             head_keypoints_2d=keypoints(68),
             hand_keypoints_depth=1 + rng.random(21),

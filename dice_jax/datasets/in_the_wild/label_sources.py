@@ -1,20 +1,21 @@
-"""Where keypoints and depth of a photograph come from: plug-ins, named by a short text.
+"""Sources of keypoints and depth of a photo: plug-ins that a short text selects.
 
-  hand, face   mediapipe:WHEEL      MediaPipe's networks out of its wheel, see `mediapipe`
+  hand, face   mediapipe:WHEEL      MediaPipe's networks in its wheel, see detection
                face_alignment       FAN, if that package and its weights are installed (face only)
-               files:FOLDER         ready-made: NAME.npy of (21 | 68, 2 or 3), x and y as shares of
-               width and height python:MODULE:NAME   a function from an RGB picture (H, W, 3) to (21
-               | 68, 2 or 3) in pixels, or None
-  depth        files:FOLDER         ready-made: NAME.npy or NAME_pred.npy of (h, w), whatever its
-  size
+               files:FOLDER         NAME.npy of shape (21 | 68, 2 or 3); x and y are relative to
+                                    width and height, from 0 to 1
+               python:MODULE:NAME   a function from an RGB image (H, W, 3) to (21 | 68, 2 or 3) in
+                                    pixels, or None
+  depth        files:FOLDER         NAME.npy or NAME_pred.npy of shape (h, w), any resolution
                onnx:FILE            a depth network, run by OpenCV
                hf:FOLDER            a depth network of transformers in a local folder
-               python:MODULE:NAME   a function from an RGB picture to (h, w)
+               python:MODULE:NAME   a function from an RGB image to (h, w)
                none
 
-A third column is a confidence in [0, 1]. In files, NAME is the photograph's name without its
-ending, in the same sub-folder. Depth grows away from the camera, as Marigold's does; `disparity`
-tells that it is the other way round, as MiDaS and Depth Anything have it.
+A third column of keypoints is a confidence in [0, 1]. In files, NAME is the path of the photo below
+the folder of photos, without its suffix. Depth increases away from the camera, as Marigold's does;
+`disparity` is for sources whose values increase towards the camera, such as MiDaS and Depth
+Anything.
 """
 
 from __future__ import annotations
@@ -23,38 +24,43 @@ import functools
 import importlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 
+from dice_jax.constants import NUM_HAND_KEYPOINTS, NUM_HEAD_KEYPOINTS
 from dice_jax.detection import mediapipe_landmarks
 from dice_jax.errors import UserError
 
-# From a picture and its name (relative, without ending) to points or depth; None where nothing was
-# found.
+# From an image and its name (path below the folder, without suffix) to keypoints or depth; None
+# where nothing was found.
 Plugin = Callable[[UInt8[np.ndarray, "H W 3"], str], np.ndarray | None]
-_ONNX_SIDE = 384
-_MIN_DISPARITY = 0.05  # of the largest: what is farther away counts as that far
+
+_ONNX_SIDE = 384  # pixels
+_MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's colors
+_MIN_DISPARITY = 0.05  # relative to the largest; limits the depth of distant pixels
 
 
 def keypoints(spec: str, count: int) -> Plugin:
-    """A source of keypoints in pixels with confidence, (count, 3).
+    """Returns a source of keypoints in pixels with confidence, (count, 3).
 
     Args:
-        spec: see above.
+        spec: see the module.
         count: 21 for the hand, 68 for the face.
 
     Raises:
-        UserError: `spec` names none, or something that is not installed.
-        FileNotFoundError: it names a file that is not there.
+        UserError: `spec` names no source, or one that is not installed.
+        FileNotFoundError: `spec` names a file that does not exist.
     """
     kind, _, rest = spec.partition(":")
+    is_hand, is_face = count == NUM_HAND_KEYPOINTS, count == NUM_HEAD_KEYPOINTS
     if kind == "mediapipe" and rest:
-        networks = _landmarks(rest)
-        found = networks.hand if count == 21 else networks.face
-        plugin = lambda image, name: found(image)
-    elif kind == "face_alignment" and count == 68:
+        networks = _mediapipe(rest)
+        find = networks.hand if is_hand else networks.face
+        plugin = lambda image, name: find(image)
+    elif kind == "face_alignment" and is_face:
         plugin = _face_alignment()
     elif kind == "files" and rest:
         plugin = _keypoint_files(Path(rest).expanduser())
@@ -62,19 +68,22 @@ def keypoints(spec: str, count: int) -> Plugin:
         function = _function(rest)
         plugin = lambda image, name: function(image)
     else:
-        names = "mediapipe:WHEEL, files:FOLDER, python:MODULE:NAME" + (
-            ", face_alignment" if count == 68 else ""
-        )
-        raise UserError(f"'{spec}' is no source of {count} keypoints: there is {names}")
+        names = "mediapipe:WHEEL, files:FOLDER, python:MODULE:NAME"
+        names += ", face_alignment" if is_face else ""
+        raise UserError(f"'{spec}' is no source of {count} keypoints: choose from {names}")
     return lambda image, name: _checked_keypoints(plugin(image, name), count, f"{spec}, {name}")
 
 
 def depth(spec: str, disparity: bool = False) -> Plugin | None:
-    """A source of depth that grows away from the camera, (h, w) positive; None for "none".
+    """Returns a source of positive depth that increases away from the camera, (h, w).
+
+    Args:
+        spec: see the module; "none" gives None.
+        disparity: whether the values of the source increase towards the camera.
 
     Raises:
-        UserError: `spec` names none, or something that is not installed.
-        FileNotFoundError: it names a file that is not there.
+        UserError: `spec` names no source, or one that is not installed.
+        FileNotFoundError: `spec` names a file that does not exist.
     """
     kind, _, rest = spec.partition(":")
     if kind == "none":
@@ -90,43 +99,46 @@ def depth(spec: str, disparity: bool = False) -> Plugin | None:
         plugin = lambda image, name: function(image)
     else:
         names = "files:FOLDER, onnx:FILE, hf:FOLDER, python:MODULE:NAME, none"
-        raise UserError(f"'{spec}' is no source of depth: there is {names}")
+        raise UserError(f"'{spec}' is no source of depth: choose from {names}")
     return lambda image, name: _checked_depth(plugin(image, name), disparity, f"{spec}, {name}")
 
 
 def sees_right_hand(spec: str) -> bool | None:
-    """Which hand the source saw last, where it tells."""
+    """Whether the last hand of the source was a right one; None if the source cannot tell."""
     kind, _, rest = spec.partition(":")
-    return _landmarks(rest).is_right if kind == "mediapipe" else None
+    return _mediapipe(rest).is_right if kind == "mediapipe" else None
 
 
 @functools.cache
-def _landmarks(wheel: str) -> mediapipe_landmarks.Landmarks:
+def _mediapipe(wheel: str) -> mediapipe_landmarks.Landmarks:
     return mediapipe_landmarks.Landmarks(wheel)
 
 
-def _checked_keypoints(points, count, told):
+def _checked_keypoints(
+    points: Any, count: int, origin: str
+) -> Float[np.ndarray, "{count} 3"] | None:
+    """Adds a confidence of 1 where there is none; undetected keypoints become zeros."""
     if points is None:
         return None
     points = np.asarray(points, np.float64)
     if points.shape not in ((count, 2), (count, 3)):
         raise UserError(
-            f"{told}: keypoints of shape {points.shape}, not ({count}, 2) or ({count}, 3)"
+            f"{origin}: keypoints of shape {points.shape}, not ({count}, 2) or ({count}, 3)"
         )
     if points.shape[1] == 2:
         points = np.column_stack([points, np.ones(count)])
-    known = np.isfinite(points).all(-1) & (points[:, 2] > 0)
-    return np.where(known[:, None], points, 0.0) if known.any() else None
+    found = np.isfinite(points).all(-1) & (points[:, 2] > 0)
+    return np.where(found[:, None], points, 0.0) if found.any() else None
 
 
-def _checked_depth(values, disparity, told):
+def _checked_depth(values: Any, disparity: bool, origin: str) -> Float[np.ndarray, "h w"] | None:
     if values is None:
         return None
     values = np.squeeze(np.asarray(values, np.float64))
     if values.ndim != 2 or min(values.shape) < 2:
-        raise UserError(f"{told}: depth of shape {values.shape}, not (h, w)")
+        raise UserError(f"{origin}: depth of shape {values.shape}, not (h, w)")
     if not np.isfinite(values).all() or values.max() <= 0:
-        raise UserError(f"{told}: depth that is not finite and positive")
+        raise UserError(f"{origin}: depth that is not finite and positive")
     return 1 / np.maximum(values / values.max(), _MIN_DISPARITY) if disparity else values
 
 
@@ -137,7 +149,7 @@ def _load(path: Path) -> np.ndarray:
         raise UserError(f"{path} is not a plain array: {error}") from None
 
 
-def _keypoint_files(folder):
+def _keypoint_files(folder: Path) -> Plugin:
     def read(image, name):
         path = folder / f"{name}.npy"
         if not path.is_file():
@@ -146,14 +158,16 @@ def _keypoint_files(folder):
         if points.ndim != 2 or points.shape[1] < 2:
             return points
         if (np.abs(points[:, :2]) > 3).any():
-            raise UserError(f"{path}: x and y are shares of width and height, 0 to 1, not pixels")
+            raise UserError(
+                f"{path}: x and y must be relative to width and height, 0 to 1, not pixels"
+            )
         points[:, :2] *= [image.shape[1], image.shape[0]]
         return points
 
     return read
 
 
-def _depth_files(folder):
+def _depth_files(folder: Path) -> Plugin:
     def read(image, name):
         del image
         for path in (folder / f"{name}_pred.npy", folder / f"{name}.npy"):
@@ -164,7 +178,7 @@ def _depth_files(folder):
     return read
 
 
-def _onnx(path):
+def _onnx(path: Path) -> Plugin:
     if not path.is_file():
         raise FileNotFoundError(f"no ONNX file at {path}")
     try:
@@ -174,20 +188,16 @@ def _onnx(path):
 
     def run(image, name):
         del name
-        pixels = (
-            cv2.resize(image, (_ONNX_SIDE, _ONNX_SIDE), interpolation=cv2.INTER_AREA).astype(
-                np.float32
-            )
-            / 255
-        )
-        pixels = (pixels - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
+        size = (_ONNX_SIDE, _ONNX_SIDE)
+        pixels = cv2.resize(image, size, interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+        pixels = (pixels - np.array(_MEAN)) / np.array(_DEVIATION)
         network.setInput(np.ascontiguousarray(pixels.transpose(2, 0, 1)[None], np.float32))
         return network.forward()
 
     return run
 
 
-def _transformers(folder):
+def _transformers(folder: Path) -> Plugin:
     if not folder.is_dir():
         raise FileNotFoundError(f"no network of transformers in {folder}")
     try:
@@ -209,9 +219,9 @@ def _transformers(folder):
     return run
 
 
-def _face_alignment():
+def _face_alignment() -> Plugin:
     try:
-        import face_alignment
+        import face_alignment  # pyright: ignore[reportMissingImports] (optional)
     except ImportError:
         raise UserError(
             "face_alignment is not installed: pip install face-alignment, or name another source"
@@ -222,17 +232,17 @@ def _face_alignment():
 
     def run(image, name):
         del name
-        found = network.get_landmarks_from_image(image)
-        return max(found, key=lambda points: np.ptp(points, axis=0).prod()) if found else None
+        faces = network.get_landmarks_from_image(image)
+        return max(faces, key=lambda points: np.ptp(points, axis=0).prod()) if faces else None
 
     return run
 
 
-def _function(spec):
+def _function(spec: str) -> Callable[[UInt8[np.ndarray, "H W 3"]], Any]:
     module, _, name = spec.rpartition(":")
     try:
         return getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
         raise UserError(
-            f"python:{spec}: {error}; it must be MODULE:NAME of something importable"
+            f"python:{spec}: {error}; it must be MODULE:NAME of an importable function"
         ) from None
