@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import typing
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal, Self
+from typing import Any, Literal, TypeVar
+
+ConfigType = TypeVar("ConfigType", bound="CheckedConfig")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +43,7 @@ class CheckedConfig:
             raise ValueError(problem)
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any], path: str) -> Self:
+    def from_dict(cls: type[ConfigType], values: Mapping[str, Any], path: str) -> ConfigType:
         """Builds the configuration from nested mappings, such as a section of a `ConfigDict`.
 
         Args:
@@ -56,7 +58,7 @@ class CheckedConfig:
         return config
 
     @classmethod
-    def _build(cls, values: Mapping[str, Any], path: str) -> Self:
+    def _build(cls: type[ConfigType], values: Mapping[str, Any], path: str) -> ConfigType:
         annotations = typing.get_type_hints(cls)
         if unknown := sorted(set(values) - set(annotations)):
             fields = ", ".join(annotations)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import jax.numpy as jnp
 from flax import linen as nn
@@ -249,7 +249,7 @@ class ModelConfig(CheckedConfig):
     gate_contact: bool = True
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any], path: str = "model") -> Self:
+    def from_dict(cls, values: Mapping[str, Any], path: str = "model") -> ModelConfig:
         """Builds the configuration from the `model` section, see `CheckedConfig.from_dict`."""
         return super().from_dict(values, path)
 
