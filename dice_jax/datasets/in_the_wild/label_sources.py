@@ -111,7 +111,7 @@ def sees_right_hand(spec: str) -> bool | None:
 
 @functools.cache
 def _mediapipe(wheel: str) -> mediapipe_landmarks.Landmarks:
-    return mediapipe_landmarks.Landmarks(wheel)
+    return mediapipe_landmarks.Landmarks.from_wheel(wheel)
 
 
 def _checked_keypoints(

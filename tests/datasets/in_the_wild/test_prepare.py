@@ -10,7 +10,6 @@ import pytest
 
 import dice_jax
 from dice_jax.datasets.in_the_wild import dataset, label_sources
-from dice_jax.detection import mediapipe_landmarks
 from dice_jax.errors import UserError
 from dice_jax.input_pipeline import loader, schema
 from dice_jax.tools import prepare_in_the_wild
@@ -245,72 +244,6 @@ def test_mistakes_are_one_clear_line(tmp_path, monkeypatch, make, words):
     with pytest.raises((UserError, FileNotFoundError), match=words) as caught:
         make(tmp_path)
     assert "\n" not in str(caught.value)
-
-
-class TestMediaPipe:
-    """With networks that know the answer in place of MediaPipe's: what is ours is the geometry
-    around them.
-    """
-
-    @pytest.mark.parametrize(
-        "path", sorted(SAMPLES.glob("scene_*.jpg")), ids=lambda path: path.stem
-    )
-    def test_points_of_a_turned_square_come_back_to_the_photo(self, monkeypatch, path, rng):
-        image = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
-        truth = rng.uniform(60, 160, (21, 2))
-
-        def run(network, picture, square, size, outputs):
-            matrix = square.matrix(size)
-            inside = (truth - matrix[:, 2]) @ np.linalg.inv(matrix[:, :2]).T
-            flat = np.column_stack([inside, np.zeros(21)]).ravel()
-            return [flat, np.array([0.8]), np.array([0.1])]
-
-        monkeypatch.setattr(mediapipe_landmarks, "_run", run)
-        networks = object.__new__(mediapipe_landmarks.Landmarks)
-        networks._hand = None
-        found = networks.hand(image)
-        np.testing.assert_allclose(found[:, :2], truth, atol=1e-6)
-        assert (found[:, 2] == 0.8).all() and networks.is_right is False
-
-    def test_the_square_is_upright_for_a_hand_that_points_up(self, rng):
-        up = (
-            np.array([[0, -i * 10.0] for i in range(21)])
-            + rng.normal(0, 1e-3, (21, 2))
-            + [100, 300]
-        )
-        assert abs(np.sin(mediapipe_landmarks._around_hand(up).angle)) < 0.01
-        right = (up - up[0]) @ np.array([[0, 1], [-1, 0]]) + up[0]
-        assert np.cos(
-            mediapipe_landmarks._around_hand(right).angle
-            - mediapipe_landmarks._around_hand(up).angle
-        ) == pytest.approx(0, abs=0.01)
-
-    def test_the_picture_of_a_square_is_what_its_matrix_says(self):
-        """A dot in the photo lies in the network's input where the matrix takes it."""
-        rows, columns = np.mgrid[:300, :400] + 0.5
-        image = np.exp(-((columns - 210.3) ** 2 + (rows - 140.8) ** 2) / 18)
-        image = np.repeat((255 * image).astype(np.uint8)[..., None], 3, -1)
-        square, seen = mediapipe_landmarks.Square(np.array([200.0, 150.0]), 120.0, 0.6), {}
-        network = type(
-            "Network",
-            (),
-            {
-                "setInput": lambda self, blob: seen.update(blob=blob),
-                "forward": lambda self, name: np.zeros(1),
-            },
-        )()
-        mediapipe_landmarks._run(network, image, square, 192, ("a",))
-        picture = seen["blob"][0, 0]
-        rows, columns = np.mgrid[:192, :192] + 0.5
-        center = np.array([(columns * picture).sum(), (rows * picture).sum()]) / picture.sum()
-        np.testing.assert_allclose(
-            mediapipe_landmarks._to_photo(center, square, 192), [210.3, 140.8], atol=0.1
-        )
-
-    def test_not_the_wheel(self, tmp_path):
-        (tmp_path / "other.whl").write_bytes(b"no zip")
-        with pytest.raises(UserError, match="is not the wheel"):
-            mediapipe_landmarks.Landmarks(tmp_path / "other.whl")
 
 
 def test_photographs_of_left_hands_are_mirrored(tree, monkeypatch):
