@@ -2,36 +2,40 @@
 
   python -m dice_jax.train --config=configs/small.py --workdir=runs/small --config.batch_size=8
 
-Any field of the configuration can be set as above. The same command goes on where it was
-interrupted. The workdir gets config.json, metrics.jsonl, validation.jsonl, tensorboard/, sheets/
-and checkpoints/; `dice_jax.load` and evaluation take it as it is. Several processes train together
-with --distributed, or with --coordinator_address, --num_processes and --process_id.
+Any field of the configuration can be overridden as above. The same command resumes an interrupted
+run. The workdir receives config.json, metrics.jsonl, validation.jsonl, tensorboard/, sheets/ and
+checkpoints/; `dice_jax.load` and `dice_jax.evaluate` accept it as weights. To train with several
+processes, start each with --distributed, or with --coordinator_address, --num_processes and
+--process_id.
 """
 
 from __future__ import annotations
 
 import collections
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import chex
 import jax
-import numpy as np
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from dice_jax import configs, errors, xla_flags
-from dice_jax.checkpoints import config_file, npz_weights, orbax_checkpoints, provenance, shipped
+from dice_jax import configs, errors, models, xla_flags
+from dice_jax.checkpoints import config_file, provenance
+from dice_jax.checkpoints.orbax_checkpoints import Checkpointer
 from dice_jax.datasets import registry
 from dice_jax.datasets.augmentation import augmentation
-from dice_jax.evaluation import validation as watch
-from dice_jax.input_pipeline import loader, pose_priors, schema
+from dice_jax.evaluation import validation
+from dice_jax.input_pipeline.loader import Loader
 from dice_jax.io import atomic
-from dice_jax.training import data_parallel, distributed
-from dice_jax.training import progress as logging
-from dice_jax.training import setup as train_setup
+from dice_jax.training import data_parallel, distributed, progress
+from dice_jax.training.initial_state import init_state, start
+from dice_jax.training.real_samples import real_samples
+from dice_jax.training.replay import replay_failure
 from dice_jax.training.run_log import RunLog
+from dice_jax.training.setup import NetworkFactory, build_setup
 from dice_jax.training.state import TrainState
 from dice_jax.training.step import train_step
 
@@ -39,48 +43,77 @@ _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Configuration, such as configs/small.py.", lock_config=True
 )
 _WORKDIR = flags.DEFINE_string(
-    "workdir", None, "Folder of the run; one that holds a run goes on with it."
+    "workdir", None, "Folder of the run. If it already holds a run, that run is resumed."
 )
 _DISTRIBUTED = flags.DEFINE_bool(
-    "distributed", False, "One of several processes that the cluster has started."
+    "distributed", False, "Train with the other processes that the cluster has started."
 )
 _COORDINATOR = flags.DEFINE_string(
-    "coordinator_address", None, "HOST:PORT of process 0, where no cluster tells it."
+    "coordinator_address", None, "HOST:PORT of process 0, if the cluster does not provide it."
 )
 _NUM_PROCESSES = flags.DEFINE_integer(
-    "num_processes", None, "How many processes train together.", lower_bound=1
+    "num_processes", None, "Number of processes that train together.", lower_bound=1
 )
 _PROCESS_ID = flags.DEFINE_integer(
-    "process_id", None, "Which of them this is, from 0.", lower_bound=0
+    "process_id", None, "Number of this process, counted from 0.", lower_bound=0
 )
 
 
-def main(argv: Sequence[str]) -> None:
+def main(argv: Sequence[str], **inputs: Any) -> None:
+    """Trains as the flags say; `inputs` are keyword arguments of `train`."""
     del argv
     xla_flags.set_cpu_preset()
     xla_flags.keep_compiled()
     distributed.join(
         _DISTRIBUTED.value, _COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value
     )
-    train(_CONFIG.value, _WORKDIR.value)
+    train(_CONFIG.value, cast(str, _WORKDIR.value), **inputs)
 
 
-def train(config: ConfigDict, workdir: str | Path) -> TrainState:
-    """Runs `config` to its end, or to a SIGTERM, and returns the last state."""
+def train(
+    config: ConfigDict,
+    workdir: str | Path,
+    *,
+    create_network: NetworkFactory = models.create_model,
+    datasets: registry.Datasets = registry.DATASETS,
+) -> TrainState:
+    """Trains until `config.total_steps`, or until a SIGTERM.
+
+    Args:
+        config: see configs/default.py.
+        workdir: folder of the run, created when absent.
+        create_network: builds the generator.
+        datasets: the data sets that `config.data.name` may use.
+
+    Returns:
+        The last state, one copy, as NumPy arrays.
+
+    Raises:
+        UserError: a mistake in the configuration, missing data, a full disk, or a loss that is not
+            finite.
+    """
     ################ Setup ################
     workdir = atomic.writable_folder(workdir)
     data_parallel.check_batch_size(config.batch_size, config.accumulate_steps)
-    registry.require(config.data, config.body_models)
+    registry.require(config.data, config.get("body_models"), datasets)
     writes = distributed.is_writer()
+    setup, bodies = build_setup(config, create_network)
 
     ################ Data ################
-    setup, bodies = train_setup.build_setup(config)
     with distributed.writer_first(workdir / ".data_is_there"):
         train_split, validation_split = (
-            registry.open_split(config.data.name, split, config.data.dir, config.data.sizes[split])
+            registry.open_split(
+                config.data.name,
+                split,
+                config.data.dir,
+                config.data.sizes[split],
+                datasets=datasets,
+            )
             for split in ("train", "validation")
         )
-    train_loader = loader.Loader(
+    if config.losses.depth:
+        registry.require_depth(train_split, config.data.name)
+    train_loader = Loader(
         train_split,
         config.batch_size,
         seed=config.seed,
@@ -89,85 +122,104 @@ def train(config: ConfigDict, workdir: str | Path) -> TrainState:
         process_index=jax.process_index(),
         process_count=jax.process_count(),
     )
-    draw_real = real_samples(config)
-    require_depth(config, train_split)
+    folder, priors = registry.data_folder(config.data.dir), config.data.priors
+    draw_real = real_samples(
+        folder / priors if priors else None,
+        config.data.prior_shares,
+        seed=config.seed,
+        batch_size=config.batch_size,
+    )
 
     ################ State ################
-    state = train_setup.init_state(setup, bodies, config.seed)
+    state = init_state(setup, bodies, config.seed)
     about = provenance.about(config, len(train_split))
-    checkpointer = orbax_checkpoints.Checkpointer(
+    checkpointer = Checkpointer(
         workdir, keep=config.keep_checkpoints, best_metric="pve_mm", about=about
     )
     if checkpointer.has_any():
-        config_file.check_same_network(workdir, config)
+        config_file.check_same_network(workdir, config.model)
     restored = checkpointer.restore(state)
     changes = provenance.changes(checkpointer.about(), about)
+    state = restored or start(state, config.init_from)
+    chex.assert_tree_all_finite(state.weights())
+    first, last = int(state.step), config.total_steps
     if writes:
         config_file.save_config(workdir, config)
-    state = restored or start(state, config.init_from)
-    first, last = int(state.step), config.total_steps
-    run_log = RunLog(workdir, first, writes=writes)
-    if writes:
-        print(logging.summary(config, state.generator.params, first, len(train_split)))
+        print(
+            progress.summary(
+                state.generator.params,
+                first=first,
+                last=last,
+                batch_size=config.batch_size,
+                samples=len(train_split),
+                seed=config.seed,
+            )
+        )
         if changes:
             print(
-                f"changed since the checkpoint, so not the unbroken run from here on: {', '.join(changes)}"
+                "changed since the checkpoint, so later steps differ from those of an "
+                f"uninterrupted run: {', '.join(changes)}"
             )
 
     ################ Loop ################
+    run_log, stop_signal = RunLog(workdir, first, writes=writes), distributed.StopSignal()
     update = data_parallel.parallelize(functools.partial(train_step, setup), donate_state=True)
-    state, on_devices = data_parallel.replicate(state), data_parallel.replicate(bodies)
-    in_flight, stop_signal = collections.deque(), distributed.StopSignal()
+    state, bodies_on_devices = data_parallel.replicate(state), data_parallel.replicate(bodies)
+    in_flight = collections.deque()
     with (
-        logging.Progress(first, last, config.batch_size, shown=writes) as progress,
+        progress.Progress(first, last, config.batch_size, shown=writes) as progress_bar,
         jax.transfer_guard("disallow"),
     ):
         for step, batch in enumerate(train_loader.batches(first, last), start=first + 1):
             state, metrics = update(
                 state,
                 data_parallel.shard(batch),
-                on_devices,
+                bodies_on_devices,
                 data_parallel.shard(draw_real(step - 1)),
             )
-            # Two updates at a time: the device never waits, and the live line tells the truth.
+            # Two updates in flight: the device never waits for the host, and the progress bar is
+            # at most two updates ahead of it.
             in_flight.append(metrics["loss"])
             if len(in_flight) > 2:
                 in_flight.popleft().block_until_ready()
-            progress.advance()
+            progress_bar.advance()
 
             due = lambda every, step=step: every > 0 and (step % every == 0 or step == last)
-            reporting, validating, drawing = (
-                due(config.log_every),
-                due(config.validate_every),
-                due(config.sheet_every),
-            )
-            interrupted = stop_signal.after(step)
+            interrupted, validating = stop_signal.after(step), due(config.validate_every)
             saving = due(config.checkpoint_every) or validating or interrupted or step == last
-            if (reporting or saving) and data_parallel.unreplicate(state.failed_step) >= 0:
+            looking = saving or due(config.log_every)
+            if looking and data_parallel.unreplicate(state.failed_step) >= 0:
                 break
-            if reporting:
-                values = data_parallel.unreplicate(metrics) | {
-                    "images_per_second": progress.images_per_second(step)
-                }
+            if due(config.log_every):
+                values = data_parallel.unreplicate(metrics)
+                values["images_per_second"] = progress_bar.images_per_second(step)
                 run_log.log_training(step, values)
-                progress.show(values)
-                checkpointer.check()
-            validation = None
-            if validating:  # by every process, so that all agree on the best checkpoint
-                validation = watch.validate(
-                    setup, bodies, data_parallel.unreplicate(state), validation_split, config
+                progress_bar.show(values)
+                checkpointer.raise_if_failed()
+            figures = None
+            if validating:  # in every process, so that all of them agree on the best checkpoint
+                figures = validation.validate(
+                    setup,
+                    bodies,
+                    data_parallel.unreplicate(state),
+                    validation_split,
+                    batch_size=config.batch_size,
+                    num_threads=config.data.threads,
                 )
-                run_log.log_validation(step, validation)
-                progress.say(f"step {step}: validation PVE* {validation['pve_mm']:.1f} mm")
-            if drawing and writes:
-                run_log.save_sheet(
-                    step,
-                    watch.draw_sheet(
-                        setup, bodies, data_parallel.unreplicate(state), validation_split, config
-                    ),
+                run_log.log_validation(step, figures)
+                progress_bar.print_above(f"step {step}: validation PVE* {figures['pve_mm']:.1f} mm")
+            if due(config.sheet_every) and writes:
+                sheet = validation.draw_sheet(
+                    setup,
+                    bodies,
+                    data_parallel.unreplicate(state),
+                    validation_split,
+                    count=config.sheet_samples,
+                    num_threads=config.data.threads,
                 )
+                run_log.save_sheet(step, sheet)
             if saving:
-                checkpointer.save(data_parallel.unreplicate(state), validation)
+                checkpointer.save(data_parallel.unreplicate(state), figures)
             if interrupted:
                 break
 
@@ -175,99 +227,24 @@ def train(config: ConfigDict, workdir: str | Path) -> TrainState:
     run_log.close()
     state = data_parallel.unreplicate(state)
     if state.failed_step >= 0:
-        replay = lambda state, batch, step: update(
-            data_parallel.replicate(state),
-            data_parallel.shard(batch),
-            on_devices,
-            data_parallel.shard(draw_real(step)),
-        )
-        raise errors.UserError(replay_failure(state, train_loader, replay, checkpointer, workdir))
+
+        def replay(state, batch, step):
+            state, batch, real = (
+                data_parallel.replicate(state),
+                data_parallel.shard(batch),
+                data_parallel.shard(draw_real(step)),
+            )
+            return data_parallel.unreplicate(update(state, batch, bodies_on_devices, real)[1])
+
+        batch = train_loader.batch(int(state.failed_step))
+        raise errors.UserError(replay_failure(state, batch, replay, checkpointer, workdir))
     checkpointer.close()
     if state.step < last and writes:
         print(
-            f"stopped by a signal and saved at step {state.step} of {last}: the same command goes on from there"
+            f"stopped by a signal and saved at step {state.step} of {last}: "
+            "the same command resumes from there"
         )
     return state
-
-
-def require_depth(config: ConfigDict, split: loader.Source) -> None:
-    """Raises a UserError where the depth loss is on and no sample, out of 32 spread over the split,
-    has depth.
-    """
-    if not config.losses.depth:
-        return
-    places = np.unique(np.linspace(0, len(split) - 1, 32).astype(int))
-    if not any("hand_keypoints_depth" in schema.decode(split[int(place)]) for place in places):
-        raise errors.UserError(
-            f"losses.depth is {config.losses.depth:g} but the samples of {config.data.name} have no depth: prepare them with "
-            "depth, or give --config.losses.depth=0"
-        )
-
-
-def real_samples(config: ConfigDict) -> Callable[[int], Any]:
-    """From an update, counted from 0, to this process's share of what its discriminators call real;
-    None: the labels.
-    """
-    if not config.data.priors:
-        return lambda step: None
-    known = pose_priors.load(registry.data_folder(config.data.dir) / config.data.priors)
-    shares = pose_priors.parse_shares(config.data.prior_shares)
-    size = config.batch_size // jax.process_count()
-    mine = slice(jax.process_index() * size, (jax.process_index() + 1) * size)
-
-    def draw(step: int):
-        return jax.tree.map(
-            lambda x: x[mine], known.draw(config.seed, step, config.batch_size, shares)
-        )
-
-    draw(0)  # what is wrong with the shares should show now
-    return draw
-
-
-def start(state: TrainState, weights: str) -> TrainState:
-    """The state of a fresh run: `state` itself, or with the trained `weights` (see
-    configs/default.py) in it.
-    """
-    if not weights:
-        return state
-    variables, _ = npz_weights.load_weights(shipped.weights_folder(weights))
-    state, new = train_setup.start_from(state, variables)
-    print(
-        f"starts from {weights}; {f'random: {len(new)} weights, first {new[0]}' if new else 'every weight of it'}"
-    )
-    return state
-
-
-def replay_failure(
-    state: TrainState,
-    train_loader: loader.Loader,
-    replay: Callable[..., Any],
-    checkpointer: orbax_checkpoints.Checkpointer,
-    workdir: Path,
-) -> str:
-    """Saves what a failed update needs to be run again, runs it again, and says in one line what
-    was not finite.
-    """
-    step = int(state.failed_step)
-    state = state.replace(failed_step=np.int32(-1))
-    checkpointer.save(state)
-    checkpointer.close()
-    batch = train_loader.batch(step)
-    share = f"_process_{jax.process_index()}" if jax.process_count() > 1 else ""
-    path = workdir / f"failed_batch_{step}{share}.npz"
-    names = [
-        jax.tree_util.keystr(key, simple=True, separator=".")
-        for key, _ in jax.tree.leaves_with_path(batch)
-    ]
-    np.savez_compressed(path, **dict(zip(names, jax.tree.leaves(batch))))
-    _, metrics = replay(state, batch, step)
-    culprits = [
-        name for name, value in data_parallel.unreplicate(metrics).items() if not np.isfinite(value)
-    ]
-    return (
-        f"not finite in update {step + 1}: {', '.join(culprits)}; the state before it is saved as checkpoint {step}, its "
-        f"batch as {path}; try a lower optimizer.learning_rate or another seed"
-    )
 
 
 def cli() -> None:

@@ -1,4 +1,4 @@
-"""The configuration of a run as `config.json` beside its weights."""
+"""The configuration of a run, stored as `config.json` beside its weights."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CONFIG_FILE = "config.json"
 
 
 def save_config(folder: str | Path, config: ConfigDict) -> None:
-    """Writes `folder/config.json`, whole or not at all."""
+    """Writes `folder/config.json` atomically."""
     path = Path(folder) / CONFIG_FILE
     partial = path.with_name(path.name + ".partial")
     partial.write_text(json.dumps(config.to_dict(), indent=2) + "\n")
@@ -25,7 +25,7 @@ def save_config(folder: str | Path, config: ConfigDict) -> None:
 
 
 def load_config(folder: str | Path) -> ConfigDict:
-    """Reads `folder/config.json`; lists become tuples, as they were.
+    """Reads `folder/config.json`. The lists of JSON become tuples, as in the configuration.
 
     Raises:
         FileNotFoundError: no such file.
@@ -42,32 +42,37 @@ def load_config(folder: str | Path) -> ConfigDict:
         raise ValueError(f"{path} is not JSON ({error})") from error
 
 
-def check_same_network(workdir: str | Path, config: ConfigDict) -> None:
-    """Refuses to go on with the run in `workdir` with another network than it began with.
+def check_same_network(workdir: str | Path, model: ConfigDict) -> None:
+    """Checks that a run is resumed with the network that it began with.
+
+    Args:
+        workdir: folder of the run.
+        model: the config section `model`.
 
     Raises:
-        UserError: naming the fields of `model` that differ.
+        UserError: the networks differ; the message names the fields.
     """
-    # Through `ModelConfig`: a field that is newer than the run has its default.
-    saved, asked = (
-        dict(_leaves(dataclasses.asdict(ModelConfig.from_dict(model)), "model"))
-        for model in (load_config(workdir).model, config.model)
+    # Through `ModelConfig`, so that a field added since the run began has its default.
+    saved, now = (
+        dict(_fields(dataclasses.asdict(ModelConfig.from_dict(section)), "model"))
+        for section in (load_config(workdir).model, model)
     )
     differing = [
-        f"{name} ({saved[name]} there, {asked[name]} now)"
+        f"{name} ({saved[name]} there, {now[name]} now)"
         for name in saved
-        if saved[name] != asked[name]
+        if saved[name] != now[name]
     ]
     if differing:
         raise UserError(
-            f"{workdir} holds a run of another network: {', '.join(differing)}; take another workdir"
+            f"{workdir} holds a run of another network: {', '.join(differing)}; use another workdir"
         )
 
 
-def _leaves(config: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+def _fields(config: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    """All fields of nested mappings, with dotted names."""
     for name, value in config.items():
         if isinstance(value, Mapping):
-            yield from _leaves(value, f"{prefix}.{name}")
+            yield from _fields(value, f"{prefix}.{name}")
         else:
             yield f"{prefix}.{name}", value
 

@@ -1,8 +1,8 @@
 """Trained weights as files that any tool can read: `weights.npz` and `config.json`.
 
-The archive holds one array a weight under its path, "params/backbone/stem/kernel" or
-"batch_stats/...". The configuration is the training configuration in JSON; its `model` part alone
-rebuilds the network.
+The archive holds one array for each weight, under its path, such as "params/backbone/stem/kernel"
+or "batch_stats/...". The JSON file is the training configuration, whose section `model` alone is
+enough to rebuild the network.
 """
 
 from __future__ import annotations
@@ -34,30 +34,27 @@ def save_weights(
         folder: created when absent.
         variables: nested arrays, {"params": ..., "batch_stats": ...}.
         config: the configuration that built and trained the network.
-        half_precision: store matrices as float16 (half the size). Vectors, such as the statistics
-            of batch norm, whose range float16 may not hold, stay float32.
+        half_precision: store matrices as float16 (half the size). Vectors stay float32, because
+            statistics of batch norm may exceed the range of float16.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    flat = {
-        name: np.asarray(value)
-        for name, value in traverse_util.flatten_dict(variables, sep="/").items()
-    }
+    flat: dict[str, Any] = traverse_util.flatten_dict(variables, sep="/")
+    flat = {name: np.asarray(value) for name, value in flat.items()}
     if half_precision:
-        flat = {
-            name: value.astype(np.float16) if value.ndim > 1 else value
-            for name, value in flat.items()
-        }
+        halved = lambda value: value.astype(np.float16) if value.ndim > 1 else value
+        flat = {name: halved(value) for name, value in flat.items()}
     with (folder / WEIGHTS_FILE).open("wb") as file:
         np.savez(file, **flat)
     config_file.save_config(folder, config)
 
 
 def load_weights(folder: str | Path) -> tuple[dict[str, Any], ConfigDict]:
-    """Reads an export folder or, from its newest checkpoint, the workdir of a training run.
+    """Reads exported weights, or the latest checkpoint in the workdir of a run.
 
     Returns:
-        Variables ({"params": ..., "batch_stats": ...}, float32, NumPy) and the configuration.
+        Variables ({"params": ..., "batch_stats": ...}, NumPy arrays of float32) and the
+        configuration.
 
     Raises:
         FileNotFoundError: `folder` holds neither.
@@ -72,7 +69,7 @@ def load_weights(folder: str | Path) -> tuple[dict[str, Any], ConfigDict]:
             flat = {name: archive[name].astype(np.float32) for name in archive.files}
     except (zipfile.BadZipFile, EOFError, OSError, ValueError) as error:
         raise ValueError(
-            f"{folder / WEIGHTS_FILE} is damaged ({error}): fetch or export it again"
+            f"{folder / WEIGHTS_FILE} is damaged ({error}): download or export it again"
         ) from error
     return traverse_util.unflatten_dict(flat, sep="/"), config
 
@@ -80,32 +77,33 @@ def load_weights(folder: str | Path) -> tuple[dict[str, Any], ConfigDict]:
 def check_weights(
     variables: Mapping[str, Any], expected: Mapping[str, Any], source: str | Path = "the weights"
 ) -> None:
-    """Compares names and shapes with what the network wants.
+    """Checks that names and shapes are those of the network.
 
     Args:
         variables: from `load_weights`.
         expected: the same nesting of anything with a `shape`, for example `jax.eval_shape` of the
             network's `init`.
-        source: how to call the weights in the message.
+        source: name of the weights for the message.
 
     Raises:
-        ValueError: naming the first missing, unknown or mis-shaped weight and how many there are of
-            that kind.
+        ValueError: weights are missing, unknown or have another shape; the message names the first
+            one and the number of them.
     """
-    got = traverse_util.flatten_dict(variables, sep="/")
-    want = traverse_util.flatten_dict(expected, sep="/")
-    missing = [name for name in want if name not in got]
-    unknown = [name for name in got if name not in want]
+    found: dict[str, Any] = traverse_util.flatten_dict(variables, sep="/")
+    wanted: dict[str, Any] = traverse_util.flatten_dict(expected, sep="/")
+    shape = lambda array: tuple(array.shape)
+    missing = [name for name in wanted if name not in found]
+    unknown = [name for name in found if name not in wanted]
     misshaped = [
-        name for name in want if name in got and tuple(got[name].shape) != tuple(want[name].shape)
+        name for name in wanted if name in found and shape(found[name]) != shape(wanted[name])
     ]
     if missing:
         raise ValueError(
-            f"{source}: {len(missing)} of {len(want)} weights are missing, first {missing[0]}"
+            f"{source}: {len(missing)} of {len(wanted)} weights are missing, first {missing[0]}"
         )
     if misshaped:
         name = misshaped[0]
-        shapes = f"{tuple(got[name].shape)}, the network wants {tuple(want[name].shape)}"
+        shapes = f"{shape(found[name])}, the network needs {shape(wanted[name])}"
         raise ValueError(
             f"{source}: {len(misshaped)} weights have another shape, first {name}: {shapes}"
         )

@@ -1,7 +1,7 @@
-"""The authors' weights as ours: sizes read off the file, names mapped, every tensor accounted for.
+"""Converts the authors' weights: reads sizes from the file, maps names, checks every tensor.
 
-Two kinds of entries are left behind: those that the authors' network never uses (`_DEAD`), and the
-rows of its position tables beyond the number of tokens.
+Two kinds of entries are not converted: those that the authors' network never uses (`_UNUSED`), and
+the rows of its position tables beyond the number of tokens.
 """
 
 from __future__ import annotations
@@ -19,35 +19,42 @@ from flax import traverse_util
 
 from dice_jax.body_models import assets
 from dice_jax.checkpoints import torch_names
+from dice_jax.constants import CROP_SIZE, HAND_LEVELS, HEAD_LEVELS
 from dice_jax.errors import UserError
 from dice_jax.models.backbones.hrnet import HRNet
-from dice_jax.models.config import BackboneConfig, EncodersConfig, ModelConfig
+from dice_jax.models.config import BackboneConfig, EncodersConfig, IKNetConfig, ModelConfig
 from dice_jax.models.layers.tokens import NUM_TOKENS
 from dice_jax.models.presets import release_config
 from dice_jax.untrusted_files.torch_module import Saved
 
 # BERT's word embeddings and poolers, and HRNet's classifier.
-_DEAD = re.compile(
+_UNUSED = re.compile(
     r"\w+_encoder\.\d\.bert\.(embeddings\..+|pooler\.dense\.\w+)|(backbone\.)?classifier\.\w+"
 )
 _DEFAULT_HEADS = 4
-_HAND_COUNTS, _HEAD_COUNTS = (778, 195), (5023, 1675, 559)
 
 
 class Converted(NamedTuple):
-    """Attributes: `config` and `variables` of our network, `dead` the entries left behind, `notes`
-    what was assumed.
+    """A converted network.
+
+    Attributes:
+        config: of the network here.
+        variables: its weights, {"params": ..., "batch_stats": ...}.
+        unused: names of the entries that were not converted.
+        notes: assumptions that were made.
     """
 
     config: ModelConfig | BackboneConfig
     variables: dict[str, Any]
-    dead: list[str]
+    unused: list[str]
     notes: list[str]
 
 
 class MismatchError(UserError):
-    """The file is not the network that it seems to be; `problems` lists each tensor at fault, one
-    line each.
+    """Tensors do not fit the network that the file seems to hold.
+
+    Attributes:
+        problems: one line for each of these tensors.
     """
 
     def __init__(self, what: str, problems: list[str]):
@@ -60,15 +67,15 @@ def convert_network(saved: Saved, heads: int | None = None) -> Converted:
 
     Args:
         saved: from `torch_module.read_module`: their pickled module, or its state dict.
-        heads: attention heads, for a state dict, in which they leave no trace; None: four.
+        heads: number of attention heads, which a state dict does not contain; None: four.
 
     Raises:
         UserError: another network; a `MismatchError` if single tensors do not fit.
     """
-    state, dead = _split_dead(_normalize(saved.state))
-    heads, notes = _heads(saved, heads)
+    state, unused = split_unused(normalize_names(saved.state))
+    heads_by_encoder, notes = _attention_heads(saved, heads)
     try:
-        config = network_config(state, heads)
+        config = network_config(state, heads_by_encoder)
     except KeyError as error:
         raise UserError(f"this is not the authors' network: there is no {error.args[0]}") from None
     except IndexError:
@@ -80,18 +87,16 @@ def convert_network(saved: Saved, heads: int | None = None) -> Converted:
         if key.endswith("bert.position_embeddings.weight")
     }
     mix = state.get("conv_learn_tokens.weight")
-    if mix is not None and mix.ndim == 3:  # a convolution of size 1 is a matrix
+    if mix is not None and mix.ndim == 3:  # a convolution of size 1, here a matrix
         state["conv_learn_tokens.weight"] = mix[..., 0]
     renamed = torch_names.rename(state, torch_names.OFFICIAL)
+    nets = {"trans_encoder": "mesh_net", "deform_encoder": "interaction_net"}
     for key, table in positions.items():
         encoder, index = key.split(".")[:2]
-        net = {"trans_encoder": "mesh_net", "deform_encoder": "interaction_net"}.get(
-            encoder, encoder
-        )
-        ours = f"params/{net}/encoder_{index}/position_embedding"
-        renamed.variables[ours], renamed.sources[ours] = table[:NUM_TOKENS], key
-
-    return Converted(config, _fit(renamed, _shapes(config), "the authors' network"), dead, notes)
+        name = f"params/{nets.get(encoder, encoder)}/encoder_{index}/position_embedding"
+        renamed.variables[name], renamed.sources[name] = table[:NUM_TOKENS], key
+    variables = _checked(renamed, weight_shapes(config), "the authors' network")
+    return Converted(config, variables, unused, notes)
 
 
 def convert_hrnet(state: Mapping[str, np.ndarray]) -> Converted:
@@ -100,7 +105,9 @@ def convert_hrnet(state: Mapping[str, np.ndarray]) -> Converted:
     Raises:
         UserError: another network; a `MismatchError` if single tensors do not fit.
     """
-    state, dead = _split_dead({key.removeprefix("module."): value for key, value in state.items()})
+    state, unused = split_unused(
+        {key.removeprefix("module."): value for key, value in state.items()}
+    )
     try:
         config = hrnet_config(state)
     except KeyError as error:
@@ -108,19 +115,19 @@ def convert_hrnet(state: Mapping[str, np.ndarray]) -> Converted:
             f"this is not a classification HRNet: there is no {error.args[0]}"
         ) from None
     renamed = torch_names.rename(state, torch_names.HRNET)
-    return Converted(config, _fit(renamed, _shapes(config), "HRNet"), dead, [])
+    return Converted(config, _checked(renamed, weight_shapes(config), "HRNet"), unused, [])
 
 
 def network_config(state: Mapping[str, np.ndarray], heads: Mapping[str, int]) -> ModelConfig:
-    """The configuration that a state of the authors' network asks for.
+    """Reads the configuration from the shapes in a state dict of the authors' network.
 
     Args:
-        state: with encoders counted from 0 and no dead entries.
+        state: from `normalize_names` and `split_unused`.
         heads: attention heads of "trans_encoder" and "deform_encoder".
 
     Raises:
-        KeyError: an entry of their network is missing, naming it.
-        UserError: sizes that no network of theirs has.
+        KeyError: the entry of this name is missing.
+        UserError: the sizes do not belong to such a network.
     """
     width = lambda key: state[f"{key}.weight"].shape[0]
     base = release_config()
@@ -135,15 +142,23 @@ def network_config(state: Mapping[str, np.ndarray], heads: Mapping[str, int]) ->
             projection=width("feat_downsampler"),
             encoders=_encoders(state, "deform_encoder", heads),
         ),
-        hand_ik=_ik(base.hand_ik, state, "hand", _HAND_COUNTS),
-        head_ik=_ik(base.head_ik, state, "face", _HEAD_COUNTS),
+        hand_ik=_ik(base.hand_ik, state, "hand", HAND_LEVELS),
+        head_ik=_ik(base.head_ik, state, "face", HEAD_LEVELS),
         camera=dataclasses.replace(base.camera, hidden=width("cam_param_fc2")),
         presence_hidden=(width("contact_feat_extractor.0"), width("contact_feat_extractor.2")),
     )
 
 
 def hrnet_config(state: Mapping[str, np.ndarray], prefix: str = "") -> BackboneConfig:
-    """The configuration of a saved HRNet; a `KeyError` names the entry that it lacks."""
+    """Reads the configuration from the shapes in a state dict of an HRNet.
+
+    Args:
+        state: the state dict, or that of a network with an HRNet in it.
+        prefix: of the names of the HRNet, such as "backbone.".
+
+    Raises:
+        KeyError: the entry of this name is missing.
+    """
     blocks = re.compile(re.escape(prefix) + r"stage2\.0\.branches\.0\.(\d+)\.conv1\.weight")
     first = state[f"{prefix}stage2.0.branches.0.0.conv1.weight"]
     return BackboneConfig(
@@ -154,9 +169,9 @@ def hrnet_config(state: Mapping[str, np.ndarray], prefix: str = "") -> BackboneC
 
 
 @functools.lru_cache(maxsize=4)
-def _shapes(config: ModelConfig | BackboneConfig) -> dict[str, jax.ShapeDtypeStruct]:
-    """All weights of a network by name; nothing is computed."""
-    images, inputs = jax.ShapeDtypeStruct((1, 224, 224, 3), jnp.float32), ()
+def weight_shapes(config: ModelConfig | BackboneConfig) -> dict[str, jax.ShapeDtypeStruct]:
+    """Shapes and types of all weights of a network by name, without computing any."""
+    images, inputs = jax.ShapeDtypeStruct((1, CROP_SIZE, CROP_SIZE, 3), jnp.float32), ()
     if isinstance(config, BackboneConfig):
         module = HRNet(config)
     else:
@@ -165,12 +180,14 @@ def _shapes(config: ModelConfig | BackboneConfig) -> dict[str, jax.ShapeDtypeStr
     shapes = jax.eval_shape(
         functools.partial(module.init, train=False), jax.random.key(0), images, *inputs
     )
-    return traverse_util.flatten_dict(shapes, sep="/")
+    flat: dict[str, Any] = traverse_util.flatten_dict(shapes, sep="/")
+    return flat
 
 
-def _normalize(state):
-    """Without `module.`, and with the encoders counted from 0, which the authors' files call
-    layer1... or 0...
+def normalize_names(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Renames encoders to trans_encoder.0, .1, ..., and removes the prefix "module.".
+
+    The authors' files count encoders as layer1, layer2, ... or as 0, 1, ...
     """
     state = {key.removeprefix("module."): value for key, value in state.items()}
     for encoder in ("trans_encoder", "deform_encoder"):
@@ -187,14 +204,18 @@ def _normalize(state):
     return state
 
 
-def _split_dead(state):
-    dead = [key for key in state if _DEAD.fullmatch(key)]
-    return {key: value for key, value in state.items() if key not in set(dead)}, dead
+def split_unused(
+    state: Mapping[str, np.ndarray],
+) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Separates a state dict into used entries and the names of those never used."""
+    unused = [key for key in state if _UNUSED.fullmatch(key)]
+    return {key: value for key, value in state.items() if key not in set(unused)}, unused
 
 
-def _heads(saved, given):
-    """Attention heads of both rows of encoders: a pickled module says how many, a state dict does
-    not.
+def _attention_heads(saved: Saved, given: int | None) -> tuple[dict[str, int], list[str]]:
+    """Attention heads of "trans_encoder" and "deform_encoder", and assumptions about them.
+
+    A pickled module has this number as an attribute, a state dict has not.
     """
     found: dict[str, set[int]] = {"trans_encoder": set(), "deform_encoder": set()}
     for path, attributes in saved.modules.items():
@@ -204,20 +225,20 @@ def _heads(saved, given):
     for encoder, counts in found.items():
         if len(counts) > 1:
             raise UserError(
-                f"the layers of {encoder} have {sorted(counts)} attention heads: one number is supported"
+                f"the layers of {encoder} have {sorted(counts)} attention heads: "
+                "different numbers are not supported"
             )
     heads = {
         encoder: min(counts, default=given or _DEFAULT_HEADS) for encoder, counts in found.items()
     }
-    assumed = (
-        []
-        if given or all(found.values())
-        else [f"{_DEFAULT_HEADS} attention heads, which a state dict cannot say"]
-    )
-    return heads, assumed
+    if given or all(found.values()):
+        return heads, []
+    return heads, [f"{_DEFAULT_HEADS} attention heads, which a state dict does not contain"]
 
 
-def _encoders(state, name, heads):
+def _encoders(
+    state: Mapping[str, np.ndarray], name: str, heads: Mapping[str, int]
+) -> EncodersConfig:
     weight = lambda key: state[f"{name}.{key}.weight"]
     count = len({key.split(".")[1] for key in state if key.startswith(f"{name}.")})
     indices = range(max(count, 1))
@@ -226,7 +247,8 @@ def _encoders(state, name, heads):
     wide = {weight(f"{i}.bert.encoder.layer.0.intermediate.dense").shape[0] for i in indices}
     if len(wide) > 1:
         raise UserError(
-            f"the feed-forward layers of {name} are {sorted(wide)} wide: one width is supported"
+            f"the feed-forward layers of {name} have widths {sorted(wide)}: "
+            "different widths are not supported"
         )
     hidden = tuple(weight(f"{i}.bert.img_embedding").shape[0] for i in indices)
     if any(width % heads[name] for width in hidden):
@@ -240,33 +262,38 @@ def _encoders(state, name, heads):
     )
 
 
-def _ik(base, state, part, counts):
+def _ik(
+    base: IKNetConfig, state: Mapping[str, np.ndarray], part: str, counts: tuple[int, ...]
+) -> IKNetConfig:
     first = state[f"{part}_param_regressor.regressor.0.fc_block.0.weight"]
     vertices = first.shape[1] // 3
     if vertices not in counts:
         raise UserError(
-            f"{part}_param_regressor takes {first.shape[1]} numbers: meshes here have {counts} vertices"
+            f"{part}_param_regressor has {first.shape[1]} inputs: "
+            f"meshes here have {counts} vertices"
         )
     return dataclasses.replace(base, hidden=first.shape[0], level=counts.index(vertices))
 
 
-def _fit(
-    renamed: torch_names.Renamed, want: Mapping[str, jax.ShapeDtypeStruct], what: str
+def _checked(
+    renamed: torch_names.Renamed, wanted: Mapping[str, jax.ShapeDtypeStruct], what: str
 ) -> dict[str, Any]:
-    """The variables in float32, or a `MismatchError` that lists whatever is unknown, missing,
-    mis-shaped or no number.
+    """The variables in float32.
+
+    Raises:
+        MismatchError: tensors are unknown, missing, of another shape, or not finite.
     """
-    got, problems = renamed.variables, [f"{key} is unknown" for key in renamed.unknown]
-    problems += [f"{renamed.sources[name]} is unknown ({name})" for name in got if name not in want]
-    problems += [f"{name} is missing" for name in want if name not in got]
-    for name in want:
-        if name in got and got[name].shape != want[name].shape:
-            shapes = f"shape {got[name].shape}, wanted {want[name].shape}"
-            problems.append(f"{renamed.sources[name]} has, as {name}, {shapes}")
-        elif name in got and not np.isfinite(got[name].astype(np.float32)).all():
-            problems.append(f"{renamed.sources[name]} holds NaN or infinity")
+    found, sources = renamed.variables, renamed.sources
+    problems = [f"{key} is unknown" for key in renamed.unknown]
+    problems += [f"{sources[name]} is unknown ({name})" for name in found if name not in wanted]
+    problems += [f"{name} is missing" for name in wanted if name not in found]
+    for name in (name for name in wanted if name in found):
+        if found[name].shape != wanted[name].shape:
+            shapes = f"shape {found[name].shape}, wanted {wanted[name].shape}"
+            problems.append(f"{sources[name]} has, as {name}, {shapes}")
+        elif not np.isfinite(found[name].astype(np.float32)).all():
+            problems.append(f"{sources[name]} holds NaN or infinity")
     if problems:
         raise MismatchError(what, problems)
-    return traverse_util.unflatten_dict(
-        {name: np.ascontiguousarray(got[name], np.float32) for name in want}, sep="/"
-    )
+    variables = {name: np.ascontiguousarray(found[name], np.float32) for name in wanted}
+    return traverse_util.unflatten_dict(variables, sep="/")

@@ -1,9 +1,9 @@
-"""Checkpoints of a run with Orbax: whole or absent, the newest few and the best one kept.
+"""Checkpoints of a run, written with Orbax, of which the latest few and the best are kept.
 
-Layout: `workdir/checkpoints/STEP/`, one `TrainState` each, the validation figures of that step,
-and, as JSON in `_CHECKPOINT_METADATA`, what else decides the run: configuration, code, data (see
-`provenance`). With several processes each of them makes every call; Orbax lets one write, on a file
-system that all see.
+Layout: `workdir/checkpoints/STEP/` holds the training state, the validation metrics of that step
+and, as JSON in `_CHECKPOINT_METADATA`, everything else that determines the run: configuration,
+code and data (see `provenance`). A checkpoint is either complete or absent. With several processes
+every process makes every call. Orbax lets one of them write, on a file system that they share.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import jax
 import numpy as np
@@ -26,9 +26,22 @@ from absl import logging as absl_logging
 from orbax.checkpoint import checkpoint_managers
 
 from dice_jax.errors import UserError
-from dice_jax.training.state import TrainState
 
 FOLDER = "checkpoints"
+
+
+@runtime_checkable
+class State(Protocol):
+    """A training state: a pytree whose field `step` counts finished updates.
+
+    `restore_weights` further needs the fields `ema_params`, `generator.params` and `batch_stats`.
+    """
+
+    @property
+    def step(self) -> Any: ...
+
+
+AnyState = TypeVar("AnyState", bound=State)
 
 
 class Checkpointer:
@@ -42,14 +55,13 @@ class Checkpointer:
         best_metric: str = "loss",
         about: Mapping[str, Any] | None = None,
     ):
-        """Opens the checkpoints of `workdir`, created when absent; what a crash left half-written
-        is removed.
+        """Opens the checkpoints of a run and removes those that a crash left incomplete.
 
         Args:
-            workdir: folder of the run.
-            keep: how many of the newest checkpoints stay.
-            best_metric: the checkpoint with the smallest value of this figure stays as well.
-            about: to be kept with every checkpoint, JSON.
+            workdir: folder of the run, created when absent.
+            keep: number of the latest checkpoints to keep.
+            best_metric: the checkpoint with the smallest value of this metric is kept as well.
+            about: stored with every checkpoint as JSON.
         """
         best = checkpoint_managers.BestN(
             get_metric_fn=lambda metrics: metrics[best_metric],
@@ -68,22 +80,25 @@ class Checkpointer:
             self._folder, options=options, item_handlers=ocp.StandardCheckpointHandler()
         )
         self._about = dict(about) if about else None
-        self._writing: int | None = None  # the newest that was begun
-        _raise_failures_only()
+        self._writing: int | None = None  # the step that was last begun
+        _silence_background_errors()
 
-    def save(self, state: TrainState, metrics: Mapping[str, float] | None = None) -> None:
-        """Writes `state` (one copy, not replicated) in the background, under its own step.
+    def save(self, state: State, metrics: Mapping[str, float] | None = None) -> None:
+        """Writes `state` in the background, under its own step.
 
         Args:
-            state: arrays on the host or on one device.
-            metrics: validation figures, to tell the best checkpoint.
+            state: one copy, not replicated; arrays on the host or on one device.
+            metrics: of the validation split, from which the best checkpoint is chosen.
+
+        Raises:
+            UserError: the previous checkpoint could not be written.
         """
         step = int(state.step)
         if step not in self._manager.all_steps():
             metrics = {name: float(value) for name, value in metrics.items()} if metrics else None
-            self._wait()  # as Orbax would, but knowing which one failed
+            self._wait()  # Orbax would wait as well, but not report which checkpoint failed
             self._writing = step
-            with self._one_line():
+            with self._as_user_error():
                 self._manager.save(
                     step,
                     args=ocp.args.StandardSave(state),
@@ -91,19 +106,22 @@ class Checkpointer:
                     custom_metadata=self._about,
                 )
 
-    def check(self) -> None:
-        """Raises a UserError where the checkpoint that is being written failed. Does not wait."""
-        with self._one_line():
+    def raise_if_failed(self) -> None:
+        """Raises a UserError if the checkpoint in the background failed. Does not wait for it."""
+        with self._as_user_error():
             self._manager.check_for_errors()
 
-    def restore(self, like: TrainState) -> TrainState | None:
-        """The newest state as NumPy arrays, or None in a fresh run.
+    def restore(self, like: AnyState) -> AnyState | None:
+        """Reads the latest state.
 
         Args:
             like: a state of the same structure and shapes.
 
+        Returns:
+            The state as NumPy arrays, or None in a fresh run.
+
         Raises:
-            UserError: the newest checkpoint is damaged, or of other networks or optimizers.
+            UserError: the checkpoint is damaged, or it belongs to other networks or optimizers.
         """
         step = self._manager.latest_step()
         if step is None:
@@ -117,7 +135,7 @@ class Checkpointer:
         return self._manager.latest_step() is not None
 
     def about(self) -> dict[str, Any]:
-        """What was kept with the newest checkpoint, nothing in a fresh run."""
+        """The `about` that was stored with the latest checkpoint; empty in a fresh run."""
         step = self._manager.latest_step()
         return {} if step is None else self._manager.metadata(step).custom_metadata or {}
 
@@ -125,75 +143,74 @@ class Checkpointer:
         """Waits until everything is on disk.
 
         Raises:
-            UserError: it did not get there.
+            UserError: a checkpoint could not be written.
         """
         self._wait()
         self._manager.close()
 
     def _wait(self) -> None:
-        with self._one_line():
+        with self._as_user_error():
             self._manager.wait_until_finished()
 
-    def _check_same_arrays(self, step: int, like: TrainState) -> None:
-        """Compares names and shapes; Orbax itself would end in a traceback about the first that
-        differs.
-        """
+    def _check_same_arrays(self, step: int, like: State) -> None:
+        """Compares names and shapes, because Orbax would raise a traceback about one array."""
         try:
-            there = _shapes(self._manager.item_metadata(step).tree)
-        except Exception:  # damaged, each kind of damage in its own words: `_restore` will say so
+            saved = _shapes(self._manager.item_metadata(step).tree)
+        except Exception:  # damage of any kind, which `_restore` reports
             return
-        here = _shapes(ocp.tree.serialize_tree(like, keep_empty_nodes=True))
+        current = _shapes(ocp.tree.serialize_tree(like, keep_empty_nodes=True))
         differing = [
-            f"{name} ({there.get(name, 'nothing')} there, {here.get(name, 'nothing')} now)"
-            for name in sorted(there.keys() | here.keys())
-            if there.get(name) != here.get(name)
+            f"{name} ({saved.get(name, 'nothing')} there, {current.get(name, 'nothing')} now)"
+            for name in sorted(saved.keys() | current.keys())
+            if saved.get(name) != current.get(name)
         ]
         if differing:
             more = f" and {len(differing) - 3} more" if len(differing) > 3 else ""
             raise UserError(
-                f"checkpoint {self._folder / str(step)} is of another network or optimizer: {', '.join(differing[:3])}{more}; "
-                "go back to its configuration or take another workdir"
+                f"checkpoint {self._folder / str(step)} is of another network or optimizer: "
+                f"{', '.join(differing[:3])}{more}; use its configuration or another workdir"
             )
 
     @contextlib.contextmanager
-    def _one_line(self) -> Iterator[None]:
-        """What goes wrong while a checkpoint is written, most often a full disk, as one line."""
+    def _as_user_error(self) -> Iterator[None]:
+        """Reports a failure to write, most often a full disk, in one line."""
         try:
             yield
-        except Exception as error:  # Orbax, tensorstore and the file system each raise their own
-            whole = _whole_steps(self._folder)
-            then = f"the newest whole one is {max(whole)}" if whole else "there is no earlier one"
+        except Exception as error:  # Orbax, tensorstore and the file system have different types
+            complete = _complete_steps(self._folder)
+            last = f"the latest complete one is {max(complete)}" if complete else "none is complete"
             raise UserError(
-                f"checkpoint {self._writing} could not be written to {self._folder} ({_reason(error)}); {then}: make room and "
-                "give the same command again"
+                f"checkpoint {self._writing} could not be written to {self._folder} "
+                f"({_reason(error)}); {last}: free some space and repeat the command"
             ) from error
 
 
-def newest_step(workdir: str | Path) -> int:
-    """The step of the newest checkpoint of a run.
+def latest_step(workdir: str | Path) -> int:
+    """The step of the latest checkpoint of a run.
 
     Raises:
         FileNotFoundError: no checkpoint yet.
     """
-    steps = _whole_steps(Path(workdir) / FOLDER)
+    steps = _complete_steps(Path(workdir) / FOLDER)
     if not steps:
         raise FileNotFoundError(f"{workdir} holds neither exported weights nor a checkpoint yet")
     return max(steps)
 
 
 def restore_weights(workdir: str | Path) -> dict[str, Any]:
-    """The variables for inference of the newest checkpoint: averaged weights where the run keeps
-    them.
+    """The variables for inference in the latest checkpoint.
+
+    Returns:
+        {"params": ..., "batch_stats": ...}; the averaged weights if the run keeps an average.
 
     Raises:
         FileNotFoundError: no checkpoint yet.
-        UserError: the newest checkpoint is damaged.
+        UserError: the latest checkpoint is damaged.
     """
     folder = Path(workdir).resolve() / FOLDER
-    step = newest_step(workdir)
-    with ocp.CheckpointManager(
-        folder, options=ocp.CheckpointManagerOptions(read_only=True)
-    ) as manager:
+    step = latest_step(workdir)
+    options = ocp.CheckpointManagerOptions(read_only=True)
+    with ocp.CheckpointManager(folder, options=options) as manager:
         state = _restore(manager, folder / str(step))
     return {
         "params": state["ema_params"] or state["generator"]["params"],
@@ -202,11 +219,10 @@ def restore_weights(workdir: str | Path) -> dict[str, Any]:
 
 
 def save_weights(folder: str | Path, variables: Mapping[str, Any]) -> None:
-    """Writes `variables` as a checkpoint that `restore_weights` reads, at step 0; one that is there
-    already is replaced.
+    """Writes `variables` as a checkpoint for `restore_weights`, at step 0.
 
     Args:
-        folder: as the workdir of a run; created when absent.
+        folder: as the workdir of a run; created when absent. Its checkpoints are replaced.
         variables: {"params": ..., "batch_stats": ...}.
     """
     state = {"ema_params": variables["params"], "batch_stats": variables["batch_stats"]}
@@ -217,12 +233,12 @@ def save_weights(folder: str | Path, variables: Mapping[str, Any]) -> None:
 
 
 @functools.cache
-def _raise_failures_only() -> None:
-    """What fails while a checkpoint is written raises at the next call: once is enough.
+def _silence_background_errors() -> None:
+    """Suppresses all reports of a failed checkpoint other than the exception of the next call.
 
-    Besides that Orbax logs it, asyncio logs it for each array that nobody waited for any more, and
-    the native threads of tensorstore print a traceback each because the event loop they report to
-    has gone.
+    Without it, Orbax logs the failure, asyncio logs it for each array whose result nobody awaits
+    any more, and the native threads of tensorstore print one traceback each because their event
+    loop is closed.
     """
     absl_logging.get_absl_logger().addFilter(lambda record: "/orbax/" not in record.pathname)
     logging.getLogger("asyncio").addFilter(
@@ -237,57 +253,47 @@ def _raise_failures_only() -> None:
     sys.unraisablehook = unraisablehook
 
 
-def _whole_steps(folder: Path) -> list[int]:
-    """The steps on disk; Orbax gives a checkpoint its name when all of it is there."""
+def _complete_steps(folder: Path) -> list[int]:
+    """The steps on disk. Orbax renames a checkpoint to its step once it is complete."""
     return [int(path.name) for path in folder.glob("*") if path.name.isdigit()]
 
 
 def _shapes(tree: Any) -> dict[str, tuple[int, ...] | None]:
-    """Shapes by name of a nested dictionary of arrays; an empty dictionary has none."""
+    """The shape of each array in a nested dictionary, by its path."""
     flat = ocp.tree.to_flat_dict(tree, sep=".")
     return {name: tuple(value.shape) for name, value in flat.items() if hasattr(value, "shape")}
 
 
 def _reason(error: BaseException) -> str:
-    """The part of an error of Orbax or tensorstore that a person wants to read."""
+    """The informative part of an error message of Orbax or tensorstore."""
     message = " ".join(str(error).split())
-    for known in (
-        "No space left on device",
-        "File too large",
-        "Disk quota exceeded",
-        "Permission denied",
-    ):
-        if known in message:
-            return known
-    return message[:200]
+    known = ("No space left on device", "File too large", "Disk quota exceeded")
+    found = (reason for reason in (*known, "Permission denied") if reason in message)
+    return next(found, message[:200])
 
 
-def _restore(manager: ocp.CheckpointManager, path: Path, target: TrainState | None = None) -> Any:
-    """Reads the checkpoint at `path`; a damaged one gives one line, not a traceback for each of its
-    arrays.
-    """
+def _restore(manager: ocp.CheckpointManager, path: Path, target: Any = None) -> Any:
+    """Reads the checkpoint at `path`; damage is reported in one line, not in one traceback each."""
     with _silent_stderr():
         try:
             return manager.restore(int(path.name), args=ocp.args.StandardRestore(target))
-        except (
-            Exception
-        ) as error:  # Orbax, tensorstore and the JSON of the metadata each raise their own
-            time.sleep(1.0)  # the reading threads of tensorstore print to the end
+        except Exception as error:  # of Orbax, tensorstore, or the JSON of the metadata
+            time.sleep(1.0)  # until the reading threads of tensorstore have printed everything
             earlier = [step for step in sorted(manager.all_steps()) if step < int(path.name)]
-            then = f"to go on from step {earlier[-1]}" if earlier else "to begin again"
+            then = f"to resume from step {earlier[-1]}" if earlier else "to start again"
             raise UserError(f"checkpoint {path} is damaged: delete that folder {then}") from error
 
 
 @contextlib.contextmanager
 def _silent_stderr() -> Iterator[None]:
-    """Sends what is written to the process's stderr nowhere, native threads included."""
+    """Discards what is written to stderr, also by native threads."""
     sys.stderr.flush()
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
+    original, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 2)
     try:
         yield
     finally:
         sys.stderr.flush()
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
+        os.dup2(original, 2)
+        os.close(original)
+        os.close(null)

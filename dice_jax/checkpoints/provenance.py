@@ -1,4 +1,4 @@
-"""What a checkpoint knows of where it comes from: configuration, code and data."""
+"""The origin of a checkpoint: configuration, code and data."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 
 import dice_jax
 
-# Fields that only say where to look or how often to write.
+# Fields without effect on the updates of a run that has begun.
 _FREE = {
     f"config.{name}"
     for name in (
@@ -30,12 +30,11 @@ _FREE = {
 
 
 def about(config: ConfigDict, samples: int) -> dict[str, Any]:
-    """What, with the state, decides every later step.
+    """Everything that, together with the state, determines all later updates, for JSON.
 
     Args:
         config: of the run.
-        samples: size of the training split; batch `step` is a function of it, of `seed` and of
-            `batch_size`.
+        samples: size of the training split, on which the order of the samples depends.
     """
     return {
         "dice_jax": dice_jax.__version__,
@@ -47,42 +46,34 @@ def about(config: ConfigDict, samples: int) -> dict[str, Any]:
 
 
 def git_commit() -> str | None:
-    """The commit of the source tree, with "-dirty" where files differ from it; None for an
-    installed package.
+    """The commit of the source tree, or None for an installed package.
+
+    It ends with "-dirty" if files differ from that commit.
     """
     root = Path(dice_jax.__file__).parents[1]
     if not (root / ".git").exists():
         return None
-    command = [
-        "git",
-        "-C",
-        str(root),
-        "describe",
-        "--always",
-        "--dirty",
-        "--abbrev=40",
-        "--exclude=*",
-    ]
+    options = ("--always", "--dirty", "--abbrev=40", "--exclude=*")
+    command = ["git", "-C", str(root), "describe", *options]
     try:
-        return subprocess.run(
-            command, capture_output=True, text=True, timeout=10, check=True
-        ).stdout.strip()
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+        return done.stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return None
 
 
 def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """What makes the steps to come others than those of the unbroken run, one phrase for each field
-    that differs.
+    """Differences that make later updates differ from those of the uninterrupted run.
 
     Args:
-        before: `about` of the checkpoint; fields that it does not know are not compared.
+        before: `about` of the checkpoint; fields that it lacks are not compared.
         now: `about` of the run.
+
+    Returns:
+        One phrase, "FIELD OLD -> NEW", for each field.
     """
-    fields = lambda about: dict(
-        _leaves({part: about[part] for part in ("config", "data") if part in about})
-    )
-    old, new = fields(before), fields(now)
+    sections = lambda about: {name: about[name] for name in ("config", "data") if name in about}
+    old, new = dict(_fields(sections(before))), dict(_fields(sections(now)))
     return [
         f"{name} {old[name]!r} -> {new[name]!r}"
         for name in old
@@ -90,9 +81,10 @@ def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def _fields(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """All fields of nested mappings, with dotted names; tuples as lists, as JSON has them."""
     for name, value in tree.items():
         if isinstance(value, Mapping):
-            yield from _leaves(value, f"{prefix}{name}.")
+            yield from _fields(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", list(value) if isinstance(value, tuple) else value

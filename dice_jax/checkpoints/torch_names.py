@@ -1,9 +1,8 @@
-"""PyTorch's names and layouts of weights to ours, for each network whose weights others have
-published.
+"""Maps names and layouts of published PyTorch weights to those of the networks here.
 
-A table maps a module's name to our path; the first pattern that matches counts. "{0}" and "{1}" are
-the convolution and the norm of a pair, "*" stands for our name of the weight where that is not the
-end of the path.
+Each table maps the name of a module, by the first pattern that matches, to a path. In a path, "{0}"
+and "{1}" stand for the convolution and the norm of a pair. "*" stands for the name of the weight
+where that is not the end of the path.
 """
 
 from __future__ import annotations
@@ -73,8 +72,8 @@ def _regressor(part: str, ours: str) -> Names:
     )
 
 
-# The authors' whole network. Its encoders are counted from 0 and its feature mix has two axes, see
-# `official`.
+# The authors' whole network, after `official_weights` has counted its encoders from 0 and reduced
+# the convolution `conv_learn_tokens` to a matrix.
 OFFICIAL: Names = (
     *((rf"backbone\.{theirs}", f"backbone/{ours}") for theirs, ours in HRNET),
     (r"conv_learn_tokens", "token_upsampling"),
@@ -102,8 +101,12 @@ OFFICIAL: Names = (
 
 
 class Renamed(NamedTuple):
-    """Attributes: `variables`, "params/..." and "batch_stats/..."; `sources`, their old names;
-    `unknown`, those left.
+    """Renamed weights.
+
+    Attributes:
+        variables: arrays under "params/..." and "batch_stats/...".
+        sources: the old name of each of them.
+        unknown: old names that no pattern matches.
     """
 
     variables: dict[str, np.ndarray]
@@ -112,10 +115,10 @@ class Renamed(NamedTuple):
 
 
 def rename(state: Mapping[str, np.ndarray], names: Names) -> Renamed:
-    """Renames and transposes a whole state; scale and bias of a norm are parameters, its mean and
-    variance statistics.
+    """Renames and transposes all tensors of a state dict.
 
-    Counters of batch norm, which no network here has, are dropped.
+    Scale and bias of a norm become parameters, its mean and variance statistics. The counters of
+    batch norm are dropped.
     """
     result = Renamed({}, {}, [])
     for key, value in state.items():
@@ -126,20 +129,21 @@ def rename(state: Mapping[str, np.ndarray], names: Names) -> Renamed:
         if path is None or weight not in ("weight", "bias", "running_mean", "running_var"):
             result.unknown.append(key)
             continue
-        collection, leaf, value = _leaf(weight, value)
-        ours = f"{collection}/{path.replace('*', leaf) if '*' in path else f'{path}/{leaf}'}"
+        collection, name, value = _weight(weight, value)
+        ours = f"{collection}/{path.replace('*', name) if '*' in path else f'{path}/{name}'}"
         result.variables[ours], result.sources[ours] = value, key
     return result
 
 
-def _path(module, names):
+def _path(module: str, names: Names) -> str | None:
     for pattern, ours in names:
         if match := re.fullmatch(pattern, module):
             return match.expand(ours).replace("{0}", "conv").replace("{1}", "bn")
     return None
 
 
-def _leaf(weight, value):
+def _weight(weight: str, value: np.ndarray) -> tuple[str, str, np.ndarray]:
+    """Collection, name and value of a weight in Flax."""
     if weight.startswith("running_"):
         return "batch_stats", weight.removeprefix("running_"), value
     if weight == "bias":

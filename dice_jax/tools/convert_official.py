@@ -90,7 +90,7 @@ def convert(file: Path, out: Path, transforms: Path, neck: Path, heads: int | No
     if rigid is not None:
         np.save(out / rigid_vertices.FILE, rigid)
 
-    total, unused = len(saved.state), len(converted.dead)
+    total, unused = len(saved.state), len(converted.unused)
     print(f"{out}: {total - unused} of {total} tensors; the network never uses the other {unused}")
     for note in converted.notes:
         print(f"assumed: {note}")

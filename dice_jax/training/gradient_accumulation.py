@@ -1,6 +1,4 @@
-"""Gradients of a batch that is too large to look at in one go: of its micro-batches, one after
-another.
-"""
+"""Gradients of a batch that does not fit into memory, summed over its micro-batches."""
 
 from __future__ import annotations
 
@@ -20,22 +18,22 @@ def over_micro_batches(
     batch: PyTree,
     count: int,
 ) -> tuple[PyTree, PyTree, PyTree]:
-    """Runs `function` over `count` equal parts of `batch`.
+    """Runs `function` on `count` micro-batches of equal size, one after another.
 
-    Part i holds the samples i, i + count, i + 2 count, ...: the same ones of the global batch for
-    any number of devices.
+    Micro-batch i holds the samples i, i + count, i + 2 count, ... Together with those of the other
+    devices these are the same samples for any number of devices.
 
     Args:
-        function: from (carried, part, its number) to (summed, stacked, carried): what to add up,
-            what to hand out sample by sample, and what the next part begins with.
-        carried: for the first part.
-        batch: arrays (B, ...), B a multiple of `count`.
-        count: of parts. The memory of only one is needed at a time.
+        function: from (carried, micro-batch, its number) to (summed, stacked, carried): values to
+            add up, values of each sample, and the input of the next call.
+        carried: input of the first call.
+        batch: arrays (B, ...), where `count` divides B.
+        count: number of micro-batches. Only one of them needs memory at a time.
 
     Returns:
-        (sums over the parts, samples in the order of `batch`, carried after the last part).
+        The sums, the stacked values in the order of `batch`, and the last carried value.
     """
-    if count == 1:  # no loop: one body inside it would compile to slower code
+    if count == 1:  # without a loop, which would compile to slower code
         return function(carried, batch, jnp.zeros((), jnp.int32))
     parts = jax.tree.map(lambda x: jnp.swapaxes(x.reshape(-1, count, *x.shape[1:]), 0, 1), batch)
 

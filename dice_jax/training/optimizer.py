@@ -14,11 +14,12 @@ BACKBONE = "backbone"
 
 
 def learning_rate(config: ConfigDict, total_steps: int) -> optax.Schedule:
-    """Linear warm-up, then `config.schedule`: "constant", "step" (x0.1 at half, as the authors) or
-    "cosine" (to zero).
+    """Linear warm-up, then a schedule.
 
     Args:
-        config: `learning_rate`, `warmup_steps`, `schedule`.
+        config: the config section `optimizer` (`learning_rate`, `warmup_steps`, `schedule`). The
+            schedule is "constant", "step" (a tenth from half-way on, as in the authors' code) or
+            "cosine" (to zero).
         total_steps: length of the run.
 
     Raises:
@@ -35,17 +36,23 @@ def learning_rate(config: ConfigDict, total_steps: int) -> optax.Schedule:
         raise UserError(
             f"optimizer.schedule is '{config.schedule}', choose one of {', '.join(schedules)}"
         )
-    # One more step than the warm-up has, so that the first update already moves.
+    # Starts at one step's share, not at zero, so that the first update already has an effect.
     rise = optax.linear_schedule(peak / (warmup + 1), peak, warmup)
     return optax.join_schedules([rise, schedules[config.schedule]()], [warmup])
 
 
 def generator_optimizer(config: ConfigDict, total_steps: int) -> optax.GradientTransformation:
-    """AdamW for the network itself: clipped, scheduled, with a rate of its own for the pretrained
-    backbone.
+    """AdamW with clipping and a schedule, and with a separate rate for the pretrained backbone.
+
+    Args:
+        config: the config section `optimizer`.
+        total_steps: length of the run.
+
+    Raises:
+        UserError: an unknown schedule.
     """
     rate = learning_rate(config, total_steps)
-    return _only_where_there_are_gradients(
+    return _skip_zero_gradients(
         optax.chain(
             _clip(config),
             optax.adamw(rate, config.b1, config.b2, weight_decay=config.weight_decay, mask=decays),
@@ -55,13 +62,13 @@ def generator_optimizer(config: ConfigDict, total_steps: int) -> optax.GradientT
 
 
 def discriminator_optimizer(config: ConfigDict) -> optax.GradientTransformation:
-    """AdamW for a discriminator: a constant rate, as in the authors' code."""
+    """AdamW with a constant rate for a discriminator, as in the authors' code."""
     rate = config.discriminator_learning_rate
     return optax.adamw(rate, config.b1, config.b2, weight_decay=config.weight_decay, mask=decays)
 
 
 def decays(params: PyTree) -> PyTree:
-    """Which weights decay: matrices and kernels; never a bias, a norm's scale or another vector."""
+    """Which weights decay: matrices and kernels, but not biases or scales of norms."""
     return jax.tree.map(lambda x: x.ndim > 1, params)
 
 
@@ -79,10 +86,10 @@ def _clip(config: ConfigDict) -> optax.GradientTransformation:
     return optax.chain(by_value, by_norm)
 
 
-def _only_where_there_are_gradients(
+def _skip_zero_gradients(
     inner: optax.GradientTransformation,
 ) -> optax.GradientTransformation:
-    """Leaves arrays alone whose gradient is 0 throughout: frozen weights, which decay would shrink."""
+    """Keeps frozen weights, whose gradient is zero everywhere, from weight decay and momentum."""
 
     def update(grads, state, params=None):
         updates, state = inner.update(grads, state, params)

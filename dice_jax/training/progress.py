@@ -1,18 +1,15 @@
-"""What a run tells: `metrics.jsonl` for programs, one live line for people."""
+"""What a run shows on the screen: one line at the start, then a progress bar."""
 
 from __future__ import annotations
 
-import json
-import math
 import time
 from collections.abc import Mapping
-from pathlib import Path
 
 import jax
 from jaxtyping import PyTree
-from ml_collections import ConfigDict
 from tqdm import tqdm
 
+# Label on the progress bar -> name of the metric.
 _SHOWN = {
     "img/s": "images_per_second",
     "loss": "loss",
@@ -22,38 +19,18 @@ _SHOWN = {
 }
 
 
-class MetricsFile:
-    """A file of one JSON object a line, each with its `step`.
-
-    A resumed run drops what came after the restored step, so the file reads as if the run had never
-    been broken.
-    """
-
-    def __init__(self, path: str | Path, restored_step: int):
-        """Opens `path`, created when absent, and keeps the lines up to `restored_step`."""
-        path = Path(path)
-        kept = [line for line in _whole_lines(path) if json.loads(line)["step"] <= restored_step]
-        partial = path.with_name(path.name + ".partial")
-        partial.write_text("".join(kept))
-        partial.replace(path)
-        self._file = path.open("a", buffering=1)
-
-    def write(self, step: int, values: Mapping[str, float]) -> None:
-        """Adds a line. What is not finite becomes null, which JSON has no other word for."""
-        values = {name: float(value) for name, value in values.items()}
-        values = {name: value if math.isfinite(value) else None for name, value in values.items()}
-        self._file.write(json.dumps({"step": step, **values}) + "\n")
-
-    def close(self) -> None:
-        self._file.close()
-
-
 class Progress:
-    """The live line: steps done, time left, the newest losses, and the speed since the last log
-    step.
-    """
+    """A progress bar with the time left, the latest losses and the speed."""
 
     def __init__(self, step: int, total_steps: int, batch_size: int, *, shown: bool = True):
+        """Shows the bar.
+
+        Args:
+            step: updates done before.
+            total_steps: updates at the end of the run.
+            batch_size: images per update, for the speed.
+            shown: False: print nothing, only measure the speed.
+        """
         self._bar = tqdm(
             total=total_steps,
             initial=step,
@@ -68,6 +45,7 @@ class Progress:
         self._last = (time.perf_counter(), step)
 
     def advance(self) -> None:
+        """Counts one more update."""
         self._bar.set_description("training", refresh=False)
         self._bar.update()
 
@@ -78,12 +56,12 @@ class Progress:
         return (step - first) * self._batch_size / max(now - then, 1e-9)
 
     def show(self, values: Mapping[str, float]) -> None:
-        """Puts the most telling of `values`, as they go to the run log, on the live line."""
+        """Puts the most important of the logged `values` beside the bar."""
         shown = {label: f"{values[name]:.4g}" for label, name in _SHOWN.items() if name in values}
         self._bar.set_postfix(shown, refresh=False)
 
-    def say(self, line: str) -> None:
-        """Prints above the live line."""
+    def print_above(self, line: str) -> None:
+        """Prints a line above the bar."""
         if self._shown:
             self._bar.write(line)
 
@@ -94,33 +72,26 @@ class Progress:
         self._bar.close()
 
 
-def summary(config: ConfigDict, params: PyTree, first: int, samples: int) -> str:
-    """What a run is about to do, in one line.
+def summary(
+    params: PyTree, *, first: int, last: int, batch_size: int, samples: int, seed: int
+) -> str:
+    """Describes in one line what a run is about to do.
 
     Args:
-        config: of the run.
         params: the network's weights.
         first: updates done already.
+        last: updates at the end of the run.
+        batch_size: of the global batch.
         samples: size of the training split.
+        seed: of the run.
     """
     devices = f"{jax.device_count()} x {jax.devices()[0].device_kind}"
     if jax.process_count() > 1:
         devices += f" in {jax.process_count()} processes"
     weights = sum(x.size for x in jax.tree.leaves(params)) / 1e6
-    steps = (
-        f"{config.total_steps} steps" if first == 0 else f"steps {first} to {config.total_steps}"
-    )
-    epochs = config.total_steps * config.batch_size / samples
+    steps = f"{last} steps" if first == 0 else f"steps {first} to {last}"
+    epochs = last * batch_size / samples
     return (
-        f"{devices}, {weights:.1f} M weights, batch {config.batch_size}, {steps}, "
-        f"{samples} samples seen {epochs:.1f} times, seed {config.seed}"
-    )
-
-
-def _whole_lines(path: Path) -> list[str]:
-    """The lines of `path`; a last line that a crash cut short is left out."""
-    return (
-        [line for line in path.read_text().splitlines(True) if line.endswith("\n")]
-        if path.exists()
-        else []
+        f"{devices}, {weights:.1f} M weights, batch {batch_size}, {steps}, "
+        f"{samples} samples seen {epochs:.1f} times, seed {seed}"
     )

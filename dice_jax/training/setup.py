@@ -1,16 +1,13 @@
-"""From a configuration to all that a run is made of, and to its first state."""
+"""Networks, optimizers and loss weights of a run, built from its configuration."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable
 
-import jax
-import jax.numpy as jnp
-import numpy as np
 import optax
-from flax import struct, traverse_util
+from flax import linen as nn
+from flax import struct
 from jaxtyping import Float
 from ml_collections import ConfigDict
 
@@ -18,17 +15,22 @@ from dice_jax import models
 from dice_jax.array_types import Array
 from dice_jax.body_models import assets
 from dice_jax.body_models.lbs import BodyModel
-from dice_jax.checkpoints import pretrained_backbones
-from dice_jax.errors import UserError
 from dice_jax.losses.presets import LossWeights, loss_weights
-from dice_jax.structs import HandParams, HeadParams
 from dice_jax.training import optimizer
 from dice_jax.training.data_parallel import AXIS
-from dice_jax.training.state import Learner, TrainState
+
+# As `models.create_model`: from the config section `model` and both body models, with the keyword
+# `axis_name`, to the network and its template queries.
+NetworkFactory = Callable[..., tuple[nn.Module, Float[Array, "N 3"]]]
 
 
 class BodyModels(struct.PyTreeNode):
-    """The arrays that every step reads and none changes."""
+    """Arrays that every step reads and none changes.
+
+    Attributes:
+        hand, head: body models.
+        queries: template positions of the tokens, meters.
+    """
 
     hand: BodyModel
     head: BodyModel
@@ -37,9 +39,20 @@ class BodyModels(struct.PyTreeNode):
 
 @dataclasses.dataclass(frozen=True)
 class TrainSetup:
-    """What an update consists of besides its data: networks, optimizers, weights of the losses."""
+    """The static part of an update: all that is neither an array nor data.
 
-    network: models.DICE
+    Attributes:
+        network: the generator.
+        hand_discriminator, head_discriminator: one for each body model's parameters.
+        generator_optimizer, discriminator_optimizer: their optimizers.
+        learning_rate: the generator's, by update, for the log.
+        losses: weights of the terms of the loss.
+        ema_decay: of the moving average of the generator's weights; 0: none.
+        burn_in_steps: updates before the touch, collision and depth losses are added.
+        accumulate_steps: number of micro-batches per update.
+    """
+
+    network: nn.Module
     hand_discriminator: models.HandDiscriminator
     head_discriminator: models.HeadDiscriminator
     generator_optimizer: optax.GradientTransformation
@@ -51,22 +64,23 @@ class TrainSetup:
     accumulate_steps: int = 1
 
 
-def build_setup(config: ConfigDict) -> tuple[TrainSetup, BodyModels]:
-    """Builds what `config` describes.
+def build_setup(
+    config: ConfigDict, create_network: NetworkFactory = models.create_model
+) -> tuple[TrainSetup, BodyModels]:
+    """Builds everything that `config` describes, apart from the data and the state.
 
     Args:
-        config: see configs/default.py.
+        config: a whole configuration, see configs/default.py.
+        create_network: builds the generator.
 
     Raises:
-        ValueError: a field holds a value that it cannot have, naming both.
-        FileNotFoundError: a licensed body model is not there, and what to do about it.
+        ValueError: a field has an impossible value; the message names both.
+        FileNotFoundError: a licensed body model is missing; the message says how to get it.
     """
-    named = config.get("body_models") or {}  # else the open ones
-    hand_model, head_model = (
-        assets.load_hand(named.get("hand")),
-        assets.load_head(named.get("head")),
-    )
-    network, queries = models.create_model(config.model, hand_model, head_model, axis_name=AXIS)
+    names = config.get("body_models") or {}  # without a name: the open models
+    hand_model = assets.load_hand(names.get("hand"))
+    head_model = assets.load_head(names.get("head"))
+    network, queries = create_network(config.model, hand_model, head_model, axis_name=AXIS)
     setup = TrainSetup(
         network=network,
         hand_discriminator=models.HandDiscriminator(),
@@ -80,97 +94,3 @@ def build_setup(config: ConfigDict) -> tuple[TrainSetup, BodyModels]:
         accumulate_steps=config.accumulate_steps,
     )
     return setup, BodyModels(hand_model, head_model, queries)
-
-
-def init_state(setup: TrainSetup, bodies: BodyModels, seed: int) -> TrainState:
-    """The state before the first update: random weights, and the backbone's pretrained ones where
-    the recipe has them.
-
-    Args:
-        recipe: networks and optimizers.
-        bodies: give the template queries.
-        seed: decides the random weights, and the masks and dropout of the whole run.
-    """
-    images = jnp.zeros((1, 224, 224, 3))
-    hand = HandParams(*(jnp.zeros((1, size)) for size in (10, 3, 45, 3)))
-    head = HeadParams(*(jnp.zeros((1, size)) for size in (100, 50, 3, 3, 3, 3)))
-    rng, network_rng, hand_rng, head_rng = jax.random.split(jax.random.PRNGKey(seed), 4)
-
-    @jax.jit  # one compilation instead of one for each shape
-    def first_state(variables):
-        discriminators = (
-            setup.hand_discriminator.init(hand_rng, hand)["params"],
-            setup.head_discriminator.init(head_rng, head)["params"],
-        )
-        hand_discriminator, head_discriminator = (
-            Learner.create(params, setup.discriminator_optimizer) for params in discriminators
-        )
-        return TrainState(
-            step=jnp.zeros((), jnp.int32),
-            rng=rng,
-            generator=Learner.create(variables["params"], setup.generator_optimizer),
-            batch_stats=variables.get("batch_stats", {}),
-            ema_params=variables["params"] if setup.ema_decay else {},
-            hand_discriminator=hand_discriminator,
-            head_discriminator=head_discriminator,
-            failed_step=jnp.full((), -1, jnp.int32),
-        )
-
-    return first_state(_init_network(setup.network, network_rng, images, bodies.queries))
-
-
-def start_from(state: TrainState, weights: Mapping[str, Any]) -> tuple[TrainState, list[str]]:
-    """Puts trained weights in place of random ones, by name.
-
-    Args:
-        state: before the first update.
-        weights: from `export.load_weights`. What the network does not have is left out.
-
-    Returns:
-        The state, and the names that `weights` lacks: these stay random.
-
-    Raises:
-        UserError: a weight has another shape, or nothing fits.
-    """
-    own = {"params": state.generator.params, "batch_stats": state.batch_stats}
-    own = traverse_util.flatten_dict(own, sep="/")
-    given = traverse_util.flatten_dict(weights, sep="/")
-    fitting = [name for name in own if name in given]
-    if not fitting:
-        raise UserError("init_from: these weights belong to another network, nothing of them fits")
-    for name in fitting:
-        if np.shape(given[name]) != own[name].shape:
-            raise UserError(
-                f"init_from: {name} is {np.shape(given[name])} there and {own[name].shape} in this network"
-            )
-    merged = own | {name: jnp.asarray(given[name], own[name].dtype) for name in fitting}
-    merged = traverse_util.unflatten_dict(merged, sep="/")
-    params = merged["params"]
-    state = state.replace(
-        generator=state.generator.replace(params=params),
-        batch_stats=merged.get("batch_stats", {}),
-        ema_params=params if state.ema_params else {},
-    )
-    return state, [name for name in own if name not in given]
-
-
-def _init_network(
-    network: models.DICE, rng: Array, images: Array, queries: Array
-) -> dict[str, Any]:
-    """Random weights and, where the network's configuration names them, the backbone's pretrained
-    ones.
-    """
-    init = lambda key: network.init(key, images, queries, train=False)
-    if not network.config.backbone.pretrained:
-        return jax.jit(init)(rng)
-    # Random weights that are to be replaced would take longer to compile than all others together.
-    others = jax.jit(
-        lambda key: {
-            kind: {name: tree for name, tree in trees.items() if name != optimizer.BACKBONE}
-            for kind, trees in init(key).items()
-        }
-    )(rng)
-    variables = {
-        kind: {**trees, **others[kind]} for kind, trees in jax.eval_shape(init, rng).items()
-    }
-    return pretrained_backbones.load_backbone(variables, network.config)

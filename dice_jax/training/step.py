@@ -1,11 +1,11 @@
-"""One update of everything, as the paper tells it: predict, teach the network, teach both
-discriminators.
-"""
+"""One update of the network and then of both discriminators (paper sec. 3.3)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
+import chex
 import jax
 import jax.numpy as jnp
 import optax
@@ -13,17 +13,18 @@ from jaxtyping import Float, Int, PyTree
 
 from dice_jax import models
 from dice_jax.array_types import Array
+from dice_jax.constants import CROP_SIZE
 from dice_jax.losses.adversarial import fake_loss, real_loss
 from dice_jax.losses.masking import masked_mean
 from dice_jax.losses.total import generator_loss, label_counts
 from dice_jax.structs import Batch, HandParams, HeadParams
 from dice_jax.training.data_parallel import AXIS
 from dice_jax.training.gradient_accumulation import over_micro_batches
+from dice_jax.training.real_samples import RealSamples
 from dice_jax.training.setup import BodyModels, TrainSetup
 from dice_jax.training.state import Learner, TrainState, select, update_average
 
 Metrics = dict[str, Float[Array, ""]]
-Samples = tuple[HandParams, HeadParams]
 
 
 def train_step(
@@ -31,42 +32,44 @@ def train_step(
     state: TrainState,
     batch: Batch,
     bodies: BodyModels,
-    real: Samples | None = None,
+    real: RealSamples | None = None,
 ) -> tuple[TrainState, Metrics]:
-    """One update of the network and, on the answers it gave, of both discriminators.
+    """One update of the network and, with the parameters it predicted, of both discriminators.
 
-    To be mapped over `parallel.AXIS`. The update does not depend on the number of devices, nor, but
-    for dropout and batch norm, which know one micro-batch at a time, on `recipe.accumulate_steps`.
-    Where a loss or a gradient is not finite, and ever after, the state stays as it is and
-    `failed_step` names the step.
+    To be mapped over `data_parallel.AXIS`. The update does not depend on the number of devices. Of
+    `setup.accumulate_steps` it depends only through dropout and batch norm, which are computed one
+    micro-batch at a time. Once a loss or a gradient is not finite the state no longer changes, and
+    its `failed_step` is the number of that update.
 
     Args:
-        recipe: static.
+        setup: static.
         state: before the update.
         batch: this device's share.
         bodies: body models and template queries.
-        real: hands and heads that the discriminators are to call real; by default the labels of the
-            batch, the parameters of people who do touch their faces.
+        real: parameters of as many hands and heads as `batch` has samples, for the discriminators
+            to learn as real; None: those labels of the batch that are present.
 
     Returns:
-        The state after it, and the mean losses: "loss" (the network's, weighted), "loss/NAME"
-        (un-weighted), "lr", "grad_norm".
+        The state after the update, and scalar metrics averaged over the devices: "loss" (of the
+        network, weighted), "loss/NAME" (unweighted), "lr" and "grad_norm".
     """
+    chex.assert_tree_shape_prefix((batch, real), batch.has_params.shape)
+    chex.assert_shape(batch.images, (None, CROP_SIZE, CROP_SIZE, 3))
     mask_rng, dropout_rng = jax.random.split(jax.random.fold_in(state.rng, state.step))
     counts = label_counts(batch, setup.losses, AXIS)
 
     ################ Network ################
-    def network_loss(params: PyTree, batch_stats: PyTree, part: Batch, rngs: dict[str, Array]):
+    def network_loss(params, batch_stats, micro_batch: Batch, rngs):
         output, updates = setup.network.apply(
             {"params": params, "batch_stats": batch_stats},
-            models.preprocess(part.images),
+            models.preprocess(micro_batch.images),
             bodies.queries,
             train=True,
             rngs=rngs,
             mutable=["batch_stats"],
         )
         prediction = models.decode(output, bodies.hand, bodies.head, gate_by_presence=False)
-        targets = models.pose_targets(part, bodies.hand, bodies.head)
+        targets = models.pose_targets(micro_batch, bodies.hand, bodies.head)
         fake_logits = (
             _hand_logits(setup, state.hand_discriminator.params, output.hand_params),
             _head_logits(setup, state.head_discriminator.params, output.head_params),
@@ -75,7 +78,7 @@ def train_step(
             output,
             prediction,
             targets,
-            part,
+            micro_batch,
             bodies.hand,
             bodies.head,
             setup.losses,
@@ -86,40 +89,39 @@ def train_step(
         )
         return loss, (losses, (output.hand_params, output.head_params), updates["batch_stats"])
 
-    def gradients_of(batch_stats: PyTree, part: Batch, number: Int[Array, ""]):
-        own_rng = (
-            dropout_rng if setup.accumulate_steps == 1 else jax.random.fold_in(dropout_rng, number)
-        )
-        rngs = {"mask": mask_rng, "dropout": own_rng}
+    def gradients(batch_stats: PyTree, micro_batch: Batch, number: Int[Array, ""]):
+        accumulating = setup.accumulate_steps > 1
+        rngs = {
+            "mask": mask_rng,
+            "dropout": jax.random.fold_in(dropout_rng, number) if accumulating else dropout_rng,
+        }
         (loss, (losses, fake, batch_stats)), grads = jax.value_and_grad(network_loss, has_aux=True)(
-            state.generator.params, batch_stats, part, rngs
+            state.generator.params, batch_stats, micro_batch, rngs
         )
         return (loss, losses, grads), fake, batch_stats
 
     (loss, losses, grads), fake, batch_stats = over_micro_batches(
-        gradients_of, state.batch_stats, batch, setup.accumulate_steps
+        gradients, state.batch_stats, batch, setup.accumulate_steps
     )
     grads, batch_stats = jax.lax.pmean((grads, batch_stats), AXIS)
     generator = state.generator.update(grads, setup.generator_optimizer)
 
     ################ Discriminators ################
-    has_real = batch.has_params if real is None else jnp.ones_like(batch.has_params)
+    everyone = jnp.ones_like(batch.has_params)
+    has_real = batch.has_params if real is None else everyone
     real_hand, real_head = real or (batch.hand_params, batch.head_params)
     fake_hand, fake_head = jax.lax.stop_gradient(fake)
 
     def update_discriminator(
-        learner: Learner, logits_of: Callable, fake: PyTree, real: PyTree, weight: float
+        learner: Learner, logits: Callable, fake: PyTree, real: PyTree, weight: float
     ):
-        def loss_of(params):
-            loss_real = masked_mean(real_loss(logits_of(setup, params, real)), has_real, AXIS)
-            loss_fake = masked_mean(
-                fake_loss(logits_of(setup, params, fake)), jnp.ones_like(has_real), AXIS
-            )
-            return weight * setup.losses.adversarial * (
-                loss_real + loss_fake
-            ), loss_real + loss_fake
+        def discriminator_loss(params):
+            loss_real = masked_mean(real_loss(logits(setup, params, real)), has_real, AXIS)
+            loss_fake = masked_mean(fake_loss(logits(setup, params, fake)), everyone, AXIS)
+            loss = loss_real + loss_fake
+            return weight * setup.losses.adversarial * loss, loss
 
-        (_, loss), grads = jax.value_and_grad(loss_of, has_aux=True)(learner.params)
+        (_, loss), grads = jax.value_and_grad(discriminator_loss, has_aux=True)(learner.params)
         grads = jax.lax.pmean(grads, AXIS)
         return learner.update(grads, setup.discriminator_optimizer), loss
 
@@ -140,7 +142,7 @@ def train_step(
 
     ################ State ################
     grad_norm = optax.global_norm(grads)
-    fine = jnp.isfinite(loss) & jnp.isfinite(grad_norm) & (state.failed_step < 0)
+    succeeded = jnp.isfinite(loss) & jnp.isfinite(grad_norm) & (state.failed_step < 0)
     updated = state.replace(
         step=state.step + 1,
         generator=generator,
@@ -158,12 +160,12 @@ def train_step(
         "lr": setup.learning_rate(state.step),
         "grad_norm": grad_norm,
     }
-    return select(fine, updated, failed), metrics
+    return select(succeeded, updated, failed), metrics
 
 
 def _hand_logits(setup: TrainSetup, params: PyTree, hand: HandParams) -> Float[Array, "B"]:
-    return setup.hand_discriminator.apply({"params": params}, hand)
+    return cast(Array, setup.hand_discriminator.apply({"params": params}, hand))
 
 
 def _head_logits(setup: TrainSetup, params: PyTree, head: HeadParams) -> Float[Array, "B"]:
-    return setup.head_discriminator.apply({"params": params}, head)
+    return cast(Array, setup.head_discriminator.apply({"params": params}, head))

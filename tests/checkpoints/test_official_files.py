@@ -68,11 +68,11 @@ def test_the_whole_state_dict_is_accounted_for(full_size):
     assert sum(parameter.numel() for parameter in full_size.parameters()) == pytest.approx(
         297.57e6, abs=5e3
     )
-    live, dead = official_weights._split_dead(official_weights._normalize(state))
+    live, dead = official_weights.split_unused(official_weights.normalize_names(state))
     config = official_weights.network_config(live, {"trans_encoder": 4, "deform_encoder": 4})
     assert config == presets.release_config()
     mapped = len(live) - sum(name.endswith("num_batches_tracked") for name in live)
-    assert len(official_weights._shapes(config)) == mapped
+    assert len(official_weights.weight_shapes(config)) == mapped
     # A classifier, and for each of the five encoders three tables, a norm and a pooler.
     assert len(dead) == 2 + 5 * 7
 
@@ -189,7 +189,7 @@ def test_tensors_of_impossible_shapes_are_refused(saved):
 
 def test_deleting_any_one_weight_makes_loading_fail_with_its_name(converted):
     variables = flat(converted)
-    expected = traverse_util.unflatten_dict(official_weights._shapes(converted.config), sep="/")
+    expected = traverse_util.unflatten_dict(official_weights.weight_shapes(converted.config), sep="/")
     assert len(variables) > 500
     for name in list(variables):
         *parents, last = name.split("/")
