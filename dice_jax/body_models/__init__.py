@@ -1,4 +1,4 @@
-"""Parametric hand and head: skinning, keypoints, coarse meshes, and the files that hold the models."""
+"""Parametric hand and head: skinning, keypoints, coarse meshes, and model files."""
 
 from dice_jax.body_models.assets import build_model, load_hand, load_head, save_model
 from dice_jax.body_models.flame import head_center, head_landmarks, pose_head

@@ -1,8 +1,7 @@
-"""What a licensed head's file does not say and contact needs: its cavities, regions, stiffness and
-colors.
+"""Cavities, regions, stiffness and colors of a head model whose file lacks them.
 
-Cavities are what no light reaches from outside. The rest is carried over from the open head, which
-is brought onto the other one by the 68 landmarks that both have. NumPy, offline, seconds.
+Cavities are the parts that are visible from no direction. The rest is transferred from the open
+head, which is warped onto the other head by their 68 landmarks. Offline, takes seconds.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ import jax
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.interpolate import RBFInterpolator
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from dice_jax.body_models.lbs import BodyModel
 from dice_jax.geometry.mesh import cap_faces, edges, vertex_normals
@@ -21,17 +20,13 @@ from dice_jax.geometry.rasterize import rasterize
 
 _DIRECTIONS = 96
 _PIXELS = 256
-_DEPTH_TOLERANCE = 0.0025  # meters: two pixels of a surface seen at an angle
-_MIN_EXPOSURE = (
-    0.01  # share of the directions from which a vertex must be seen not to lie in a cavity
-)
-_NORMAL_WEIGHT = (
-    0.01  # meters that a normal turned by 90 degrees counts, when the nearest vertex is sought
-)
+_DEPTH_TOLERANCE = 0.0025  # meters: two pixels of an oblique surface
+_MIN_EXPOSURE = 0.01  # fraction of directions; a vertex visible from fewer is in a cavity
+_NORMAL_WEIGHT = 0.01  # meters per unit of normal, in the search for corresponding vertices
 
 
 class Anatomy(NamedTuple):
-    """Per vertex: see `BodyModel`; `regions` by name."""
+    """Attributes of each vertex, see `BodyModel`; `regions` by name."""
 
     cavity: Bool[np.ndarray, "V"]
     regions: dict[str, Bool[np.ndarray, "V"]]
@@ -45,13 +40,13 @@ def head_anatomy(
     landmarks: Float[np.ndarray, "68 3"],
     reference: BodyModel,
 ) -> Anatomy:
-    """Finds cavities, and carries regions, stiffness and colors over from another head.
+    """Finds cavities, and transfers regions, stiffness and colors from another head.
 
     Args:
         vertices: of the head at rest, meters, y up and z out of the face.
-        faces: its triangles; eyeballs are components of their own.
-        landmarks: its 68 iBUG landmarks.
-        reference: a head that has them, such as the open one.
+        faces: its triangles; eyeballs are separate components.
+        landmarks: its 68 iBUG landmarks, meters.
+        reference: a head with regions, stiffness and colors, such as the open one.
     """
     vertices = np.asarray(vertices, np.float64)
     skin = skin_vertices(vertices, faces)
@@ -59,17 +54,12 @@ def head_anatomy(
 
     warped = _warp_onto(reference, landmarks)
     reference_eyes = np.asarray(reference.region("eyes"))
-    source, target = (
-        _features(points, triangles)
-        for points, triangles in (
-            (warped, np.asarray(reference.faces)),
-            (vertices, np.asarray(faces)),
-        )
-    )
+    source = _features(warped, np.asarray(reference.faces))
+    target = _features(vertices, np.asarray(faces))
     outer = np.flatnonzero(~np.asarray(reference.cavity) & ~reference_eyes)
-    nearest = outer[cKDTree(source[outer]).query(target)[1]]
+    nearest = outer[KDTree(source[outer]).query(target)[1]]
     eyes = np.flatnonzero(reference_eyes)
-    nearest[~skin] = eyes[cKDTree(source[eyes]).query(target[~skin])[1]]
+    nearest[~skin] = eyes[KDTree(source[eyes]).query(target[~skin])[1]]
     regions = {
         name: np.asarray(reference.region(name))[nearest] & ~cavity
         for name in reference.region_names
@@ -85,19 +75,17 @@ def head_anatomy(
 def head_importance(
     cavity: Bool[np.ndarray, "V"], regions: dict[str, np.ndarray]
 ) -> Float[np.ndarray, "V"]:
-    """How much a vertex matters in the coarse levels: more where hands touch, less where they
-    cannot.
-    """
-    touchable = np.any(
-        [mask for name, mask in regions.items() if name not in ("scalp", "neck", "eyes")], axis=0
-    )
+    """Weight of each vertex in the simplification: larger where hands touch, small in cavities."""
+    rarely_touched = ("scalp", "neck", "eyes")
+    masks = [mask for name, mask in regions.items() if name not in rarely_touched]
+    touchable = np.any(masks, axis=0)
     return np.where(cavity, 0.05, np.where(touchable, 1.0, 0.5))
 
 
 def skin_vertices(
     vertices: Float[np.ndarray, "V 3"], faces: Int[np.ndarray, "F 3"]
 ) -> Bool[np.ndarray, "V"]:
-    """The vertices of the largest connected component: all but the eyeballs."""
+    """Mask of the largest connected component: all vertices but the eyeballs."""
     label = np.arange(len(vertices))
     pairs = edges(np.asarray(faces))
     while True:
@@ -113,12 +101,12 @@ def skin_vertices(
 def exposure(
     vertices: Float[np.ndarray, "V 3"], faces: Int[np.ndarray, "F 3"]
 ) -> Float[np.ndarray, "V"]:
-    """From which share of all directions each vertex is seen, the holes of the mesh being closed."""
+    """Fraction of all directions from which each vertex is visible, with closed mesh holes."""
     closed = cap_faces(np.asarray(faces))
     center = vertices.mean(0)
     radius = np.linalg.norm(vertices - center, axis=-1).max() * 1.02
     zoom = _PIXELS / (2 * radius)
-    # One direction at a time, so that one small program serves all.
+    # One direction at a time, so that one small program is compiled.
     draw = jax.jit(lambda screen: rasterize(screen, closed, _PIXELS, _PIXELS).depth)
     seen = np.zeros(len(vertices))
     for rotation in _rotations(_DIRECTIONS):
@@ -133,7 +121,7 @@ def exposure(
 
 
 def _rotations(count):
-    """Rotations whose z axes are spread evenly over the sphere (Fibonacci's spiral)."""
+    """Rotations whose z axes are spread evenly over the sphere (Fibonacci lattice)."""
     index = np.arange(count) + 0.5
     z = 1 - 2 * index / count
     azimuth = np.pi * (1 + 5**0.5) * index
@@ -147,12 +135,11 @@ def _rotations(count):
 
 
 def _warp_onto(reference, landmarks):
-    """The reference's vertices, bent smoothly so that its landmarks come to lie on `landmarks`."""
+    """The reference's vertices, warped smoothly so that its landmarks lie on `landmarks`."""
     vertices = np.asarray(reference.v_template, np.float64)
     corners = vertices[np.asarray(reference.faces)[np.asarray(reference.lmk_faces_idx)]]
     own = (corners * np.asarray(reference.lmk_bary_coords)[:, :, None]).sum(1)
-    # Thin plates in space with an affine part: exact on the landmarks but for a little smoothing,
-    # tame away from them.
+    # A polyharmonic spline with an affine part: nearly exact on the landmarks, smooth elsewhere.
     warp = RBFInterpolator(
         own, np.asarray(landmarks, np.float64) - own, kernel="linear", degree=1, smoothing=1e-4
     )
@@ -160,6 +147,6 @@ def _warp_onto(reference, landmarks):
 
 
 def _features(vertices, faces):
-    """Position and weighted normal: the two sides of an ear are close, yet not the same skin."""
+    """Position and weighted normal, which tells the two sides of an ear apart."""
     normals = np.asarray(vertex_normals(vertices.astype(np.float32), faces), np.float64)
     return np.concatenate([vertices, _NORMAL_WEIGHT * normals], -1)

@@ -1,6 +1,4 @@
-"""The folder where each user keeps the licensed body models, and what to do about one that is not
-there.
-"""
+"""The folder of a user's licensed body models, and instructions for a missing one."""
 
 from __future__ import annotations
 
@@ -10,8 +8,12 @@ from typing import NamedTuple
 
 
 class Licensed(NamedTuple):
-    """A model that each user converts for themselves: from which files, and where one registers for
-    them.
+    """A model that each user must convert.
+
+    Attributes:
+        files: of the authors.
+        site: where to register and download them.
+        tool: module that converts them.
     """
 
     files: tuple[str, ...]
@@ -19,52 +21,43 @@ class Licensed(NamedTuple):
     tool: str
 
 
+_MANO = ("https://mano.is.tue.mpg.de", "dice_jax.tools.convert_mano")
+_FLAME = ("https://flame.is.tue.mpg.de", "dice_jax.tools.convert_flame")
 LICENSED = {
-    "mano_right": Licensed(
-        ("MANO_RIGHT.pkl",), "https://mano.is.tue.mpg.de", "dice_jax.tools.convert_mano"
-    ),
-    "mano_left": Licensed(
-        ("MANO_LEFT.pkl",), "https://mano.is.tue.mpg.de", "dice_jax.tools.convert_mano"
-    ),
-    "flame": Licensed(
-        ("generic_model.pkl", "landmark_embedding.npy"),
-        "https://flame.is.tue.mpg.de",
-        "dice_jax.tools.convert_flame",
-    ),
+    "mano_right": Licensed(("MANO_RIGHT.pkl",), *_MANO),
+    "mano_left": Licensed(("MANO_LEFT.pkl",), *_MANO),
+    "flame": Licensed(("generic_model.pkl", "landmark_embedding.npy"), *_FLAME),
 }
 
 
 def assets_folder(folder: str | os.PathLike | None = None) -> pathlib.Path:
-    """Where licensed files lie: `folder`, else $DICE_ASSETS, else ~/.cache/dice_jax/assets."""
-    return pathlib.Path(
-        folder or os.environ.get("DICE_ASSETS") or "~/.cache/dice_jax/assets"
-    ).expanduser()
+    """The folder of licensed files: `folder`, else $DICE_ASSETS, else ~/.cache/dice_jax/assets."""
+    chosen = folder or os.environ.get("DICE_ASSETS") or "~/.cache/dice_jax/assets"
+    return pathlib.Path(chosen).expanduser()
 
 
 def missing(name: str, folder: str | os.PathLike | None = None) -> str | None:
-    """What to do about the licensed model `name`, in one line; None where it lies converted in the
-    folder of assets.
-    """
+    """One line on how to get the licensed model `name`; None if its converted file exists."""
     path, source = assets_folder(folder) / f"{name}.npz", LICENSED[name]
     if path.is_file():
         return None
     files = " and ".join(source.files)
     return (
-        f"{path.name} is not in {path.parent}: register at {source.site}, put {files} into that folder and run "
-        f"python -m {source.tool} --assets {path.parent} ($DICE_ASSETS names another folder)"
+        f"{path.name} is not in {path.parent}: register at {source.site}, put {files} into that "
+        f"folder and run python -m {source.tool} --assets {path.parent} "
+        "($DICE_ASSETS names another folder)"
     )
 
 
 def model_path(path: str | os.PathLike) -> str:
-    """The file that `path` means: itself, or the converted file of a licensed model's name.
+    """Resolves the name of a licensed model to its converted file; returns any other path as it is.
 
     Raises:
-        FileNotFoundError: the licensed model is not there; the message says where to get it and
-            where to put it.
+        FileNotFoundError: the converted file is missing; the message explains how to get it.
     """
     if str(path) not in LICENSED:
         return str(path)
-    complaint = missing(str(path))
-    if complaint:
-        raise FileNotFoundError(complaint)
+    instructions = missing(str(path))
+    if instructions:
+        raise FileNotFoundError(instructions)
     return str(assets_folder() / f"{path}.npz")

@@ -1,13 +1,12 @@
-"""Body model files: the open hand and head that ship with the package, and any other written in the
-same format.
+"""Body model files: the open hand and head of the package, and converted licensed models.
 
 A model file is a compressed `.npz` without pickles:
 
   kind                      "hand" or "head"
   provenance, license       text
   v_template                (V, 3) meters
-  shapedirs, posedirs       (S, 3, V) and (P, 3, V), component first: float32, or int16 steps of ...
-  shapedirs_step, posedirs_step   ... this many meters (1 for float32)
+  shapedirs, posedirs       (S, 3, V) and (P, 3, V): float32, or int16 multiples of a step
+  shapedirs_step, posedirs_step   the step in meters, 1 for float32
   J_regressor, lbs_weights  (J, V), (V, J)
   faces, closed_faces       (F, 3), (G, 3)
   parents                   (J,), -1 for the root
@@ -18,7 +17,7 @@ A model file is a compressed `.npz` without pickles:
   pose_mean, pose_components, pose_std   (45,), (45, 45), (45,) hand; (0,), (0, 0), (0,) head
   down_ids_1, up_ids_1, up_weights_1, faces_1, and _2 for the head    see `hierarchy.Hierarchy`
 
-`BodyModel` says what each one means. `build_model` and `save_model` write such a file, for instance
+See `BodyModel` for their meaning. `build_model` and `save_model` write such a file, for instance
 from licensed MANO or FLAME arrays.
 """
 
@@ -29,6 +28,7 @@ import os
 import pathlib
 import zipfile
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -42,10 +42,10 @@ from dice_jax.body_models.validation import ARRAYS, SIZES, validate, validate_ar
 from dice_jax.geometry.mesh import cap_faces
 
 _DATA = pathlib.Path(__file__).parent / "data"
-_SKIN = (0.80, 0.62, 0.53)
+_SKIN = (0.80, 0.62, 0.53)  # default albedo
 _TEXTS = ("kind", "provenance", "license")
 _BASES = ("shapedirs", "posedirs")
-_STEP = 2e-6  # meters; 150 components of a head add up to a few micrometers of rounding
+_STEP = 2e-6  # meters; the rounding errors of 150 components add up to a few micrometers
 _MAPS = ("down_ids", "up_ids", "up_weights", "faces")
 
 
@@ -54,12 +54,11 @@ def load_hand(path: str | os.PathLike | None = None) -> BodyModel:
 
     Args:
         path: a model file, or "mano_right" or "mano_left" for a converted one (see `asset_folder`).
-            Without it, the open hand that ships with the package.
+            None: the open hand.
 
     Raises:
-        FileNotFoundError: there is no such file; for a licensed one the message says where to get
-            it and put it.
-        ValueError: the file is not a hand model; the message says what is wrong with it.
+        FileNotFoundError: no such file; for a licensed model the message explains how to get it.
+        ValueError: the file is not a valid hand model; the message states the problem.
     """
     return _load(model_path(path or _DATA / "open_hand.npz"), "hand")
 
@@ -68,13 +67,12 @@ def load_head(path: str | os.PathLike | None = None) -> BodyModel:
     """Loads a head of FLAME's size (cached).
 
     Args:
-        path: a model file, or "flame" for the converted one (see `asset_folder`). Without it, the
-            open head that ships with the package.
+        path: a model file, or "flame" for the converted one (see `asset_folder`). None: the open
+            head.
 
     Raises:
-        FileNotFoundError: there is no such file; for a licensed one the message says where to get
-            it and put it.
-        ValueError: the file is not a head model; the message says what is wrong with it.
+        FileNotFoundError: no such file; for a licensed model the message explains how to get it.
+        ValueError: the file is not a valid head model; the message states the problem.
     """
     return _load(model_path(path or _DATA / "open_head.npz"), "head")
 
@@ -103,43 +101,44 @@ def build_model(
     pose_std: np.ndarray | None = None,
     importance: np.ndarray | None = None,
 ) -> BodyModel:
-    """Completes a body model from its arrays: closes its surface and builds its coarse levels
-    (NumPy; seconds).
+    """Builds a body model from its arrays: closes its surface and computes its coarse levels.
+
+    NumPy, takes seconds.
 
     Args:
         kind: "hand" or "head".
         v_template: (V, 3); this and the following as in `BodyModel`.
         faces: (F, 3).
-        shapedirs: (V, 3, S); the head's 100 betas and then its 50 expressions.
+        shapedirs: (V, 3, S); for a head, 100 betas and then 50 expression components.
         posedirs: (V, 3, P).
         J_regressor: (J, V).
         lbs_weights: (V, J).
         parents: (J,).
-        provenance: where the arrays come from.
-        license: on what terms.
+        provenance: source of the arrays.
+        license: its terms.
         colors: (V, 3); None: one skin tone.
         cavity: (V,); None: no cavity.
         stiffness: (V,); None: 1 everywhere.
         regions: named vertex masks (V,).
-        tip_ids: (5,), needed for a hand.
-        lmk_faces_idx: (68,), needed for a head.
-        lmk_bary_coords: (68, 3), needed for a head.
-        pose_mean: (45,) of the hand's pose prior; without the three, a standard normal.
-        pose_components: (45, 45).
-        pose_std: (45,).
-        importance: (V,) of `build_hierarchy`; None: finger tips most on the hand, the cavity least
-            on the head.
+        tip_ids: (5,), required for a hand.
+        lmk_faces_idx: (68,), required for a head.
+        lmk_bary_coords: (68, 3), required for a head.
+        pose_mean: (45,) of the hand's pose prior; None: 0.
+        pose_components: (45, 45); None: the identity.
+        pose_std: (45,); None: 1.
+        importance: (V,) of `build_hierarchy`; None: largest on the finger tips of a hand, smallest
+            in the cavity of a head.
 
     Returns:
-        The model, as NumPy arrays, validated.
+        The validated model, as NumPy arrays.
 
     Raises:
-        ValueError: arrays that do not make a model of that kind.
+        ValueError: the arrays are not a valid model of that kind.
     """
     if kind not in SIZES:
         raise ValueError(f'kind must be "hand" or "head", not {kind!r}')
-    size, regions = SIZES[kind], dict(regions or {})
-    count, prior = len(v_template), size["D"]
+    sizes, regions = SIZES[kind], dict(regions or {})
+    count, prior = len(v_template), sizes.pose_prior
     given = lambda value, default, dtype: np.asarray(default if value is None else value, dtype)
     model = BodyModel(
         v_template=np.asarray(v_template, np.float32),
@@ -152,71 +151,77 @@ def build_model(
         colors=given(colors, np.tile(_SKIN, (count, 1)), np.float32),
         cavity=given(cavity, np.zeros(count), bool),
         stiffness=given(stiffness, np.ones(count), np.float32),
-        regions=np.asarray(list(regions.values()), bool).reshape(
-            len(regions), -1 if regions else count
-        ),
+        regions=given(list(regions.values()) or None, np.zeros((0, count)), bool),
         tip_ids=given(tip_ids, [], np.int32),
         lmk_faces_idx=given(lmk_faces_idx, [], np.int32),
         lmk_bary_coords=given(lmk_bary_coords, np.zeros((0, 3)), np.float32),
         pose_mean=given(pose_mean, np.zeros(prior), np.float32),
         pose_components=given(pose_components, np.eye(prior), np.float32),
         pose_std=given(pose_std, np.ones(prior), np.float32),
-        hierarchy=Hierarchy((), (), (), ()),  # built below, once the arrays are known to be sound
+        hierarchy=Hierarchy((), (), (), ()),  # built below, after validation
         parents=tuple(int(parent) for parent in parents),
         region_names=tuple(regions),
-        num_betas=size["betas"],
+        num_betas=sizes.betas,
         kind=kind,
         provenance=provenance,
         license=license,
     )
     validate_arrays(model, f"the {kind} model")
-    if importance is None:
-        importance = (
-            _finger_importance(model) if kind == "hand" else np.where(model.cavity, 0.3, 1.0)
-        )
-    poses = [] if kind == "hand" else [_open_jaw(model)]
-    return model.replace(
-        hierarchy=build_hierarchy(model.v_template, model.faces, size["coarse"], importance, poses)
+    if importance is None and kind == "hand":
+        importance = _finger_importance(model)
+    elif importance is None:
+        importance = np.where(model.cavity, 0.3, 1.0)
+    hierarchy = build_hierarchy(
+        np.asarray(model.v_template),
+        np.asarray(model.faces),
+        sizes.levels[1:],
+        importance,
+        poses=[] if kind == "hand" else [_open_jaw(model)],
     )
+    return model.replace(hierarchy=hierarchy)
 
 
 def _finger_importance(model):
-    """Contact happens at the finger tips, which plain simplification would whittle to points."""
+    """Keeps vertices on the finger tips, where contacts are, against unweighted simplification."""
+    weights = np.asarray(model.lbs_weights)
     tips = sorted(set(range(len(model.parents))) - set(model.parents))
-    return 1 + 2 * model.lbs_weights[:, 1:].sum(-1) + 7 * model.lbs_weights[:, tips].sum(-1)
+    return 1 + 2 * weights[:, 1:].sum(-1) + 7 * weights[:, tips].sum(-1)
 
 
 def _open_jaw(model, jaw=2, angle=0.35):
-    """The template with its mouth open: the pose in which coarse levels must not glue lip to lip."""
+    """The template with an open mouth, which keeps the lips apart in the coarse levels."""
     joint = model.J_regressor[jaw] @ model.v_template
-    turned = (model.v_template - joint) @ Rotation.from_euler("x", angle).as_matrix().T + joint
-    return model.v_template + model.lbs_weights[:, [jaw]] * (turned - model.v_template)
+    rotated = (model.v_template - joint) @ Rotation.from_euler("x", angle).as_matrix().T + joint
+    return model.v_template + model.lbs_weights[:, [jaw]] * (rotated - model.v_template)
 
 
 def save_model(path: str | os.PathLike, model: BodyModel, quantize: bool = False) -> None:
     """Writes a model file.
 
     Args:
-        path: where to, ending in `.npz`.
-        model: what to write.
-        quantize: store the blend shapes as 16-bit steps of 2 micrometers: the open head takes 2.3
-            MB.
+        path: of the file, ending in `.npz`.
+        model: the model to write.
+        quantize: store blend shapes as 16-bit multiples of 2 micrometers; the open head then takes
+            2.3 MB.
+
+    Raises:
+        ValueError: the model is not valid.
     """
     validate(model, f"the {model.kind} model")
     arrays = {name: np.asarray(getattr(model, name)) for name in ARRAYS}
     for name in _BASES:
         basis = arrays[name].transpose(2, 1, 0)
-        # A basis whose largest entry does not fit 16 bits takes a longer step.
+        # If the largest entry does not fit 16 bits, the step is larger.
         step = max(_STEP, float(np.abs(basis).max()) / 32767) if quantize else 1.0
         arrays[name] = np.rint(basis / step).astype(np.int16) if quantize else basis
-        arrays[f"{name}_step"] = np.float32(step)
+        arrays[f"{name}_step"] = np.asarray(step, np.float32)
     for level in range(1, len(model.hierarchy.counts)):
         for name in _MAPS:
             arrays[f"{name}_{level}"] = np.asarray(getattr(model.hierarchy, name)[level - 1])
     arrays |= {
         name: np.array(getattr(model, name)) for name in (*_TEXTS, "parents", "region_names")
     }
-    np.savez_compressed(path, **arrays)
+    np.savez_compressed(path, **arrays)  # pyright: ignore[reportArgumentType]
 
 
 @functools.lru_cache(maxsize=8)
@@ -225,25 +230,24 @@ def _load(path, kind):
     for name in _BASES:
         basis = arrays[name].astype(np.float32) * arrays[f"{name}_step"]
         arrays[name] = np.ascontiguousarray(basis.transpose(2, 1, 0))
-    levels = range(1, len(SIZES[kind]["coarse"]) + 1)
-    maps = {name: tuple(arrays[f"{name}_{level}"] for level in levels) for name in _MAPS}
+    maps = {name: tuple(arrays[f"{name}_{level}"] for level in _levels(kind)) for name in _MAPS}
+    fields: dict[str, Any] = {name: arrays[name] for name in ARRAYS}
+    fields |= {name: str(arrays[name]) for name in _TEXTS}
     model = BodyModel(
-        **{name: arrays[name] for name in ARRAYS},
-        **{name: str(arrays[name]) for name in _TEXTS},
+        **fields,
         hierarchy=Hierarchy(**maps),
         parents=tuple(arrays["parents"].tolist()),
         region_names=tuple(arrays["region_names"].tolist()),
-        num_betas=SIZES[kind]["betas"],
+        num_betas=SIZES[kind].betas,
     )
     validate(model, path)
-    with (
-        jax.ensure_compile_time_eval()
-    ):  # the cache must not keep a tracer if the first call is inside jit
+    # Without this, the cache would keep tracers if the first call is inside jit.
+    with jax.ensure_compile_time_eval():
         return jax.tree.map(jnp.asarray, model)
 
 
 def _read(path, kind):
-    """The arrays of a model file, with one clear line for whatever else is at that path."""
+    """The arrays of a model file; one clear line if it is anything else."""
     if not os.path.isfile(path):
         raise FileNotFoundError(
             f"no {kind} model at {path}; without a path the open {kind} is used"
@@ -260,12 +264,16 @@ def _read(path, kind):
         raise ValueError(
             f"{path} holds {f'a {found}' if found in SIZES else 'no'} model, not a {kind}"
         )
-    levels = range(1, len(SIZES[kind]["coarse"]) + 1)
     needed = {*ARRAYS, *_TEXTS, "parents", "region_names", *(f"{name}_step" for name in _BASES)}
-    needed |= {f"{name}_{level}" for name in _MAPS for level in levels}
+    needed |= {f"{name}_{level}" for name in _MAPS for level in _levels(kind)}
     missing = sorted(needed - set(arrays))
     if missing:
         raise ValueError(
             f"{path} lacks {', '.join(missing)}; write it again with body_models.save_model"
         )
     return arrays
+
+
+def _levels(kind):
+    """Numbers of the coarse levels in the names of a file's arrays."""
+    return range(1, len(SIZES[kind].levels))

@@ -1,4 +1,4 @@
-"""The head: FLAME's parameters, and its 68 landmarks in the iBUG order."""
+"""The head: FLAME's parameters, and 68 landmarks in iBUG order."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dice_jax.structs import HeadParams, PosedMesh
 
 
 def pose_head(model: BodyModel, params: HeadParams) -> PosedMesh:
-    """Poses the undeformed head, as smplx's FLAME with `create_transl` and both eyes at rest.
+    """Poses the undeformed head like smplx's FLAME with `create_transl` and both eyes at rest.
 
     Args:
         model: a head model.
@@ -34,13 +34,20 @@ def pose_head(model: BodyModel, params: HeadParams) -> PosedMesh:
 def head_landmarks(
     model: BodyModel, vertices: Float[Array, "*B 5023 3"]
 ) -> Float[Array, "*B 68 3"]:
-    """The 68 iBUG landmarks of any mesh in the head's topology, meters: static points of its
-    triangles.
+    """The 68 iBUG landmarks of any mesh in the head's topology: fixed points on its triangles.
+
+    Args:
+        model: a head model.
+        vertices: meters.
+
+    Returns:
+        Landmarks, meters.
     """
     corners = vertices[..., model.faces[model.lmk_faces_idx], :]
-    return (corners * model.lmk_bary_coords[:, :, None]).sum(-2)
+    weights = jnp.broadcast_to(model.lmk_bary_coords, corners.shape[:-1])
+    return (corners * weights[..., None]).sum(-2)
 
 
 def head_center(vertices: Float[Array, "*B 5023 3"]) -> Float[Array, "*B 3"]:
-    """The origin of the head-centerd frame: the mean of the UNDEFORMED head's vertices."""
+    """The origin of the head-centered frame: the mean of the UNDEFORMED head's vertices."""
     return vertices.mean(-2)

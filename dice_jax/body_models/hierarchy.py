@@ -1,9 +1,9 @@
-"""Coarse versions of a body model's mesh, and the maps between them.
+"""Coarse levels of a body model's mesh, and the maps between them.
 
 Level 0 is the full mesh, level 1 the next coarser one, and so on: 778 and 195 vertices for the
-hand, 5023, 1675 and 559 for the head. Every coarse vertex IS a vertex of the finer mesh, so going
-down is a gather (labels too). Going up, a fine vertex is a fixed barycentric mix of three coarse
-ones.
+hand, 5023, 1675 and 559 for the head. Every coarse vertex is also a vertex of the finer mesh, so
+down-sampling is a gather, which works for labels too. Up-sampling makes each fine vertex a fixed
+barycentric combination of three coarse ones.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from dice_jax.body_models.simplify import closest_points, simplify
 
 
 class Hierarchy(struct.PyTreeNode):
-    """Maps between the levels of a mesh. Entry `k` of each tuple joins level `k` (finer) and level
-    `k + 1` (coarser).
+    """Maps between the levels of a mesh.
+
+    Entry `k` of each tuple connects level `k` (finer) and level `k + 1` (coarser).
 
     Attributes:
         down_ids: for each vertex of level k + 1, which vertex of level k it is; ascending.
@@ -37,15 +38,23 @@ class Hierarchy(struct.PyTreeNode):
 
     @property
     def counts(self) -> tuple[int, ...]:
-        """Vertices of each level, finest first."""
+        """Number of vertices of each level, finest first."""
         return (*(len(ids) for ids in self.up_ids), len(self.down_ids[-1]))
 
 
 def downsample(
     hierarchy: Hierarchy, values: Shaped[Array, "*B V C"], level: int, from_level: int = 0
 ) -> Shaped[Array, "*B W C"]:
-    """Takes values at the vertices of `from_level` (the full mesh by default) to the coarser
-    `level`.
+    """Takes values at the vertices of a level to a coarser one.
+
+    Args:
+        hierarchy: of the body model.
+        values: one vector for each vertex of `from_level`.
+        level: the coarser level.
+        from_level: the finer level; 0 is the full mesh.
+
+    Returns:
+        One vector for each vertex of `level`.
     """
     for ids in hierarchy.down_ids[from_level:level]:
         values = values[..., ids, :]
@@ -55,23 +64,33 @@ def downsample(
 def downsample_labels(
     hierarchy: Hierarchy, labels: Shaped[Array, "*B V"], level: int, from_level: int = 0
 ) -> Shaped[Array, "*B W"]:
-    """As `downsample`, for one value a vertex (contact): a coarse vertex keeps the label it has in
-    the full mesh.
-    """
+    """`downsample` for one number per vertex, such as contact labels."""
     return downsample(hierarchy, labels[..., None], level, from_level)[..., 0]
 
 
 def upsample(
     hierarchy: Hierarchy, values: Float[Array, "*B W C"], level: int, to_level: int = 0
 ) -> Float[Array, "*B V C"]:
-    """Takes values at the vertices of the coarser `level` to `to_level` (the full mesh by default)."""
+    """Takes values at the vertices of a level to a finer one.
+
+    Args:
+        hierarchy: of the body model.
+        values: one vector for each vertex of `level`.
+        level: the coarser level.
+        to_level: the finer level; 0 is the full mesh.
+
+    Returns:
+        One vector for each vertex of `to_level`.
+    """
     for k in reversed(range(to_level, level)):
-        values = (values[..., hierarchy.up_ids[k], :] * hierarchy.up_weights[k][:, :, None]).sum(-2)
+        corners = values[..., hierarchy.up_ids[k], :]
+        weights = jnp.broadcast_to(hierarchy.up_weights[k], corners.shape[:-1])
+        values = (corners * weights[..., None]).sum(-2)
     return values
 
 
 def upsampling_matrix(hierarchy: Hierarchy, level: int) -> Float[Array, "V W"]:
-    """The map from `level` to `level - 1` as a dense matrix: the start of a learned up-sampling."""
+    """The map from `level` to `level - 1` as a dense matrix; initializes learned up-sampling."""
     ids, weights = hierarchy.up_ids[level - 1], hierarchy.up_weights[level - 1]
     rows = jnp.arange(len(ids))[:, None]
     return jnp.zeros((len(ids), hierarchy.counts[level]), weights.dtype).at[rows, ids].add(weights)
@@ -84,19 +103,19 @@ def build_hierarchy(
     importance: np.ndarray | None = None,
     poses: Sequence[np.ndarray] = (),
 ) -> Hierarchy:
-    """Simplifies a mesh level by level (NumPy; seconds).
+    """Simplifies a mesh level by level (NumPy, takes seconds).
 
     Args:
-        vertices: rest positions of the full mesh, meters.
-        faces: its triangles.
-        counts: vertices of the coarser levels, finest first, e.g. `(1675, 559)`.
-        importance: positive, one for each vertex: where above average, more vertices are kept.
-            None: 1 everywhere.
-        poses: the mesh in other poses that the levels should follow too, e.g. with an open mouth.
+        vertices: rest positions of the full mesh (V, 3), meters.
+        faces: its triangles (F, 3).
+        counts: number of vertices of the coarser levels, finest first, e.g. `(1675, 559)`.
+        importance: positive weight of each vertex; more vertices are kept where it is large. None:
+            1 everywhere.
+        poses: vertices in other poses that the levels should also approximate, e.g. an open mouth.
 
     Returns:
-        The hierarchy, as NumPy arrays. Every connected component and every boundary loop survives
-        at every level.
+        The hierarchy, as NumPy arrays. Every connected component and every boundary loop is kept at
+        every level.
 
     Raises:
         ValueError: a count cannot be reached without breaking the surface.
@@ -118,10 +137,10 @@ def build_hierarchy(
 
 
 def _barycentric_map(vertices, kept, coarse_faces, survivors):
-    """For each fine vertex, the closest point of the coarse surface NEAR THE VERTEX IT COLLAPSED
-    INTO, over all poses.
+    """For each fine vertex, three coarse vertices and their barycentric weights.
 
-    The closest point of the whole surface may lie on an eyelid for a vertex of the eye.
+    The closest point is searched over all poses and only near the coarse vertex that the fine one
+    was collapsed into: on the whole surface, that of an eyeball's vertex may lie on an eyelid.
     """
     corners = vertices[kept][coarse_faces]
     incident = [[] for _ in kept]
@@ -138,7 +157,7 @@ def _barycentric_map(vertices, kept, coarse_faces, survivors):
         barycentrics, distances = closest_points(vertices[vertex], corners[candidates])
         best = distances.argmin()
         ids[vertex], weights[vertex] = coarse_faces[candidates[best]], barycentrics[best]
-    # A vertex that was kept is itself, without rounding.
+    # A kept vertex is reproduced without rounding.
     ids[kept] = coarse_faces[[faces[0] for faces in incident]]
     weights[kept] = ids[kept] == np.arange(len(kept))[:, None]
     return ids, weights

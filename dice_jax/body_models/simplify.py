@@ -1,10 +1,9 @@
 """Mesh simplification by half-edge collapse: the coarse vertices are a subset of the fine ones.
-NumPy, offline.
 
-Quadric error metric of Garland and Heckbert (1997), with a term for edge length that keeps the
-vertices spread out: a coarse head needs vertices on a smooth cheek, not only around the eyelids. As
-in their 1998 paper a vertex may have any number of coordinates. Here those are its positions in
-several poses: lips that touch at rest but part when the jaw opens are far apart.
+Quadric error metric of Garland and Heckbert (1997), with a term for edge length that keeps vertices
+evenly spread: a coarse head needs vertices on a smooth cheek, not only around the eyelids. As in
+their 1998 paper, a vertex may have any number of coordinates. Here these are its positions in
+several poses, so that lips that touch at rest are far apart with an open jaw. NumPy, offline.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ import numpy as np
 EVENNESS = 0.02  # weight of the edge-length term against the quadric error
 MIN_COMPONENT = 12  # vertices below which a closed component (an eyeball) would lose its shape
 MIN_LOOP = 6  # vertices below which a boundary loop (wrist, neck) would lose its shape
-MIN_NORMAL_COSINE = 0.2  # between a triangle before and after a collapse: less is a fold
+MIN_NORMAL_COSINE = 0.2  # between a triangle before and after a collapse; less is a fold
 
 
 def simplify(
@@ -27,7 +26,7 @@ def simplify(
     Args:
         vertices: positions (V, 3), or (V, 3 n) for the mesh in n poses, the rest pose first.
         faces: triangles (F, 3) of a manifold surface, with or without boundary.
-        count: how many vertices to keep.
+        count: number of vertices to keep.
         importance: positive weights (V,) of the error near each vertex.
 
     Returns:
@@ -43,10 +42,11 @@ def simplify(
     )
     heap, stuck_at = [], None
     while mesh.num_vertices > count:
-        if not heap:  # collapses that were refused may have become possible
+        if not heap:  # collapses that were rejected before may be possible now
             if mesh.num_vertices == stuck_at:
                 raise ValueError(
-                    f"the mesh cannot be simplified to {count} vertices: no edge can go at {stuck_at}"
+                    f"the mesh cannot be simplified to {count} vertices: "
+                    f"no edge can be collapsed at {stuck_at}"
                 )
             stuck_at = mesh.num_vertices
             heap = [entry for vertex in mesh.alive() for entry in mesh.half_edges_from(vertex)]
@@ -59,9 +59,7 @@ def simplify(
 
 
 class _CollapsingMesh:
-    """A triangle mesh under half-edge collapses: `removed` moves onto `target`, which stays where
-    it is.
-    """
+    """A triangle mesh under half-edge collapses, which move vertex `removed` onto `target`."""
 
     def __init__(self, vertices, faces, importance):
         self.vertices = vertices
@@ -72,9 +70,8 @@ class _CollapsingMesh:
                 self.faces_of[v].add(f)
         self.num_vertices = sum(1 for ring in self.faces_of if ring)
         self.collapsed_into = np.arange(len(vertices))
-        self.stamp = [0] * len(
-            vertices
-        )  # grows when the cost of a vertex's edges changes: old heap entries lapse
+        # Increased when the cost of a vertex's edges changes, which invalidates old heap entries.
+        self.stamp = [0] * len(vertices)
         self._accumulate_quadrics(importance)
         self._count_components_and_loops()
 
@@ -94,8 +91,9 @@ class _CollapsingMesh:
             self._add_flat((a, b), self.vertices[a], _normalize(edge)[None], edge @ edge)
 
     def _add_flat(self, corners, point, directions, weight):
-        """Adds the squared distance to the plane (or line) through `point` along orthonormal
-        `directions`.
+        """Adds the squared distance to a flat (a plane or a line) to the quadrics of `corners`.
+
+        The flat goes through `point` along orthonormal `directions`.
         """
         projection = np.eye(len(point)) - directions.T @ directions
         to_flat = np.column_stack([projection, -projection @ point])
@@ -108,9 +106,7 @@ class _CollapsingMesh:
                     yield a, b
 
     def _count_components_and_loops(self):
-        """Labels each vertex with its component and its boundary loop (-1: interior), and counts
-        both.
-        """
+        """Labels and counts components and boundary loops; the loop of inner vertices is -1."""
         boundary = {}
         for a, b in self._boundary_edges():
             boundary.setdefault(a, set()).add(b)
@@ -148,7 +144,7 @@ class _CollapsingMesh:
             return False  # a boundary vertex may only slide along its own loop
         if self.component_size[self.component[removed]] <= MIN_COMPONENT:
             return False
-        # The link condition: otherwise the surface would pinch.
+        # The link condition: without it the surface would no longer be a manifold.
         if len(self.neighbors(removed) & self.neighbors(target)) != len(shared):
             return False
         return not any(self._folds(f, removed, target) for f in self.faces_of[removed] - shared)
@@ -202,7 +198,7 @@ def _normalize(vector):
 
 
 def _flood(seeds, neighbors, count):
-    """Labels what is connected: (count,) of 0, 1, ..., and -1 for what is no seed."""
+    """Connected components of the seeds: (count,) labels 0, 1, ..., and -1 for other vertices."""
     label, number = np.full(count, -1), 0
     for seed in seeds:
         if label[seed] >= 0:
@@ -218,7 +214,7 @@ def _flood(seeds, neighbors, count):
 
 
 def closest_points(point: np.ndarray, corners: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The closest point of each triangle to one point.
+    """The point of each triangle that is closest to one point.
 
     Args:
         point: (D,).
@@ -228,18 +224,15 @@ def closest_points(point: np.ndarray, corners: np.ndarray) -> tuple[np.ndarray, 
         Barycentric weights (K, 3), and distances (K,).
     """
     a, b, c = corners.transpose(1, 0, 2)
-    # Candidates: the foot of the perpendicular, where it is inside, and the closest point of each
-    # edge.
+    # Candidates: the foot of the perpendicular if it is inside, and the closest point of each edge.
     edges = np.stack([b - a, c - a], -1)
     foot = np.einsum("kij,kj->ki", np.linalg.pinv(edges), point - a)
     foot = np.stack([1 - foot.sum(-1), foot[:, 0], foot[:, 1]], -1)
     candidates = [np.where((foot >= 0).all(-1, keepdims=True), foot, np.eye(3)[0])]
     for start, end in ((0, 1), (1, 2), (2, 0)):
         edge = corners[:, end] - corners[:, start]
-        fraction = ((point - corners[:, start]) * edge).sum(-1) / np.maximum(
-            (edge**2).sum(-1), 1e-12
-        )
-        fraction = np.clip(fraction, 0, 1)[:, None]
+        along = ((point - corners[:, start]) * edge).sum(-1)
+        fraction = np.clip(along / np.maximum((edge**2).sum(-1), 1e-12), 0, 1)[:, None]
         candidates.append((1 - fraction) * np.eye(3)[start] + fraction * np.eye(3)[end])
     candidates = np.stack(candidates, 1)
     distances = np.linalg.norm(np.einsum("kmi,kij->kmj", candidates, corners) - point, axis=-1)
