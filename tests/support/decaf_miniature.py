@@ -1,32 +1,40 @@
-"""DecafDataset in miniature: the documented files, real videos among them, made of scenes of the
-synthetic sampler.
+"""A miniature DecafDataset: the documented files and real videos, made from solved scenes.
+
+The images are not renderings. Each frame has its own random pattern, so that a test can find it
+again, and a mask that covers the projected hand and head.
 """
 
 import dataclasses
-import functools
 import pickle
+from pathlib import Path
 
 import cv2
+import jax
 import numpy as np
 from scipy.spatial.transform import Rotation
 
 from dice_jax.body_models import load_hand, load_head, pose_head
 from dice_jax.body_models.mano import OPENPOSE_FROM_MANO
+from dice_jax.constants import CROP_SIZE
 from dice_jax.structs import HeadParams
-from dice_jax.synthetic.sample import PinholeCamera, sample_face
-from dice_jax.synthetic.scene_sampler import SceneSampler
+from dice_jax.synthetic.scene_solver import Scene
+from support import solved_scenes
 
-SIZE = 224  # of the sampler's pictures; they stand in the middle of wider frames
-WIDTH, HEIGHT, FOCAL, MARGIN = 400, SIZE, 500.0, 88
-# FLAME's own root rotation, which Decaf's parameters carry besides that of the head.
-OWN_ROOT = np.array([-0.129, 0.066, 0.008])
-CUT = 2  # frame that follows a cut
+# The crop-sized images are in the middle of wider frames.
+WIDTH, HEIGHT, MARGIN = 400, CROP_SIZE, 88
+FOCAL_LENGTH = 500.0
+# The inner root rotation of FLAME, which Decaf's parameters have besides `global_orient`.
+INNER_ROTATION = np.array([-0.129, 0.066, 0.008])
+CUT = 2  # the first frame after a cut
 
 
 @dataclasses.dataclass
-class Truth:
-    """World axes, one row for each frame; `cameras` as in the tree; of each camera the pictures and
-    who is in them.
+class GroundTruth:
+    """What the files of a take mean, in world axes; one row per frame.
+
+    Attributes:
+        cameras: extrinsic and intrinsic matrix of each camera.
+        images, masks: of each camera, (frames, 224, 224, 3) and (frames, 224, 224).
     """
 
     hand_vertices: np.ndarray
@@ -37,176 +45,154 @@ class Truth:
     hand_contact: np.ndarray
     head_contact: np.ndarray
     cameras: dict
-    pictures: dict
+    images: dict
     masks: dict
 
 
-@functools.cache
-def sampler():
-    # Decaf poses no neck.
-    face = lambda rng: dataclasses.replace(sample_face(rng), neck_pose=np.zeros(3))
-    return SceneSampler(seed=11, face_sampler=face)
-
-
-@functools.cache
-def neck():
-    """Vertices that the tree's neck_idx files name."""
+def neck() -> np.ndarray:
+    """The vertices in the neck_idx files."""
     return np.flatnonzero(np.asarray(load_head().region("neck")))
 
 
 def write_take(
-    root,
-    mode,
-    subject,
-    cameras,
+    root: Path,
+    mode: str,
+    subject: str,
+    cameras: tuple[str, ...],
     *,
-    frames=5,
-    first=0,
-    native_order=False,
-    with_transforms=True,
-):
-    """Writes one subject, its frames the scenes from number `first` on; returns what its labels
-    mean.
+    frames: int = solved_scenes.COUNT,
+    native_order: bool = False,
+    with_transforms: bool = True,
+) -> GroundTruth:
+    """Writes the files of one subject.
+
+    Args:
+        root: the DecafDataset.
+        mode, subject, cameras: such as "train", "S2", ("084", "108").
+        frames: their number; each shows another scene.
+        native_order: write the hand keypoints in MANO's order.
+        with_transforms: write the optional file of canonical rotations.
     """
-    takes = [
-        _frame(first + number, [_camera(i) for i in range(len(cameras))])
-        for number in range(frames)
-    ]
-    params, deforms, labels = zip(*takes)
-    truth = _truth(labels, {name: (_camera(i), _intrinsic()) for i, name in enumerate(cameras)})
+    seed = int(subject[1:])
+    written = [_frame(scene, (seed, i)) for i, scene in enumerate(solved_scenes.load()[:frames])]
+    params, canonical_deformations, labels = zip(*written)
+    stacked = {name: np.stack([frame[name] for frame in labels]) for name in labels[0]}
+    matrices = {name: (_extrinsic(i), _intrinsic()) for i, name in enumerate(cameras)}
+    truth = GroundTruth(**stacked, cameras=matrices, images={}, masks={})
+    for number, name in enumerate(cameras):
+        truth.masks[name] = np.stack([_mask(truth, i, matrices[name]) for i in range(frames)])
+        truth.images[name] = np.stack(
+            [image(mask, (seed, number, i)) for i, mask in enumerate(truth.masks[name])]
+        )
+
     base = root / mode
-    save = lambda path, array: (
-        path.parent.mkdir(parents=True, exist_ok=True),
-        np.save(path, array),
-    )
-    dump = lambda path, content: (
-        path.parent.mkdir(parents=True, exist_ok=True),
-        path.write_bytes(pickle.dumps(content)),
-    )
-    dump(base / f"params/{subject}/params_smoothed.pkl", dict(enumerate(params)))
-    save(base / f"deformations/{subject}/deforms.npy", np.float32(deforms))
-    for name, touching in (("head", truth.head_contact), ("rh", truth.hand_contact)):
-        save(base / f"contacts/{subject}/contacts_{name}.npy", touching.astype(float))
-    cameras_file = {
-        name: dict(zip(("extrinsic", "intrinsic"), matrices))
-        for name, matrices in truth.cameras.items()
-    }
-    dump(base / f"cameras/{subject}/cameras.pkl", cameras_file)
-    dump(base / f"cutIDs/{subject}.pkl", [(CUT - 1, CUT)])
+    _pickle(base / f"params/{subject}/params_smoothed.pkl", dict(enumerate(params)))
+    _save(base / f"deformations/{subject}/deforms.npy", np.float32(canonical_deformations))
+    _save(base / f"contacts/{subject}/contacts_head.npy", truth.head_contact.astype(float))
+    _save(base / f"contacts/{subject}/contacts_rh.npy", truth.hand_contact.astype(float))
+    as_dict = lambda extrinsic, intrinsic: {"extrinsic": extrinsic, "intrinsic": intrinsic}
+    cameras_file = {name: as_dict(*pair) for name, pair in matrices.items()}
+    _pickle(base / f"cameras/{subject}/cameras.pkl", cameras_file)
+    _pickle(base / f"cutIDs/{subject}.pkl", [(CUT - 1, CUT)])
     if with_transforms:
         transforms = np.tile(np.eye(4), (frames, 1, 1))
-        transforms[:, :3, :3] = Rotation.from_rotvec(
-            [p["head"]["global_orient"] for p in params]
-        ).as_matrix()
-        save(
-            root / f"assets/transformation/{mode}/{subject}_RT_FromCanToRef_wo_poseparams.npy",
-            transforms,
-        )
+        vectors = [frame["head"]["global_orient"] for frame in params]
+        transforms[:, :3, :3] = Rotation.from_rotvec(vectors).as_matrix()
+        name = f"{subject}_RT_FromCanToRef_wo_poseparams.npy"
+        _save(root / "assets/transformation" / mode / name, transforms)
     for name in ("FLAME_neck_idx", "neck_idx"):
-        save(root / f"assets/{name}.npy", neck())
-    for name in cameras:
-        hand, head = (
-            _detections(points, truth.cameras[name])
-            for points in (truth.hand_keypoints, truth.head_keypoints)
-        )
-        if native_order:
-            hand = hand[:, np.argsort(OPENPOSE_FROM_MANO)]
-        save(base / f"right_hand_keys/{subject}/{name}.npy", hand)
-        save(base / f"head_keys/{subject}/{name}.npy", head)
-        for part, keys in (("right_hand", hand), ("head", head)):
-            low, high = keys[..., :2].min(1).clip(0), keys[..., :2].max(1).clip(1)
-            save(base / f"{part}_bbs/{subject}/{name}.npy", np.concatenate([low, high], -1))
-        write_video(base / "videos" / subject / f"{name}.mp4", truth.pictures[name])
-        write_video(
-            base / "segmentations" / subject / f"{name}.mp4",
-            [255 * mask for mask in truth.masks[name]],
-        )
+        _save(root / f"assets/{name}.npy", neck())
+    for name, camera in matrices.items():
+        _write_detections(base, subject, name, truth, camera, native_order)
+        write_video(base / "videos" / subject / f"{name}.mp4", truth.images[name])
+        masks = np.uint8(255) * truth.masks[name]
+        write_video(base / "segmentations" / subject / f"{name}.mp4", masks)
     return truth
 
 
-def write_video(path, pictures):
-    """Wide frames whose middle are the pictures, their edges drawn out."""
+def write_video(path: Path, images: np.ndarray) -> None:
+    """Writes crop-sized images, gray or RGB, into the middle of wide frames."""
     path.parent.mkdir(parents=True, exist_ok=True)
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), 30, (WIDTH, HEIGHT))
-    for picture in pictures:
-        picture = np.broadcast_to(np.uint8(picture).reshape(SIZE, SIZE, -1), (SIZE, SIZE, 3))
-        frame = np.pad(picture, ((0, 0), (MARGIN, WIDTH - SIZE - MARGIN), (0, 0)), mode="edge")
+    shape = (CROP_SIZE, CROP_SIZE, 3)
+    padding = ((0, 0), (MARGIN, WIDTH - CROP_SIZE - MARGIN), (0, 0))
+    for pixels in images:
+        pixels = np.broadcast_to(np.uint8(pixels).reshape(CROP_SIZE, CROP_SIZE, -1), shape)
+        frame = np.pad(pixels, padding, mode="edge")
         writer.write(np.ascontiguousarray(frame[..., ::-1]))
     writer.release()
 
 
-def _camera(number):
-    """World to camera: in front of a head that looks along z, y up, from 0.94 m."""
+def image(mask: np.ndarray, seed) -> np.ndarray:
+    """A random smooth pattern, brighter inside the mask."""
+    noise = np.random.default_rng(seed).integers(0, 180, (8, 8, 3), dtype=np.uint8)
+    pattern = cv2.resize(noise, mask.shape[::-1], interpolation=cv2.INTER_CUBIC)
+    return np.where(mask[..., None], pattern // 2 + 120, pattern // 2).astype(np.uint8)
+
+
+def project(points: np.ndarray, camera: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+    """Pixels of the whole frame."""
+    extrinsic, intrinsic = camera
+    projected = (points @ extrinsic[:3, :3].T + extrinsic[:3, 3]) @ intrinsic.T
+    return projected[..., :2] / projected[..., 2:]
+
+
+def fill_hull(canvas: np.ndarray, pixels: np.ndarray, value: float) -> None:
+    """Fills the convex hull of `pixels`, in place."""
+    hull = cv2.convexHull(np.round(pixels).astype(np.int32))
+    cv2.fillConvexPoly(canvas, hull, value)
+
+
+def _extrinsic(number: int) -> np.ndarray:
+    """From world to camera: 0.94 m in front of a head that faces z, with y up."""
     extrinsic = np.eye(4)
-    extrinsic[:3, :3] = (
-        np.diag([1.0, -1.0, -1.0]) @ Rotation.from_rotvec([0.05, 0.3 * number, -0.1]).as_matrix()
-    )
+    rotation = Rotation.from_rotvec([0.05, 0.3 * number, -0.1]).as_matrix()
+    extrinsic[:3, :3] = np.diag([1.0, -1.0, -1.0]) @ rotation
     extrinsic[:3, 3] = [0.01, -0.02, 0.94]
     return extrinsic
 
 
-def _intrinsic():
-    return np.array([[FOCAL, 0, SIZE / 2 + MARGIN], [0, FOCAL, SIZE / 2], [0, 0, 1]])
+def _intrinsic() -> np.ndarray:
+    center = CROP_SIZE / 2
+    return np.array([[FOCAL_LENGTH, 0, center + MARGIN], [0, FOCAL_LENGTH, center], [0, 0, 1]])
 
 
-def _frame(number, extrinsics):
-    """A scene as Decaf writes it down, its deformations in Decaf's axes, and what they mean in the
-    world's.
+def _frame(scene: Scene, seed):
+    """One frame of a scene that is randomly rotated and shifted in the world.
+
+    Returns:
+        Its parameters and canonical deformations as Decaf writes them, and their meaning in world
+        axes.
     """
-    rng, still = np.random.default_rng(number), np.zeros(3)
-    turn, shift = Rotation.from_rotvec(rng.normal(0, 0.15, 3)).as_matrix(), rng.normal(0, 0.02, 3)
-    views = [
-        (extrinsic[:3, :3] @ turn, extrinsic[:3, :3] @ shift + extrinsic[:3, 3])
-        for extrinsic in extrinsics
-    ]
-    cameras = [PinholeCamera(*view, FOCAL, np.full(2, SIZE / 2)) for view in views]
-    scene = sampler().solver.solve(number)
-    seen = sampler().scene_with_renderings(number, cameras)
+    rng = np.random.default_rng(seed)
+    rotation = Rotation.from_rotvec(rng.normal(0, 0.15, 3)).as_matrix()
+    shift = rng.normal(0, 0.02, 3)
+    world = lambda points: points @ rotation.T + shift
 
-    world = lambda points: points @ turn.T + shift
-    hand_root = _root(load_hand(), scene.person.hand_betas)
-    hand, hand_transl = scene.hand_params, np.asarray(scene.hand_params.transl, np.float64)
-    orient = turn @ Rotation.from_rotvec(np.asarray(hand.global_orient, np.float64)).as_matrix()
-    head_betas = scene.person.head_betas
-    own = pose_head(
-        load_head(),
-        HeadParams(
-            *(
-                np.float32(x)
-                for x in (
-                    head_betas,
-                    scene.face.expression,
-                    OWN_ROOT,
-                    still,
-                    scene.face.jaw_pose,
-                    still,
-                )
-            )
-        ),
-    )
-    root, centroid = (
-        np.asarray(own.joints[0], np.float64),
-        np.asarray(own.vertices, np.float64).mean(0),
-    )
-    outer = turn @ Rotation.from_rotvec(OWN_ROOT).as_matrix().T
+    hand, hand_root = scene.hand_params, _rest_root(load_hand(), scene.person.hand_betas)
+    hand_transl = np.asarray(hand.transl, np.float64)
+    scene_orient = Rotation.from_rotvec(np.asarray(hand.global_orient, np.float64)).as_matrix()
+    root, centroid = _inner_root_and_centroid(scene)
+    outer = rotation @ Rotation.from_rotvec(INNER_ROTATION).as_matrix().T
     params = {
         "head": dict(
             transl=world(root) - outer @ (root - centroid) - centroid,
             expression_params=scene.face.expression,
             global_orient=Rotation.from_matrix(outer).as_rotvec(),
-            shape_params=head_betas,
-            pose_params=np.concatenate([OWN_ROOT, scene.face.jaw_pose]),
+            shape_params=scene.person.head_betas,
+            pose_params=np.concatenate([INNER_ROTATION, scene.face.jaw_pose]),
         ),
         "right_hand": dict(
             transl=world(hand_root + hand_transl) - hand_root,
-            global_orient=Rotation.from_matrix(orient).as_rotvec(),
+            global_orient=Rotation.from_matrix(rotation @ scene_orient).as_rotvec(),
             betas=scene.person.hand_betas,
-            hand_pose=hand.hand_pose,
+            hand_pose=np.asarray(hand.hand_pose, np.float64),
         ),
     }
-    deformations, head_contact = scene.deformations @ turn.T, scene.head_contact.copy()
-    deforms = deformations @ outer
-    deforms[neck()[:5]], head_contact[neck()[:3]] = 0.01, True  # must be taken away
+    deformations, head_contact = scene.deformations @ rotation.T, scene.head_contact.copy()
+    canonical_deformations = deformations @ outer
+    # The neck mask has to remove these.
+    canonical_deformations[neck()[:5]], head_contact[neck()[:3]] = 0.01, True
     deformations[neck()] = 0
     labels = dict(
         hand_vertices=world(scene.hand_vertices),
@@ -216,33 +202,61 @@ def _frame(number, extrinsics):
         head_keypoints=world(scene.head_keypoints),
         hand_contact=scene.hand_contact,
         head_contact=head_contact,
-        pictures=[example["image"] for example, _ in seen],
-        masks=[rendering.hand_mask | rendering.head_mask for _, rendering in seen],
     )
-    as_arrays = lambda fields: {
-        name: np.asarray(value, np.float64) for name, value in fields.items()
-    }
-    return {part: as_arrays(fields) for part, fields in params.items()}, deforms, labels
+    return params, canonical_deformations, labels
 
 
-def _root(model, betas):
-    """Where the root joint rests."""
-    template = (
-        np.asarray(model.v_template, np.float64) + np.asarray(model.shapedirs, np.float64) @ betas
+_pose_head = jax.jit(pose_head)
+
+
+def _inner_root_and_centroid(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
+    """Root joint and centroid of the head before Decaf's second rigid transform."""
+    zeros = np.zeros(3)
+    values = (
+        scene.person.head_betas,
+        scene.face.expression,
+        INNER_ROTATION,
+        zeros,
+        scene.face.jaw_pose,
+        zeros,
     )
+    head = _pose_head(load_head(), HeadParams(*(np.float32(value) for value in values)))
+    return np.asarray(head.joints[0], np.float64), np.asarray(head.vertices, np.float64).mean(0)
+
+
+def _rest_root(model, betas: np.ndarray) -> np.ndarray:
+    """The rest position of the root joint."""
+    shapedirs = np.asarray(model.shapedirs, np.float64)
+    template = np.asarray(model.v_template, np.float64) + shapedirs @ betas
     return np.asarray(model.J_regressor, np.float64)[0] @ template
 
 
-def _truth(labels, cameras):
-    stacked = {name: np.stack([frame[name] for frame in labels]) for name in labels[0]}
-    for name in ("pictures", "masks"):
-        stacked[name] = dict(zip(cameras, stacked[name].swapaxes(0, 1)))
-    return Truth(**stacked, cameras=cameras)
+def _mask(truth: GroundTruth, frame: int, camera) -> np.ndarray:
+    """The convex hulls of hand and head in the crop-sized image."""
+    mask = np.zeros((CROP_SIZE, CROP_SIZE), np.uint8)
+    for vertices in (truth.deformed_head_vertices[frame], truth.hand_vertices[frame]):
+        fill_hull(mask, project(vertices, camera) - [MARGIN, 0], 1)
+    return mask.astype(bool)
 
 
-def _detections(points, camera):
-    extrinsic, intrinsic = camera
-    projected = (points @ extrinsic[:3, :3].T + extrinsic[:3, 3]) @ intrinsic.T
-    return np.concatenate(
-        [projected[..., :2] / projected[..., 2:], np.full((*points.shape[:-1], 1), 0.9)], -1
-    )
+def _write_detections(
+    base: Path, subject: str, name: str, truth: GroundTruth, camera, native_order: bool
+) -> None:
+    for part, points in (("right_hand", truth.hand_keypoints), ("head", truth.head_keypoints)):
+        confidence = np.full((*points.shape[:-1], 1), 0.9)
+        keypoints = np.concatenate([project(points, camera), confidence], -1)
+        low, high = keypoints[..., :2].min(1).clip(0), keypoints[..., :2].max(1).clip(1)
+        if part == "right_hand" and native_order:
+            keypoints = keypoints[:, np.argsort(OPENPOSE_FROM_MANO)]
+        _save(base / f"{part}_keys/{subject}/{name}.npy", keypoints)
+        _save(base / f"{part}_bbs/{subject}/{name}.npy", np.concatenate([low, high], -1))
+
+
+def _save(path: Path, array: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.save(path, array)
+
+
+def _pickle(path: Path, contents) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(pickle.dumps(contents))
