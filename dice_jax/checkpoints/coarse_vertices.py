@@ -84,7 +84,7 @@ def apply_selection(
 def _apply(path: Path, part: str, model: BodyModel) -> BodyModel:
     levels = _LEVELS[part]
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             ids = tuple(archive[f"{part}_{i}"].astype(np.int32) for i in range(1, len(levels)))
     except (KeyError, ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path} is damaged ({error}): convert the weights again") from error

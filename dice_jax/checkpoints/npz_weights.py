@@ -62,15 +62,14 @@ def load_weights(folder: str | Path) -> tuple[dict[str, Any], ConfigDict]:
     """
     folder = Path(folder)
     config = config_file.load_config(folder)
-    if not (folder / WEIGHTS_FILE).exists():
+    path = folder / WEIGHTS_FILE
+    if not path.exists():
         return orbax_checkpoints.restore_weights(folder), config
     try:
-        with np.load(folder / WEIGHTS_FILE, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             flat = {name: archive[name].astype(np.float32) for name in archive.files}
     except (zipfile.BadZipFile, EOFError, OSError, ValueError) as error:
-        raise ValueError(
-            f"{folder / WEIGHTS_FILE} is damaged ({error}): download or export it again"
-        ) from error
+        raise ValueError(f"{path} is damaged ({error}): download or export it again") from error
     return traverse_util.unflatten_dict(flat, sep="/"), config
 
 

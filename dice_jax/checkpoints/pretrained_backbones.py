@@ -117,7 +117,7 @@ def _variables(state: Mapping[str, np.ndarray], names: torch_names.Names) -> dic
 def _converted(path: pathlib.Path) -> dict[str, dict]:
     """The variables in a file made by `dice_jax.tools.convert_hrnet`."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             flat = {name: archive[name] for name in archive.files}
     except (ValueError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path} is damaged ({error}): convert the weights again") from error

@@ -113,7 +113,7 @@ def load(path: str | os.PathLike) -> Priors:
         )
     parts: dict[str, dict[str, dict[str, np.ndarray]]] = {"hand": {}, "head": {}}
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as archive:
             for key in archive.files:
                 part, source, name = key.split("/")
                 parts[part].setdefault(source, {})[name] = archive[key]
