@@ -1,75 +1,83 @@
-"""How long preparing a video of Decaf takes, against decoding it and nothing else.
+"""Measures how long it takes to prepare a Decaf video, compared with decoding alone.
 
   python -m tools.benchmarks.preparation --frames 100 200
 
-Writes videos of 1920 x 1080 as the cameras have them, with random labels, and prepares each in one
-process. Preparation is linear in the frames where frames/s stay the same from row to row. These
-videos are easier to decode than real ones.
+Writes 1920 x 1080 videos with random labels and prepares each in one process. If preparation is
+linear in the number of frames, all rows show the same frames/s. These videos are easier to decode
+than real ones.
 """
 
 from __future__ import annotations
 
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from dice_jax import errors
+from dice_jax.constants import NUM_HAND_VERTICES, NUM_HEAD_VERTICES
 from dice_jax.datasets.decaf import dataset, files, prepare
 from dice_jax.input_pipeline import schema
-from dice_jax.tools import command_line
 
-_SIZE = 1920, 1080
+_SIZE = 1920, 1080  # pixels
+_KINDS = ("videos", "segmentations")
 
 
-def main(argv: list[str] | None = None) -> None:
-    parser = command_line.parser(__doc__)
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = errors.argument_parser(__doc__, prog="python -m tools.benchmarks.preparation")
     parser.add_argument(
-        "--frames", type=int, nargs="+", default=[100, 200], help="lengths of the videos"
+        "--frames",
+        type=int,
+        nargs="+",
+        default=[100, 200],
+        help="lengths of the videos (default: 100 200)",
     )
     args = parser.parse_args(argv)
-    print("processor time, of all threads")
+    print("processor time of all threads")
     print(f"{'frames':>8} {'decoding s':>11} {'preparation s':>14} {'frames/s':>9} {'ratio':>6}")
     for count in args.frames:
         with tempfile.TemporaryDirectory() as folder:
-            job = _made(Path(folder), count)
+            job = write_video(Path(folder), count)
             cv2.setNumThreads(1)
-            begin = time.process_time()
-            for kind in ("videos", "segmentations"):
-                capture = cv2.VideoCapture(
-                    str(files.video_path(job.root, job.mode, job.subject, job.camera, kind))
-                )
+            start = time.process_time()
+            for kind in _KINDS:
+                capture = cv2.VideoCapture(str(video_path(job, kind)))
                 while capture.read()[0]:
                     pass
-            decoding, begin = time.process_time() - begin, time.process_time()
+            decoding, start = time.process_time() - start, time.process_time()
             prepare.prepare_video(job)
-            preparation = time.process_time() - begin
+            preparation = time.process_time() - start
         print(
-            f"{count:8} {decoding:11.2f} {preparation:14.2f} {count / preparation:9.1f} {preparation / decoding:6.2f}"
+            f"{count:8} {decoding:11.2f} {preparation:14.2f} {count / preparation:9.1f} "
+            f"{preparation / decoding:6.2f}"
         )
 
 
-def _made(root: Path, count: int) -> prepare.Job:
-    """One subject seen by one camera: blurred noise that moves, and a disc for a mask."""
+def video_path(job: prepare.Job, kind: str) -> Path:
+    """The video or the segmentation of a job."""
+    return files.video_path(job.root, job.mode, job.subject, job.camera, kind)
+
+
+def write_video(root: Path, count: int) -> prepare.Job:
+    """Writes one subject seen by one camera: moving blurred noise, and a disc as mask."""
     rng = np.random.default_rng(0)
     job = prepare.Job(root, "train", "S2", "108", root / "labels.npz", root / "parts")
     width, height = _SIZE
-    noise = cv2.GaussianBlur(
-        rng.integers(0, 256, (height, 2 * width, 3), dtype=np.uint8), (0, 0), 4
-    )
-    disc = cv2.circle(
-        np.zeros((height, width, 3), np.uint8), (width // 2, height // 2), 300, (255, 255, 255), -1
-    )
-    for kind in ("videos", "segmentations"):
-        path = files.video_path(root, job.mode, job.subject, job.camera, kind)
+    noise = rng.integers(0, 256, (height, 2 * width, 3), dtype=np.uint8)
+    noise = cv2.GaussianBlur(noise, (0, 0), 4)
+    black, center = np.zeros((height, width, 3), np.uint8), (width // 2, height // 2)
+    disc = cv2.circle(black, center, 300, (255, 255, 255), -1)
+    for kind in _KINDS:
+        path = video_path(job, kind)
         path.parent.mkdir(parents=True)
         writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), 30, _SIZE)
         for frame in range(count):
             shift = 4 * frame % width
-            writer.write(
-                np.ascontiguousarray(noise[:, shift : shift + width]) if kind == "videos" else disc
-            )
+            moved = np.ascontiguousarray(noise[:, shift : shift + width])
+            writer.write(moved if kind == "videos" else disc)
         writer.release()
     detections = {
         "head_keys": (68, 3),
@@ -78,9 +86,9 @@ def _made(root: Path, count: int) -> prepare.Job:
         "right_hand_bbs": (4,),
     }
     arrays = {f"{kind}/S2/108.npy": shape for kind, shape in detections.items()} | {
-        "deformations/S2/deforms.npy": (5023, 3),
-        "contacts/S2/contacts_head.npy": (5023,),
-        "contacts/S2/contacts_rh.npy": (778,),
+        "deformations/S2/deforms.npy": (NUM_HEAD_VERTICES, 3),
+        "contacts/S2/contacts_head.npy": (NUM_HEAD_VERTICES,),
+        "contacts/S2/contacts_rh.npy": (NUM_HAND_VERTICES,),
     }
     for name, shape in arrays.items():
         path = root / job.mode / name
@@ -106,4 +114,4 @@ def _made(root: Path, count: int) -> prepare.Job:
 
 
 if __name__ == "__main__":
-    command_line.run(main)
+    errors.run(main)

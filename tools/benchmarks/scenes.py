@@ -1,80 +1,88 @@
-"""How fast scenes are made, stage by stage, on this machine.
+"""Times the synthesis of scenes, stage by stage.
 
   python -m tools.benchmarks.scenes --count 10
 
-Processor time is the figure to compare: it does not depend on what else the machine does.
+Compare processor times, which do not depend on what else the computer does.
 """
 
 from __future__ import annotations
 
-import collections
 import time
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
-from absl import flags
 
 from dice_jax import errors
 from dice_jax.synthetic import contact_problem, contact_solver, deform, postprocess, shading
 from dice_jax.synthetic.scene_sampler import SceneSampler
 
-_COUNT = flags.DEFINE_integer(
-    "count", 10, "Scenes to time, after the programs are compiled.", lower_bound=1
-)
-_VIEWS = flags.DEFINE_integer("views", 3, "Pictures of each scene.", lower_bound=1)
-_SEED = flags.DEFINE_integer("seed", 0, "Seed of the sampler.")
-
-_STAGES = (
+_SOLVING = (
     (contact_problem, "sample_contact_problem"),
     (contact_solver, "solve_contacts"),
     (deform, "shift_to_depth"),
     (deform, "deform_skin"),
-    (shading, "shade"),
-    (shading, "draw_depth"),
-    (postprocess, "postprocess"),
 )
+_RENDERING = ((shading, "shade"), (shading, "draw_depth"), (postprocess, "postprocess"))
+_WARM_UP = 4  # scenes
 
 
-def main(argv) -> None:
-    del argv
-    sampler = SceneSampler(_SEED.value, views_per_scene=_VIEWS.value)
-    begin = time.process_time()
-    for index in range(4):
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = errors.argument_parser(__doc__, prog="python -m tools.benchmarks.scenes")
+    add = parser.add_argument
+    add("--count", type=int, default=10, help="scenes to time, after compilation (default: 10)")
+    add("--views", type=int, default=3, help="images of each scene (default: 3)")
+    add("--seed", type=int, default=0, help="seed of the sampler (default: 0)")
+    args = parser.parse_args(argv)
+    if args.count < 1 or args.views < 1:
+        parser.error("--count and --views must be at least 1")
+
+    sampler = SceneSampler(args.seed, views_per_scene=args.views)
+    start = time.process_time()
+    for index in range(_WARM_UP):
         sampler.scene(index)
-    print(f"compiled, and 4 scenes made, in {time.process_time() - begin:.1f} s of processor time")
+    seconds = time.process_time() - start
+    print(f"compilation and {_WARM_UP} scenes: {seconds:.1f} s of processor time")
 
-    seconds, calls = collections.Counter(), collections.Counter()
-    for module, name in _STAGES:
-        setattr(module, name, _timed(getattr(module, name), name, seconds, calls))
-    begin, begin_wall, attempts = time.process_time(), time.perf_counter(), 0
-    for index in range(4, 4 + _COUNT.value):
+    stages = {name: Stage() for _, name in (*_SOLVING, *_RENDERING)}
+    for module, name in (*_SOLVING, *_RENDERING):
+        setattr(module, name, stages[name].timed(getattr(module, name)))
+    start, start_wall, attempts = time.process_time(), time.perf_counter(), 0
+    for index in range(_WARM_UP, _WARM_UP + args.count):
         attempts += sampler.solver.solve(index).attempts
         sampler.scene(index)
-    total, wall = time.process_time() - begin, time.perf_counter() - begin_wall
-    # Every scene was solved twice, once for its number of attempts.
-    solving = sum(seconds[name] for _, name in _STAGES[:4]) / 2
-    pictures = _COUNT.value * _VIEWS.value
-    print(f"{'stage':22} {'calls/scene':>12} {'s/call':>8} {'s/picture':>10}")
-    for _, name in _STAGES:
-        share = 2 if name in [stage for _, stage in _STAGES[:4]] else 1
-        rate = calls[name] / _COUNT.value / share
-        print(
-            f"{name:22} {rate:12.2f} {seconds[name] / max(calls[name], 1):8.3f} {seconds[name] / share / pictures:10.3f}"
-        )
-    print(f"attempts per scene {attempts / _COUNT.value:.2f}")
-    print(
-        f"processor seconds per picture {(total - solving) / pictures:.3f}; wall {wall / pictures:.3f}"
-    )
+    total, wall = time.process_time() - start, time.perf_counter() - start_wall
+
+    # Every scene was solved twice, once to get its number of attempts.
+    solving = sum(stages[name].seconds for _, name in _SOLVING) / 2
+    images = args.count * args.views
+    print(f"{'stage':24} {'calls/scene':>12} {'s/call':>8} {'s/image':>10}")
+    for solves, group in ((2, _SOLVING), (1, _RENDERING)):
+        for _, name in group:
+            stage = stages[name]
+            rate, each = stage.calls / args.count / solves, stage.seconds / max(stage.calls, 1)
+            print(f"{name:24} {rate:12.2f} {each:8.3f} {stage.seconds / solves / images:10.3f}")
+    print(f"attempts per scene {attempts / args.count:.2f}")
+    print(f"processor seconds per image {(total - solving) / images:.3f}; wall {wall / images:.3f}")
 
 
-def _timed(function, name, seconds, calls):
-    def timed(*args, **kwargs):
-        begin = time.process_time()
-        result = jax.block_until_ready(function(*args, **kwargs))
-        seconds[name] += time.process_time() - begin
-        calls[name] += 1
-        return result
+class Stage:
+    """Counts the calls of a function and adds up their processor time in seconds."""
 
-    return timed
+    def __init__(self) -> None:
+        self.seconds, self.calls = 0.0, 0
+
+    def timed(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """`function`, counted here."""
+
+        def timed(*args: Any, **kwargs: Any) -> Any:
+            start = time.process_time()
+            result = jax.block_until_ready(function(*args, **kwargs))
+            self.seconds += time.process_time() - start
+            self.calls += 1
+            return result
+
+        return timed
 
 
 if __name__ == "__main__":

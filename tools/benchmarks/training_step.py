@@ -1,15 +1,16 @@
-"""Times one training step and tells its memory: by batch size, without the network, and over
-several devices.
+"""Times a training step and reports its memory, per batch size and over several devices.
 
-  python -m tools.benchmarks.training_step --recipe synthetic --batches 1 2          # the paper's network
-  python -m tools.benchmarks.training_step --recipe small --batches 4 8 16 --devices 8
+  python -m tools.benchmarks.training_step --config synthetic --batches 1 2      # paper's network
+  python -m tools.benchmarks.training_step --config small --batches 4 8 16 --devices 8
 
-Rows: the whole step; the same step around a network whose answer is its only weights, that is
-skinning, losses, rendered depth, collision, discriminators and their gradients; touch and collision
-alone, with gradients. Milliseconds are medians of calls that are waited for, memory is what XLA
-plans for one: weights, optimizer, activations, gradients. With --devices N, N virtual CPU devices
-share the cores: N times the work of one device, so without any cost of sharding the step over N
-takes N times as long as on one. Random samples, random weights, every loss of the recipe on.
+Rows: the whole step; the same step with a network that only returns its weights, which leaves
+skinning, losses, rendered depth, collision, discriminators and their gradients; the touch and
+collision losses alone, with gradients. Milliseconds are medians over calls. Memory is what XLA
+plans: weights, optimizer, activations and gradients. Samples and weights are random, and every loss
+of the config is on.
+
+With --devices N, N virtual CPU devices share the cores and do N times the work of one device. The
+step over N devices takes N times as long as on one if distribution is free of cost.
 """
 
 from __future__ import annotations
@@ -21,16 +22,26 @@ import os
 import statistics
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
+from ml_collections import ConfigDict
 
-from dice_jax import xla_flags
+from dice_jax import errors, xla_flags
 from dice_jax.configs import ablations
-from dice_jax.constants import CROP_SIZE
-from dice_jax.input_pipeline import loader, schema
+from dice_jax.constants import (
+    CROP_SIZE,
+    HAND_LEVELS,
+    HEAD_LEVELS,
+    NUM_HAND_KEYPOINTS,
+    NUM_HAND_VERTICES,
+    NUM_HEAD_KEYPOINTS,
+    NUM_HEAD_VERTICES,
+)
+from dice_jax.input_pipeline import loader
 from dice_jax.losses.touch import collision_loss, touch_loss
 from dice_jax.structs import (
     Batch,
@@ -43,14 +54,15 @@ from dice_jax.structs import (
 )
 from dice_jax.training import data_parallel
 from dice_jax.training.initial_state import init_state
-from dice_jax.training.setup import build_setup
+from dice_jax.training.setup import BodyModels, TrainSetup, build_setup
 from dice_jax.training.step import train_step
+from tools.benchmarks.timing import median_ms
 
 TOUCH_BATCH = 16
 
 
-class Answers(nn.Module):
-    """In place of a network: the answer is a weight, so that a step does everything but compute it."""
+class WeightsOnly(nn.Module):
+    """Takes the place of the network; its outputs are weights and need no computation."""
 
     config: object
 
@@ -59,60 +71,54 @@ class Answers(nn.Module):
         del queries, train
         size = len(images)
 
-        def answer(name, *shape, start=0.0):
+        def weight(name, *shape, start=0.0):
             value = self.param(name, nn.initializers.normal(0.01), shape)
             return jnp.broadcast_to(value + jnp.asarray(start), (size, *shape))
 
         self.variable("batch_stats", "none", jnp.zeros, ())
-        points = lambda name, count: answer(name, count, 3)
+        points = lambda name, count: weight(name, count, 3)
+        vertex_counts = (*reversed(HAND_LEVELS), *reversed(HEAD_LEVELS))
+        rough_counts = (NUM_HAND_KEYPOINTS, NUM_HEAD_KEYPOINTS, *vertex_counts)
         return NetworkOutput(
-            rough=RoughMeshes(
-                *(points(f"rough_{count}", count) for count in (21, 68, 195, 778, 559, 1675, 5023))
-            ),
+            rough=RoughMeshes(*(points(f"rough_{count}", count) for count in rough_counts)),
             hand_params=HandParams(
-                answer("hand_betas", 10),
-                answer("hand_orient", 3, start=[-1.2, -1.2, 1.2]),
-                answer("hand_pose", 45),
-                answer("hand_transl", 3, start=[0.0, 0.0, -0.12]),
+                weight("hand_betas", 10),
+                weight("hand_orient", 3, start=[-1.2, -1.2, 1.2]),
+                weight("hand_pose", 45),
+                weight("hand_transl", 3, start=[0.0, 0.0, -0.12]),
             ),
             head_params=HeadParams(
-                answer("head_betas", 100),
-                answer("expression", 50),
-                answer("head_orient", 3, start=[3.1, 0.0, 0.0]),
-                answer("neck", 3),
-                answer("jaw", 3),
+                weight("head_betas", 100),
+                weight("expression", 50),
+                weight("head_orient", 3, start=[3.1, 0.0, 0.0]),
+                weight("neck", 3),
+                weight("jaw", 3),
                 jnp.zeros((size, 3)),
             ),
-            camera=Camera(answer("scale", start=550.0), answer("transl", 2, start=112.0)),
-            deformations=points("deformations", 5023),
+            camera=Camera(weight("scale", start=550.0), weight("transl", 2, start=112.0)),
+            deformations=points("deformations", NUM_HEAD_VERTICES),
             contact_logits=ContactLogits(
-                *(answer(f"contact_{count}", count) for count in (195, 778, 559, 1675, 5023))
+                *(weight(f"contact_{count}", count) for count in vertex_counts)
             ),
-            presence_logit=answer("presence"),
+            presence_logit=weight("presence"),
         )
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    parser = errors.argument_parser(__doc__, prog="python -m tools.benchmarks.training_step")
+    add = parser.add_argument
+    add(
+        "--config",
+        choices=list(ablations.BASES),
+        default="small",
+        help="synthetic is full:synthetic (default: small)",
     )
-    parser.add_argument(
-        "--recipe", default="small", help="small, tiny or synthetic (configs/full.py:synthetic)"
-    )
-    parser.add_argument(
-        "--batches", type=int, nargs="+", default=[4], help="samples a device (default: 4)"
-    )
-    parser.add_argument("--devices", type=int, default=1, help="also over so many virtual devices")
-    parser.add_argument(
-        "--repeats", type=int, default=5, help="timed calls of each row (default: 5)"
-    )
-    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
-    parser.add_argument("--accumulate_steps", type=int, default=1)
-    parser.add_argument(
-        "--remat",
-        action="store_true",
-        help="recompute the transformers' layers in the backward pass",
-    )
+    add("--batches", type=int, nargs="+", default=[4], help="samples per device (default: 4)")
+    add("--devices", type=int, default=1, help="number of virtual devices (default: 1)")
+    add("--repeats", type=int, default=5, help="timed calls per row (default: 5)")
+    add("--dtype", choices=("float32", "bfloat16"), default="float32", help="default: float32")
+    add("--accumulate_steps", type=int, default=1, help="micro-batches per update (default: 1)")
+    add("--remat", action="store_true", help="recompute transformer layers in the backward pass")
     args = parser.parse_args(argv)
     if args.devices > 1:
         flags = os.environ.get("XLA_FLAGS", "")
@@ -120,37 +126,32 @@ def main(argv: Sequence[str] | None = None) -> None:
     xla_flags.set_cpu_preset()
     xla_flags.keep_compiled()
 
+    repeats, count = args.repeats, args.devices
     setup, bodies = build_setup(configuration(args))
     device = jax.devices()[0]
     print(
-        f"{args.recipe}, {device.platform} {device.device_kind}, {os.cpu_count()} cores, {args.dtype}, seed 0, "
-        f"median of {args.repeats}"
+        f"{args.config}, {device.platform} {device.device_kind}, {os.cpu_count()} cores, "
+        f"{args.dtype}, seed 0, median of {repeats}"
     )
     print(f"{'':34} {'batch':>6} {'ms':>9} {'ms/image':>9} {'GB':>7}")
-    losses = dataclasses.replace(setup.losses, heatmaps=0.0)  # part of the networks that have them
-    rest = dataclasses.replace(setup, network=Answers(setup.network.config), losses=losses)
+    losses = dataclasses.replace(setup.losses, heatmaps=0.0)  # only some networks have heatmaps
+    rest = dataclasses.replace(setup, network=WeightsOnly(setup.network.config), losses=losses)
     for size in args.batches:
-        whole_ms = row("step", measure(setup, bodies, size, 1, args.repeats), size)
-        rest_ms = row("all but the network", measure(rest, bodies, size, 1, args.repeats), size)
+        whole_ms = row("step", measure(setup, bodies, size, 1, repeats), size)
+        rest_ms = row("all but the network", measure(rest, bodies, size, 1, repeats), size)
         print(f"{'':34} {100 * rest_ms / whole_ms:.0f} % of the step is not the network")
-        if args.devices > 1:
-            name = f"step, {args.devices} devices"
-            ms = row(
-                name, measure(setup, bodies, size, args.devices, args.repeats), size * args.devices
-            )
-            print(
-                f"{'':34} {100 * (ms / (args.devices * whole_ms) - 1):+.0f} % against {args.devices} times one device"
-            )
-    row(
-        f"touch and collision, {TOUCH_BATCH} samples",
-        measure_touch(bodies, args.repeats),
-        TOUCH_BATCH,
-    )
+        if count > 1:
+            measured = measure(setup, bodies, size, count, repeats)
+            ms = row(f"step, {count} devices", measured, size * count)
+            overhead = 100 * (ms / (count * whole_ms) - 1)
+            print(f"{'':34} {overhead:+.0f} % compared with {count} times one device")
+    measured = measure_touch(bodies, repeats)
+    row(f"touch and collision, {TOUCH_BATCH} samples", measured, TOUCH_BATCH)
 
 
-def configuration(args: argparse.Namespace):
-    """The recipe with random weights and all losses from the first step."""
-    config = ablations.get_config(args.setup)
+def configuration(args: argparse.Namespace) -> ConfigDict:
+    """The config with random weights and all losses from the first step."""
+    config = ablations.base_config(args.config)
     config.burn_in_steps, config.accumulate_steps = 0, args.accumulate_steps
     config.model.backbone.pretrained, config.model.dtype = "", args.dtype
     for net in (config.model.mesh_net, config.model.interaction_net):
@@ -165,14 +166,25 @@ def row(name: str, measured: tuple[float, float], size: int) -> float:
     return ms
 
 
-def measure(setup, bodies, size: int, count: int, repeats: int) -> tuple[float, float]:
-    """Milliseconds of a step of `size` samples on each of `count` devices, and GB planned for each."""
+def measure(
+    setup: TrainSetup, bodies: BodyModels, size: int, count: int, repeats: int
+) -> tuple[float, float]:
+    """Times a step.
+
+    Args:
+        setup, bodies: from `build_setup`.
+        size: samples on each device.
+        count: number of devices.
+        repeats: timed calls.
+
+    Returns:
+        Milliseconds of a step, and the GB that XLA plans for each device.
+    """
     devices = jax.devices()[:count]
     mesh = jax.sharding.Mesh(np.array(devices), (data_parallel.AXIS,))
     split = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(data_parallel.AXIS))
-    copies = lambda tree: jax.device_put(
-        jax.tree.map(lambda x: np.broadcast_to(np.asarray(x), (count, *np.shape(x))), tree), split
-    )
+    repeat = lambda x: np.broadcast_to(np.asarray(x), (count, *np.shape(x)))
+    copies = lambda tree: jax.device_put(jax.tree.map(repeat, tree), split)
     state = copies(init_state(setup, bodies, 0))
     batch = jax.tree.map(lambda x: x.reshape(count, size, *x.shape[1:]), random_batch(size * count))
     inputs = jax.device_put(batch, split), copies(bodies)
@@ -182,66 +194,60 @@ def measure(setup, bodies, size: int, count: int, repeats: int) -> tuple[float, 
         devices=devices,
         donate_argnums=(0,),
     )
-    memory = step.lower(state, *inputs).compile().memory_analysis()
-    planned = memory.argument_size_in_bytes + memory.temp_size_in_bytes
+    planned = planned_gigabytes(step.lower(state, *inputs).compile())
     state, _ = jax.block_until_ready(step(state, *inputs))
     seconds = []
     for _ in range(repeats):
         start = time.perf_counter()
         state, _ = jax.block_until_ready(step(state, *inputs))
         seconds.append(time.perf_counter() - start)
-    return 1e3 * statistics.median(seconds), planned / 1e9
+    return 1e3 * statistics.median(seconds), planned
 
 
-def measure_touch(bodies, repeats: int) -> tuple[float, float]:
-    """Milliseconds and GB of the touch and collision losses with gradients, half of all vertices in
-    contact.
+def measure_touch(bodies: BodyModels, repeats: int) -> tuple[float, float]:
+    """Milliseconds and planned GB of the touch and collision losses with their gradients.
+
+    Half of all vertices are in contact.
     """
     rng = np.random.default_rng(0)
-    tile = lambda x: jnp.tile(
-        jnp.asarray(x - np.asarray(x).mean(0), jnp.float32), (TOUCH_BATCH, 1, 1)
-    )
-    hand, head = (
-        tile(bodies.hand.v_template) + jnp.array([0.03, 0.0, 0.1]),
-        tile(bodies.head.v_template),
-    )
+    center = lambda x: jnp.asarray(x - np.asarray(x).mean(0), jnp.float32)
+    tile = lambda x: jnp.tile(center(x), (TOUCH_BATCH, 1, 1))
+    hand = tile(bodies.hand.v_template) + jnp.array([[[0.03, 0.0, 0.1]]])
+    head = tile(bodies.head.v_template)
     probabilities = [
-        jnp.asarray(rng.random((TOUCH_BATCH, count)), jnp.float32) for count in (778, 5023)
+        jnp.asarray(rng.random((TOUCH_BATCH, count)), jnp.float32)
+        for count in (NUM_HAND_VERTICES, NUM_HEAD_VERTICES)
     ]
 
     def loss(hand, head):
-        touching = touch_loss(hand, head, *probabilities)
-        return (
-            touching + collision_loss(hand, head, bodies.head.closed_faces, ~bodies.head.cavity)
-        ).sum()
+        touch = touch_loss(hand, head, *probabilities)
+        skin = ~bodies.head.cavity
+        return (touch + collision_loss(hand, head, bodies.head.closed_faces, skin)).sum()
 
     compiled = jax.jit(jax.grad(loss, (0, 1))).lower(hand, head).compile()
+    return median_ms(compiled, hand, head, repeats=repeats), planned_gigabytes(compiled)
+
+
+def planned_gigabytes(compiled: Any) -> float:
+    """The memory that XLA plans for the inputs and temporaries of a compiled function."""
     memory = compiled.memory_analysis()
-    seconds = []
-    for _ in range(repeats + 1):
-        start = time.perf_counter()
-        jax.block_until_ready(compiled(hand, head))
-        seconds.append(time.perf_counter() - start)
-    return 1e3 * statistics.median(seconds[1:]), (
-        memory.argument_size_in_bytes + memory.temp_size_in_bytes
-    ) / 1e9
+    return (memory.argument_size_in_bytes + memory.temp_size_in_bytes) / 1e9
 
 
 def random_batch(size: int) -> Batch:
-    """Samples with every label."""
+    """Random samples with every label."""
     rng = np.random.default_rng(0)
     normal = lambda *shape: (0.1 * rng.normal(size=shape)).astype(np.float32)
 
     def sample():
-        keypoints = lambda count: np.column_stack(
-            [rng.uniform(40, 180, (count, 2)), np.ones(count)]
-        )
+        pixels = lambda count: rng.uniform(40, 180, (count, 2))
+        keypoints = lambda count: np.column_stack([pixels(count), np.ones(count)])
         return dict(
             image=rng.integers(0, 256, (CROP_SIZE, CROP_SIZE, 3), dtype=np.uint8),
-            hand_keypoints_2d=keypoints(21),
-            head_keypoints_2d=keypoints(68),
-            hand_keypoints_depth=1 + rng.random(21),
-            head_keypoints_depth=1 + rng.random(68),
+            hand_keypoints_2d=keypoints(NUM_HAND_KEYPOINTS),
+            head_keypoints_2d=keypoints(NUM_HEAD_KEYPOINTS),
+            hand_keypoints_depth=1 + rng.random(NUM_HAND_KEYPOINTS),
+            head_keypoints_depth=1 + rng.random(NUM_HEAD_KEYPOINTS),
             hand_betas=normal(10),
             hand_global_orient=normal(3),
             hand_pose=normal(45),
@@ -252,13 +258,13 @@ def random_batch(size: int) -> Batch:
             head_neck_pose=normal(3),
             head_jaw_pose=normal(3),
             head_transl=normal(3),
-            deformations=0.1 * normal(5023, 3),
-            hand_contact=rng.random(778) < 0.1,
-            head_contact=rng.random(5023) < 0.1,
+            deformations=0.1 * normal(NUM_HEAD_VERTICES, 3),
+            hand_contact=rng.random(NUM_HAND_VERTICES) < 0.1,
+            head_contact=rng.random(NUM_HEAD_VERTICES) < 0.1,
         )
 
     return loader.collate([sample() for _ in range(size)])
 
 
 if __name__ == "__main__":
-    main()
+    errors.run(main)
