@@ -6,6 +6,10 @@ prediction = dice_jax.infer(model, images)  # (*B, 224, 224, 3) uint8 RGB -> str
 """
 
 import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dice_jax.inference import infer, load
 
 __version__ = "0.1.0"
 __all__ = ["infer", "load"]

@@ -1,23 +1,24 @@
-"""Measures trained weights on a split: the paper's tables 1 to 3 and what they hide, with 95 %
-intervals.
+"""Measures trained weights on a split: the metrics of the paper and more, with 95 % intervals.
 
   python -m dice_jax.evaluate --weights=default --data=hand_face_synth --split=test --out=runs/test
   python -m dice_jax.evaluate --compare runs/a/test runs/b/test --out=runs/a_b
 
-The first writes metrics.json (`model`, and `mean_prediction`: what the best constant answer
-scores), tables.md, which is also printed, report.html, which holds its pictures, and samples.npz.
-The second sets evaluations side by side, the others against the first, with intervals of the paired
-differences; weights among them are evaluated first.
+The first command writes metrics.json, tables.md (also printed), report.html (self-contained) and
+samples.npz (metrics of each sample, for comparisons). Beside the model it measures the mean
+prediction: the mean of the training labels, the best prediction that ignores the image.
+
+The second command compares evaluations with the first one, with intervals of the paired
+differences. It also accepts weights and evaluates them first.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any, cast
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from absl import flags
 from ml_collections import ConfigDict
@@ -27,107 +28,101 @@ from dice_jax import errors, inference, xla_flags
 from dice_jax.checkpoints import config_file, shipped
 from dice_jax.datasets import registry
 from dice_jax.errors import UserError
-from dice_jax.evaluation import measure, sample_labels
+from dice_jax.evaluation import measure, reference_predictions
 from dice_jax.evaluation.report import cases, comparison, page, record, tables
 from dice_jax.evaluation.report.record import Record
+from dice_jax.evaluation.sample_labels import LabeledSource
 from dice_jax.input_pipeline import loader
 from dice_jax.io import atomic
 from dice_jax.structs import Batch
 
 _WEIGHTS = flags.DEFINE_string(
-    "weights", "default", "Shipped weights by name, an exported folder, or a workdir."
+    "weights",
+    "default",
+    "Weights to measure: the name of shipped ones, an exported folder, or a training workdir.",
 )
 _COMPARE = flags.DEFINE_string(
-    "compare", None, "Folders of evaluations, or weights, two or more: --compare A B."
+    "compare", None, "Two or more folders of evaluations (or weights) to compare: --compare A B."
 )
 _DATA = flags.DEFINE_string("data", "hand_face_synth", "Data set.")
 _DATA_DIR = flags.DEFINE_string(
-    "data_dir", None, "Where data sets lie. Default: $DICE_DATA or ~/.cache/dice_jax."
+    "data_dir", None, "Folder of the data sets. Default: $DICE_DATA or ~/.cache/dice_jax."
 )
 _SPLIT = flags.DEFINE_string("split", "test", "Split to measure.")
-_OUT = flags.DEFINE_string("out", None, "Folder of the results.")
+_OUT = flags.DEFINE_string("out", None, "Folder for the results.")
 _BATCH_SIZE = flags.DEFINE_integer(
-    "batch_size", 16, "Images at a time; no figure depends on it.", lower_bound=1
+    "batch_size", 16, "Images processed at a time; no metric depends on it.", lower_bound=1
 )
 _MAX_SAMPLES = flags.DEFINE_integer(
-    "max_samples", None, "Measure no more than the first so many.", lower_bound=1
+    "max_samples", None, "Measure only this many samples, the first of the split.", lower_bound=1
 )
 _MEAN_SAMPLES = flags.DEFINE_integer(
-    "mean_samples",
-    1000,
-    "The mean prediction is the mean of the first so many training samples.",
-    lower_bound=1,
+    "mean_samples", 1000, "Training samples averaged for the mean prediction.", lower_bound=1
 )
 _CASES = flags.DEFINE_integer(
-    "cases", 4, "Worst cases, and median cases, drawn in the report.", lower_bound=0
+    "cases", 4, "Images in each section of sample images in the report.", lower_bound=0
 )
 _LEAK_FILTER = flags.DEFINE_bool(
     "reference_leak_filter",
     False,
-    "Set signed distances of 5 cm and more to 0, as the authors do: wrong, but theirs.",
+    "Set signed distances of 5 cm and more to 0, as the authors' evaluation does. This hides deep "
+    "collisions, so use it only to compare with published numbers.",
 )
 
+Models = Mapping[str, tuple[inference.Model, Record]]
 
-def main(argv: Sequence[str]) -> None:
+
+def main(argv: Sequence[str], *, datasets: registry.Datasets = registry.DATASETS) -> None:
+    """Evaluates or compares, as the flags say; `datasets` are those that --data may use."""
     xla_flags.set_cpu_preset()
     xla_flags.keep_compiled()
-    out = atomic.writable_folder(_OUT.value)
+    out = atomic.writable_folder(cast(str, _OUT.value))  # required, see `cli`
     if _COMPARE.value is not None:
-        compare([_COMPARE.value, *argv[1:]], out)
+        compare([_COMPARE.value, *argv[1:]], out, datasets)
     elif argv[1:]:
-        raise UserError(
-            f"unknown argument {argv[1]!r}: every option begins with --, and --help lists them"
-        )
+        raise UserError(f"unknown argument {argv[1]!r}: flags begin with --, see --help")
     else:
-        evaluate(_WEIGHTS.value, out)
+        evaluate(_WEIGHTS.value, out, datasets)
 
 
-def evaluate(weights: str, out: Path) -> Record:
-    """Measures `weights` as the flags say, writes everything to `out` and prints the tables."""
-    ################ Weights and data ################
-    check_bodies(weights)
+def evaluate(weights: str, out: Path, datasets: registry.Datasets) -> Record:
+    """Measures weights with the options of the flags, writes all files and prints the tables.
+
+    Args:
+        weights: as for `inference.load`.
+        out: an existing folder.
+        datasets: the data sets that --data may use.
+    """
+    ################ Model and data ################
+    check_body_models(weights, datasets)
     model = inference.load(weights)
-    source = sample_labels.LabeledSource(
-        registry.open_split(_DATA.value, _SPLIT.value, _DATA_DIR.value)
-    )
-    train = registry.open_split(_DATA.value, "train", _DATA_DIR.value, _MEAN_SAMPLES.value)
-    count, mean_count = (
-        min(len(source), _MAX_SAMPLES.value or len(source)),
-        min(len(train), _MEAN_SAMPLES.value),
-    )
+    bodies = model.hand_model, model.head_model
+    source = LabeledSource(open_split(_SPLIT.value, datasets))
+    train = open_split("train", datasets, _MEAN_SAMPLES.value)
+    count = min(len(source), _MAX_SAMPLES.value or len(source))
+    mean_count = min(len(train), _MEAN_SAMPLES.value)
     devices = jax.local_device_count()
     batch_size = -(-_BATCH_SIZE.value // devices) * devices
 
-    def batches(split: loader.Source, limit: int, title: str) -> Iterator[tuple[Batch, np.ndarray]]:
-        return tqdm(
-            loader.sequential_batches(split, batch_size, limit),
-            title,
-            -(-limit // batch_size),
-            unit="batch",
-        )
-
-    ################ The model, and the best constant answer ################
-    bodies = model.hand_model, model.head_model
-    constant = measure.mean_prediction(
-        batches(train, mean_count, "mean of the training split"), *bodies
+    ################ Measure the model and the mean prediction ################
+    mean = reference_predictions.mean_prediction(
+        read_batches(train, batch_size, mean_count, "mean of the training split"), *bodies
     )
-    repeat = lambda batch: jax.tree.map(
-        lambda x: jnp.broadcast_to(x, (len(batch.images), *x.shape)), constant
-    )
+    predictors = {
+        "model": measure.predictor(model),
+        "mean_prediction": lambda batch: reference_predictions.repeat(mean, len(batch.images)),
+    }
     samples = {
         name: measure.measure_split(
             predict,
-            batches(source, count, title),
+            read_batches(source, batch_size, count, name.replace("_", " ")),
             *bodies,
             reference_leak_filter=_LEAK_FILTER.value,
         )
-        for name, title, predict in (
-            ("model", "model", measure.predictor(model)),
-            ("mean_prediction", "mean prediction", repeat),
-        )
+        for name, predict in predictors.items()
     }
 
-    ################ Tables and report ################
+    ################ Record and tables ################
     setting = {
         "weights": weights,
         "data": _DATA.value,
@@ -136,66 +131,57 @@ def evaluate(weights: str, out: Path) -> Record:
         "device": jax.devices()[0].device_kind,
         "devices": devices,
         "batch_size": batch_size,
-        "dtype": model.module.config.dtype,
+        "dtype": model.module.config.dtype,  # pyright: ignore[reportAttributeAccessIssue]
         "reference_leak_filter": _LEAK_FILTER.value,
     }
     result = record.make(setting, samples, source.labels(count))
     record.save(result, out)
-    rows = page.titled(result.summaries)
+    rows = page.readable_names(result.summaries)
     write_tables(
         out,
         result.about,
-        [
-            tables.mesh_table(rows),
-            tables.contact_table(rows),
-            tables.parts_table(rows),
-            tables.detail_table(rows),
-            *(tables.breakdown_table(kind, groups) for kind, groups in result.groups.items()),
-        ],
+        tables.mesh_table(rows),
+        tables.contact_table(rows),
+        tables.parts_table(rows),
+        tables.detail_table(rows),
+        *(tables.breakdown_table(kind, groups) for kind, groups in result.groups.items()),
     )
+
+    ################ Report ################
     chosen = cases.worst_and_median(result.samples, _CASES.value)
-    models = {"prediction": (model, result)}
-    pictures = {
-        f"The {name} cases": draw(indices, models, source) for name, indices in chosen.items()
+    images = {
+        f"The {name} cases": draw_cases(indices, {"prediction": (model, result)}, source)
+        for name, indices in chosen.items()
     }
-    (out / "report.html").write_text(page.evaluation_page(result, pictures))
+    (out / "report.html").write_text(page.evaluation_page(result, images))
     return result
 
 
-def check_bodies(weights: str) -> None:
-    """Raises a UserError where `weights` speak of other body models than the labels: no figure
-    would mean anything.
-    """
-    named = config_file.load_config(shipped.weights_folder(weights)).get("body_models") or {}
-    bodies = {part: name for part, name in named.items() if name}  # without a name: the open ones
-    if bodies and _DATA.value == registry.OPEN:
-        names = " and ".join(sorted(bodies.values()))
-        raise UserError(
-            f"{weights} puts out {names}, {registry.OPEN} is made of the open models: measure on --data=decaf"
-        )
-    data = {"name": _DATA.value, "dir": _DATA_DIR.value, "priors": ""}
-    registry.require(ConfigDict(data), bodies)
+def compare(runs: Sequence[str], out: Path, datasets: registry.Datasets) -> None:
+    """Compares evaluations with the first one, writes all files and prints the tables.
 
-
-def compare(runs: Sequence[str], out: Path) -> None:
-    """Sets evaluations side by side, writes tables.md, comparison.json and report.html and prints
-    the tables.
+    Args:
+        runs: folders of evaluations, or weights, which are evaluated first.
+        out: an existing folder.
+        datasets: the data sets that --data may use.
     """
+    ################ Read or measure each run ################
     if len(set(runs)) < max(2, len(runs)):
         raise UserError(
-            "--compare needs two or more different folders of evaluations, or weights: --compare A B"
+            "--compare needs two or more different folders of evaluations, or weights: "
+            "--compare A B"
         )
     records = {}
     for number, (name, run) in enumerate(zip(comparison.short_names(runs), runs)):
         if record.is_record(run):
             records[name] = record.load(run)
         else:
-            print(f"{run}: no evaluation, so these weights are measured first")
-            records[name] = evaluate(
-                run, atomic.writable_folder(out / f"{number}_{Path(run).name}")
-            )
+            print(f"{run} holds no evaluation: evaluating these weights first")
+            folder = atomic.writable_folder(out / f"{number}_{Path(run).name}")
+            records[name] = evaluate(run, folder, datasets)
     record.check_comparable(records)
 
+    ################ Differences and tables ################
     first, *others = records
     differences = {name: comparison.difference(records[first], records[name]) for name in others}
     summaries = {name: one.summaries["model"] for name, one in records.items()}
@@ -203,25 +189,65 @@ def compare(runs: Sequence[str], out: Path) -> None:
     write_tables(
         out,
         about,
-        [
-            tables.ablation_table(summaries),
-            tables.difference_table(first, differences),
-            tables.mesh_table(summaries),
-            tables.contact_table(summaries),
-            tables.parts_table(summaries),
-            tables.detail_table(summaries),
-        ],
+        tables.ablation_table(summaries),
+        tables.difference_table(first, differences),
+        tables.mesh_table(summaries),
+        tables.contact_table(summaries),
+        tables.parts_table(summaries),
+        tables.detail_table(summaries),
     )
     content = {"about": about, "runs": summaries, "differences": differences}
     (out / "comparison.json").write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
-    (out / "report.html").write_text(
-        page.comparison_page(records, differences, draw_differences(records))
-    )
+
+    ################ Report ################
+    images = draw_differences(records, datasets)
+    (out / "report.html").write_text(page.comparison_page(records, differences, images))
 
 
-def draw_differences(records: dict[str, Record]) -> dict[str, list[cases.Case]]:
-    """The cases in which the first two differ most; none, with a line that says why, where they
-    cannot be predicted.
+def check_body_models(weights: str, datasets: registry.Datasets) -> None:
+    """Checks that weights and labels belong to the same body models.
+
+    Raises:
+        UserError: they do not, so that vertices do not correspond and no metric is meaningful.
+    """
+    config: dict[str, Any] = config_file.load_config(shipped.weights_folder(weights)).to_dict()
+    # An empty name stands for the open body model.
+    names = {part: name for part, name in (config.get("body_models") or {}).items() if name}
+    if names and _DATA.value == registry.OPEN:
+        raise UserError(
+            f"{weights} predicts {' and '.join(sorted(names.values()))}, but the labels of "
+            f"{registry.OPEN} belong to the open models: measure on --data=decaf"
+        )
+    data = {"name": _DATA.value, "dir": _DATA_DIR.value, "priors": ""}
+    registry.require(ConfigDict(data), names, datasets)
+
+
+def open_split(split: str, datasets: registry.Datasets, size: int | None = None) -> loader.Source:
+    """A split of the data set of the flags."""
+    return registry.open_split(_DATA.value, split, _DATA_DIR.value, size, datasets=datasets)
+
+
+def read_batches(
+    split: loader.Source, batch_size: int, limit: int, title: str
+) -> Iterator[tuple[Batch, np.ndarray]]:
+    """The first `limit` samples in batches, with a progress bar."""
+    batches = loader.sequential_batches(split, batch_size, limit)
+    yield from tqdm(batches, title, total=-(-limit // batch_size), unit="batch")
+
+
+def write_tables(out: Path, about: str, *made: tables.Table) -> None:
+    """Writes tables.md and prints it."""
+    text = "\n".join([about + "\n", *map(str, made)])
+    (out / "tables.md").write_text(text)
+    print(text)
+
+
+def draw_differences(
+    records: dict[str, Record], datasets: registry.Datasets
+) -> dict[str, list[cases.Case]]:
+    """Images of the samples on which the first two runs differ most, by heading.
+
+    Without the weights or the data there are no images, and a printed line gives the reason.
     """
     first, second = list(records)[:2]
     chosen = cases.most_different(records[first].samples, records[second].samples, _CASES.value)
@@ -231,55 +257,50 @@ def draw_differences(records: dict[str, Record]) -> dict[str, list[cases.Case]]:
             name: (inference.load(records[name].setting["weights"]), records[name])
             for name in (first, second)
         }
-        source = registry.open_split(setting["data"], setting["split"], _DATA_DIR.value)
+        source = registry.open_split(
+            setting["data"], setting["split"], _DATA_DIR.value, datasets=datasets
+        )
     except (ValueError, OSError) as error:
-        print(f"no pictures: {error}")
+        print(f"no images in the report: {error}")
         return {}
     return {
-        f"{second} is {how} than {first}": draw(indices, models, source)
+        f"{second} is {how} than {first}": draw_cases(indices, models, source)
         for how, indices in chosen.items()
     }
 
 
-def draw(
-    indices: np.ndarray, models: dict[str, tuple[inference.Model, Record]], source: loader.Source
-) -> list[cases.Case]:
-    """Pictures of the samples `indices` of `source`, with what each of the models, by name, makes
-    of them.
+def draw_cases(indices: np.ndarray, models: Models, source: loader.Source) -> list[cases.Case]:
+    """Images of samples of a split with the predictions of each model.
+
+    Args:
+        indices: of the samples.
+        models: each with its evaluation, by name.
+        source: the split.
     """
+    model, result = next(iter(models.values()))
+    hand_model, head_model = model.hand_model, model.head_model
     drawn = []
-    for index in tqdm(indices, "pictures", unit="case"):
+    for index in tqdm(indices, "sample images", unit="sample"):
         ((batch, _),) = loader.sequential_batches([source[int(index)]], 1)
-        predict = lambda model, batch=batch: jax.device_get(inference.infer(model, batch.images[0]))
-        answers = {name: predict(model) for name, (model, _) in models.items()}
-        one, result = next(iter(models.values()))
-        truth = measure.true_prediction(batch, one.hand_model, one.head_model)
-        picture = cases.case_picture(
-            batch.images[0],
-            answers,
-            jax.tree.map(lambda x: np.asarray(x)[0], truth),
+        predictions = {
+            name: jax.device_get(inference.infer(one, batch.images[0]))
+            for name, (one, _) in models.items()
+        }
+        targets = reference_predictions.true_prediction(batch, hand_model, head_model)
+        image = cases.case_image(
+            np.asarray(batch.images[0]),
+            predictions,
+            jax.tree.map(lambda x: np.asarray(x)[0], targets),
             np.concatenate([batch.hand_keypoints_2d[0], batch.head_keypoints_2d[0]]),
-            np.asarray(one.hand_model.faces),
-            np.asarray(one.head_model.faces),
+            np.asarray(hand_model.faces),
+            np.asarray(head_model.faces),
         )
-        figures = "; ".join(
-            f"{name} {cases.describe(other.samples, index)}" for name, (_, other) in models.items()
+        errors_of = (
+            f"{name} {cases.describe(one.samples, index)}" for name, (_, one) in models.items()
         )
-        drawn.append(
-            cases.Case(
-                f"Sample {index}",
-                f"{cases.describe_labels(result.labels, index)}; {figures}",
-                picture,
-            )
-        )
+        caption = "; ".join([cases.describe_labels(result.labels, index), *errors_of])
+        drawn.append(cases.Case(f"Sample {index}", caption, image))
     return drawn
-
-
-def write_tables(out: Path, about: str, made: Sequence[tables.Table]) -> None:
-    """Writes tables.md and prints it."""
-    text = "\n".join([about + "\n", *map(str, made)])
-    (out / "tables.md").write_text(text)
-    print(text)
 
 
 def cli() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +23,7 @@ from dice_jax.body_models.landmarks import MIRRORED_LANDMARKS
 from dice_jax.checkpoints import coarse_vertices, npz_weights, rigid_vertices
 from dice_jax.checkpoints.shipped import weights_folder
 from dice_jax.constants import CROP_SIZE
-from dice_jax.structs import Prediction
+from dice_jax.structs import NetworkOutput, Prediction
 
 
 class Model(struct.PyTreeNode):
@@ -128,7 +128,7 @@ def infer(
         model.variables, models.preprocess(seen), model.queries, train=False
     )
     prediction = models.decode(
-        output,
+        cast(NetworkOutput, output),
         model.hand_model,
         model.head_model,
         gate_by_presence=gate_by_presence,

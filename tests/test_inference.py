@@ -1,4 +1,4 @@
-"""`load` and `infer`: pure, deterministic, independent of the batch, and clear about what is wrong."""
+"""`load` and `infer`: deterministic, independent of the batch, with one-line errors."""
 
 import json
 import subprocess
@@ -13,6 +13,8 @@ from support.tiny_model import save_tiny_weights
 import dice_jax
 from dice_jax import inference
 from dice_jax.body_models import assets, flame, mano
+from dice_jax.body_models.landmarks import MIRRORED_LANDMARKS
+from dice_jax.constants import CROP_SIZE
 from dice_jax.geometry import camera
 
 
@@ -28,13 +30,9 @@ def model(folder):
 
 @pytest.fixture(scope="module")
 def images():
-    """Colored patches: white noise would average out."""
-    return (
-        np.random.default_rng(1)
-        .integers(0, 256, (2, 7, 7, 3), np.uint8)
-        .repeat(32, axis=1)
-        .repeat(32, axis=2)
-    )
+    """Two images of 7 x 7 colored patches; noise of single pixels would average out."""
+    patches = np.random.default_rng(1).integers(0, 256, (2, 7, 7, 3), np.uint8)
+    return patches.repeat(32, axis=1).repeat(32, axis=2)
 
 
 @pytest.fixture(scope="module")
@@ -43,57 +41,54 @@ def prediction(model, images):
 
 
 def assert_close(a, b):
-    """To 1e-4 of a meter, a radian or a probability; pixels, sums that cancel, to 1e-5 of the crop."""
+    """Equal to 1e-4 meters, radians or probability, and pixels to 1e-5 of the crop."""
     jax.tree.map_with_path(_assert_leaves_close, a, b)
 
 
 def _assert_leaves_close(path, a, b):
     name = jax.tree_util.keystr(path)
-    tolerance = 224e-5 if "2d" in name or "camera" in name else 1e-4
+    tolerance = CROP_SIZE * 1e-5 if "2d" in name or "camera" in name else 1e-4
     np.testing.assert_allclose(a, b, atol=tolerance, rtol=1e-5, err_msg=name)
 
 
-def test_the_same_images_give_the_same_bits(model, images, prediction):
+def test_repeated_calls_give_identical_predictions(model, images, prediction):
     jax.tree.map(np.testing.assert_array_equal, dice_jax.infer(model, images), prediction)
 
 
-def test_a_prediction_does_not_depend_on_its_batch(model, images, prediction):
+def test_a_prediction_does_not_depend_on_the_rest_of_the_batch(model, images, prediction):
     alone = dice_jax.infer(model, images[1])
     assert_close(alone, jax.tree.map(lambda x: x[1], prediction))
     swapped = dice_jax.infer(model, images[::-1])
     assert_close(jax.tree.map(lambda x: x[::-1], swapped), prediction)
 
 
-def test_images_are_told_apart(prediction):
+def test_different_images_give_different_predictions(prediction):
     assert np.abs(prediction.hand_vertices[0] - prediction.hand_vertices[1]).max() > 1e-3
     assert np.abs(prediction.hand_contact_probs[0] - prediction.hand_contact_probs[1]).max() > 1e-3
 
 
-def test_float_and_uint8_agree(model, images, prediction):
+def test_float_and_uint8_images_give_the_same_prediction(model, images, prediction):
     assert_close(dice_jax.infer(model, images.astype(np.float32) / 255.0), prediction)
 
 
 @pytest.mark.parametrize("leading", [(), (1,), (2, 3)])
-def test_leading_dimensions_come_back(model, prediction, leading):
+def test_leading_dimensions_are_kept(model, prediction, leading):
     shapes = jax.eval_shape(
-        dice_jax.infer, model, jax.ShapeDtypeStruct((*leading, 224, 224, 3), np.uint8)
+        dice_jax.infer, model, jax.ShapeDtypeStruct((*leading, CROP_SIZE, CROP_SIZE, 3), np.uint8)
     )
-    jax.tree.map(
-        lambda got, one: got.shape == (*leading, *one.shape[1:]) or pytest.fail(str(got)),
-        shapes,
-        prediction,
-    )
+    expected = jax.tree.map(lambda x: (*leading, *x.shape[1:]), prediction)
+    assert jax.tree.map(lambda x: x.shape, shapes) == expected
 
 
-def test_a_nan_pixel_spoils_its_own_image_and_no_other(model, images, prediction):
+def test_a_nan_pixel_gives_nan_for_its_own_image_only(model, images, prediction):
     floats = images.astype(np.float32) / 255.0
     floats[0, 100, 50, 1] = np.nan
-    spoilt = jax.device_get(dice_jax.infer(model, floats))
-    assert all(np.isnan(leaf[0]).all() for leaf in jax.tree.leaves(spoilt))
-    assert_close(jax.tree.map(lambda x: x[1], spoilt), jax.tree.map(lambda x: x[1], prediction))
+    broken = jax.device_get(dice_jax.infer(model, floats))
+    assert all(np.isnan(leaf[0]).all() for leaf in jax.tree.leaves(broken))
+    assert_close(jax.tree.map(lambda x: x[1], broken), jax.tree.map(lambda x: x[1], prediction))
 
 
-def test_the_parameters_reproduce_the_vertices(model, prediction):
+def test_the_parameters_pose_the_predicted_vertices(model, prediction):
     hand = jax.jit(mano.pose_hand)(model.hand_model, prediction.hand_params)
     head = jax.jit(flame.pose_head)(model.head_model, prediction.head_params)
     np.testing.assert_allclose(hand.vertices, prediction.hand_vertices, atol=1e-5)
@@ -101,17 +96,14 @@ def test_the_parameters_reproduce_the_vertices(model, prediction):
     np.testing.assert_allclose(prediction.head_vertices.mean(axis=1), 0.0, atol=1e-6)
 
 
-def test_the_gate_takes_contact_and_dent_away_where_nothing_touches(model, images, prediction):
+def test_the_gate_zeroes_contact_and_deformations_where_nothing_touches(model, images, prediction):
     flat = traverse_util.flatten_dict(model.variables)
     flat["params", "presence", "output", "bias"] -= 20.0
     apart = model.replace(variables=traverse_util.unflatten_dict(flat))
-    gated, free = (
-        dice_jax.infer(apart, images),
-        dice_jax.infer(apart, images, gate_by_presence=False),
-    )
-    assert (prediction.contact_presence > 0.5).all() and (
-        np.asarray(free.contact_presence) < 0.01
-    ).all()
+    gated = dice_jax.infer(apart, images)
+    free = jax.device_get(dice_jax.infer(apart, images, gate_by_presence=False))
+    assert (prediction.contact_presence > 0.5).all()
+    assert (free.contact_presence < 0.01).all()
     for name in ("hand_contact_probs", "head_contact_probs", "deformations"):
         assert not np.any(getattr(gated, name))
         np.testing.assert_allclose(getattr(free, name), getattr(prediction, name), atol=1e-5)
@@ -119,7 +111,7 @@ def test_the_gate_takes_contact_and_dent_away_where_nothing_touches(model, image
     np.testing.assert_array_equal(gated.deformed_head_vertices, gated.head_vertices)
 
 
-def test_a_left_hand_is_a_mirrored_right_hand(model, images, prediction):
+def test_a_left_hand_is_predicted_as_a_mirrored_right_hand(model, images, prediction):
     left = jax.device_get(dice_jax.infer(model, images[:, :, ::-1], hand="left"))
     flip = np.array([-1.0, 1.0, 1.0])
     for name in (
@@ -135,8 +127,8 @@ def test_a_left_hand_is_a_mirrored_right_hand(model, images, prediction):
     np.testing.assert_allclose(left.hand_keypoints_2d, expected, atol=1e-2)
 
 
-def test_a_mirrored_prediction_is_consistent(prediction):
-    """Its camera projects its keypoints onto its 2D keypoints, and mirroring again undoes it."""
+def test_mirroring_keeps_the_projection_and_undoes_itself(prediction):
+    """The mirrored camera projects the mirrored 3D keypoints to the mirrored 2D keypoints."""
     mirrored = inference.mirror(prediction)
     for part in ("hand", "head"):
         points = getattr(mirrored, f"{part}_keypoints_3d")
@@ -147,20 +139,30 @@ def test_a_mirrored_prediction_is_consistent(prediction):
     assert_close(inference.mirror(mirrored), prediction)
 
 
-def test_mirrored_landmarks_keep_their_meaning():
-    """The template is nearly symmetric: its mirror image has its landmarks in nearly the same
-    places.
-    """
+def test_mirrored_landmarks_lie_where_the_landmarks_of_the_symmetric_template_lie():
     head = assets.load_head()
     landmarks = np.asarray(flame.head_landmarks(head, head.v_template))
-    mirrored = (landmarks * [-1.0, 1.0, 1.0])[inference._MIRRORED_LANDMARKS]
-    assert np.linalg.norm(mirrored - landmarks, axis=-1).max() < 0.006
-    assert (
-        np.linalg.norm(landmarks * [-1.0, 1.0, 1.0] - landmarks, axis=-1).max() > 0.05
-    )  # without it, far off
+    flipped = landmarks * [-1.0, 1.0, 1.0]
+    largest = lambda points: np.linalg.norm(points - landmarks, axis=-1).max()
+    assert largest(flipped[MIRRORED_LANDMARKS]) < 0.006
+    assert largest(flipped) > 0.05
 
 
-def test_wrong_arguments_are_named(model):
+def test_rigid_vertices_are_not_deformed(model, images, prediction):
+    """The other vertices keep their deformation."""
+    rigid = np.zeros(5023, bool)
+    rigid[::2] = True
+    masked = jax.device_get(dice_jax.infer(model.replace(rigid_vertices=rigid), images))
+    assert not masked.deformations[:, rigid].any()
+    np.testing.assert_array_equal(
+        masked.deformed_head_vertices[:, rigid], masked.head_vertices[:, rigid]
+    )
+    np.testing.assert_allclose(
+        masked.deformations[:, ~rigid], prediction.deformations[:, ~rigid], atol=1e-6
+    )
+
+
+def test_wrong_arguments_raise_a_one_line_error(model):
     with pytest.raises(
         ValueError, match=r"must be \(..., 224, 224, 3\) RGB crops, got shape \(3, 224, 224\)"
     ):
@@ -169,22 +171,26 @@ def test_wrong_arguments_are_named(model):
         dice_jax.infer(model, np.zeros((224, 224, 3), np.uint8), hand="both")
 
 
-def test_infer_is_jitted_and_nothing_is_imported_before_it_is_used():
+def test_infer_is_jitted_and_importing_dice_jax_does_not_import_jax():
     assert callable(dice_jax.infer.lower)
-    code = "import sys, dice_jax; assert 'jax' not in sys.modules and 'flax' not in sys.modules; dice_jax.nonsense"
+    code = (
+        "import sys, dice_jax; "
+        "assert 'jax' not in sys.modules and 'flax' not in sys.modules; "
+        "dice_jax.nonsense"
+    )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert "AttributeError: module 'dice_jax' has no attribute 'nonsense'" in result.stderr
 
 
 @pytest.fixture
 def copy(folder, tmp_path):
-    """A copy of the weights to spoil."""
+    """A copy of the weights that a test may damage."""
     for file in folder.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
     return tmp_path
 
 
-def test_truncated_weights_are_named(copy):
+def test_truncated_weights_raise_a_one_line_error(copy):
     path = copy / "weights.npz"
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(ValueError, match=r"weights\.npz is damaged") as caught:
@@ -193,25 +199,25 @@ def test_truncated_weights_are_named(copy):
 
 
 @pytest.mark.parametrize(
-    ("spoil", "message"),
+    ("damage", "message"),
     [
         (lambda flat, name: flat.pop(name), "missing"),
         (lambda flat, name: flat.update({name: np.zeros((3, 5), np.float32)}), "another shape"),
         (lambda flat, name: flat.update({name + "x": np.zeros(3, np.float32)}), "unknown"),
     ],
 )
-def test_weights_that_do_not_fit_are_named(copy, spoil, message):
+def test_the_first_weight_that_does_not_fit_is_named(copy, damage, message):
     with np.load(copy / "weights.npz") as archive:
         flat = dict(archive)
     name = next(name for name in flat if name.endswith("kernel"))
-    spoil(flat, name)
+    damage(flat, name)
     np.savez(copy / "weights.npz", **flat)
     with pytest.raises(ValueError, match=message) as caught:
         dice_jax.load(copy)
     assert name in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_unknown_weights_list_what_there_is(tmp_path):
+def test_unknown_weights_list_the_shipped_ones(tmp_path):
     with pytest.raises(
         FileNotFoundError, match="no weights called 'defualt': neither a folder nor shipped"
     ):
@@ -220,7 +226,7 @@ def test_unknown_weights_list_what_there_is(tmp_path):
         dice_jax.load(tmp_path)
 
 
-def test_a_configuration_without_a_network_is_named(copy):
+def test_a_configuration_without_a_model_section_is_an_error(copy):
     (copy / "config.json").write_text(json.dumps({"seed": 0}))
     with pytest.raises(ValueError, match="no section 'model'"):
         dice_jax.load(copy)

@@ -1,4 +1,4 @@
-"""Who and what is in each sample, noted while the samples are read for their pictures."""
+"""Person, gesture and skin tone of each sample, recorded while the samples are read."""
 
 from __future__ import annotations
 
@@ -12,8 +12,12 @@ from dice_jax.input_pipeline.loader import Sample, Source
 
 @dataclasses.dataclass(frozen=True)
 class Labels:
-    """Of N samples: the person's number, the gesture ("" unknown), the skin tone in [0, 1] (NaN
-    unknown).
+    """Labels of N samples.
+
+    Attributes:
+        subject: number of the person.
+        gesture: name of the gesture, "" where unknown.
+        skin_tone: 0 the lightest to 1 the darkest, NaN where unknown.
     """
 
     subject: Int[np.ndarray, "N"]
@@ -22,13 +26,14 @@ class Labels:
 
 
 class LabeledSource:
-    """A `Source` that remembers the labels of the samples read through it, so that nothing is read
-    twice.
+    """A `Source` that records the labels of the samples read through it.
+
+    The labels need no second pass over the data.
     """
 
     def __init__(self, source: Source):
         self._source = source
-        self._seen: dict[int, tuple[int, str, float]] = {}
+        self._labels: dict[int, tuple[int, str, float]] = {}
 
     def __len__(self) -> int:
         return len(self._source)
@@ -36,8 +41,8 @@ class LabeledSource:
     def __getitem__(self, index: int) -> Sample:
         sample = self._source[index]
         gesture = sample.get("gesture", "")
-        # A sample of nobody known is somebody of its own.
-        self._seen[index] = (
+        # Each sample of an unknown person counts as a person of its own, with a negative number.
+        self._labels[index] = (
             int(sample.get("subject", -1 - index)),
             gesture.decode() if isinstance(gesture, bytes) else str(gesture),
             float(sample.get("skin_tone", np.nan)),
@@ -45,8 +50,8 @@ class LabeledSource:
         return sample
 
     def labels(self, count: int) -> Labels:
-        """Of the first `count` samples, all of which must have been read."""
-        subject, gesture, skin_tone = zip(*(self._seen[index] for index in range(count)))
+        """Labels of the first `count` samples, all of which must have been read before."""
+        subject, gesture, skin_tone = zip(*(self._labels[index] for index in range(count)))
         return Labels(
             np.array(subject, np.int64), np.array(gesture, str), np.array(skin_tone, np.float32)
         )

@@ -1,7 +1,7 @@
-"""From predictions to the numbers of the paper's tables: measure samples, add them up, summarize.
+"""From predictions to the numbers of the paper's tables: measure samples, add up, divide.
 
-Samples become SUMS and counts, and only `summarize` divides. Ragged last batches, padding and any
-number of devices therefore give exactly the figures of one pass over the whole data set.
+Each sample contributes SUMS and counts; only `metric_values` divides them. The metrics therefore do
+not depend on the batch size, on padding or on the number of devices.
 """
 
 from __future__ import annotations
@@ -17,17 +17,38 @@ from jaxtyping import Float
 from dice_jax.array_types import Array
 from dice_jax.body_models.lbs import BodyModel
 from dice_jax.metrics import contact
-from dice_jax.metrics.interpenetration import f_score, hand_signed_distance, interpenetration
+from dice_jax.metrics.interpenetration import (
+    Interpenetration,
+    f_score,
+    hand_signed_distance,
+    interpenetration,
+)
 from dice_jax.metrics.keypoints import keypoints_2d_error, mpjpe, pa_mpjpe
 from dice_jax.metrics.pve import deformation_error, distances, pa_pve, pve
 from dice_jax.structs import Batch, Prediction, Targets
 
 
 class MetricSums(struct.PyTreeNode):
-    """What each sample (leading `*B`) or a whole data set (no leading dimension) adds to the
-    metrics. Meters, pixels.
+    """Contribution of each sample (leading `*B`) or of a whole data set to the metrics.
 
-    Entries of samples without the label in question are 0.
+    Lengths are meters, image distances are pixels. A field is 0 for samples without its label.
+
+    Attributes:
+        frames: 1 for a sample with 3D labels.
+        pve, pve_hand, pve_head, pa_pve, pa_pve_hand, pa_pve_head: mean errors over vertices.
+        mpjpe, pa_mpjpe: mean errors over keypoints.
+        collision_distance, non_colliding: see `Interpenetration`, of the prediction.
+        touching_truth: the ground truth touches.
+        touching_both: ground truth and prediction touch.
+        deformation_frames: 1 for a sample with deformation labels.
+        deformation_error: mean error over the vertices of the head.
+        moved_error, moved_vertices: sum of the errors of the moved vertices, and their number.
+        hand_keypoints_2d_error, head_keypoints_2d_error: distances, weighted by confidence.
+        hand_keypoints_2d_weight, head_keypoints_2d_weight: sums of the confidences.
+        contact_frames: 1 for a sample with contact labels.
+        presence_correct: the predicted contact presence is right.
+        hand_contact, head_contact: confusion counts at the contact threshold.
+        hand_contact_scores, head_contact_scores: histograms of the contact probabilities.
     """
 
     frames: Float[Array, "*B"]
@@ -59,7 +80,7 @@ class MetricSums(struct.PyTreeNode):
     head_contact_scores: Float[Array, "*B 2 200"]
 
 
-def measure(
+def measure_samples(
     prediction: Prediction,
     targets: Targets,
     batch: Batch,
@@ -68,156 +89,88 @@ def measure(
     valid: Float[Array, "B"] | None = None,
     reference_leak_filter: bool = False,
 ) -> MetricSums:
-    """The contribution of every sample of a batch; pure, to be jitted.
+    """Contribution of each sample of a batch to the metrics; pure, meant to be jitted.
 
     Args:
-        prediction, targets: head-centerd.
-        batch: its `has_*` masks say which metrics a sample enters.
-        head_model: gives the head's faces and cavities.
-        valid: 0 for the padding of a ragged batch; None if there is none.
+        prediction, targets: head-centered, meters.
+        batch: its `has_*` masks decide which metrics a sample contributes to.
+        head_model: gives the faces of the head and its cavities.
+        valid: 0 for the padding of a ragged batch; None: there is no padding.
         reference_leak_filter: see `interpenetration.hand_signed_distance`.
     """
-    p, t = prediction, targets
     valid = jnp.ones_like(batch.has_3d) if valid is None else valid
-    has_3d, has_contact = valid * batch.has_3d, valid * batch.has_contact
-    has_deformations, has_2d = valid * batch.has_deformations, valid * batch.has_2d
+    has_3d, has_2d = valid * batch.has_3d, valid * batch.has_2d
+    has_deformations, has_contact = valid * batch.has_deformations, valid * batch.has_contact
 
-    def touch_and_collision(hand_vertices, head_vertices):
-        sdf = hand_signed_distance(
-            hand_vertices,
-            head_vertices,
-            head_model.faces,
-            head_model.closed_faces,
-            head_model.cavity,
-            reference_leak_filter=reference_leak_filter,
-        )
-        return interpenetration(sdf)
-
-    predicted = touch_and_collision(p.hand_vertices, p.deformed_head_vertices)
-    truth = touch_and_collision(t.hand_vertices, t.deformed_head_vertices)
-    keypoints_3d = jnp.concatenate([p.hand_keypoints_3d, p.head_keypoints_3d], axis=-2)
-    target_keypoints = jnp.concatenate([t.hand_keypoints, t.head_keypoints], axis=-2)
-    deformation, moved_error, moved_vertices = deformation_error(p.deformations, batch.deformations)
-    hand_error_2d, hand_weight_2d = keypoints_2d_error(p.hand_keypoints_2d, batch.hand_keypoints_2d)
-    head_error_2d, head_weight_2d = keypoints_2d_error(p.head_keypoints_2d, batch.head_keypoints_2d)
-    pair = lambda x: jnp.concatenate([x.deformed_head_vertices, x.hand_vertices], axis=-2)
-    hand_truth, head_truth = batch.hand_contact > 0.5, batch.head_contact > 0.5
-    present = hand_truth.any(-1) | head_truth.any(-1)
-
-    def keep(mask, values):
-        """`values` where the mask is set; `where` and not a product, as a sample without labels may
-        hold NaN.
-        """
-        return jax.tree.map(
-            lambda v: jnp.where(
-                mask.reshape(mask.shape + (1,) * (v.ndim - 1)) > 0, v.astype(jnp.float32), 0.0
-            ),
-            values,
-        )
-
+    vertices = _vertex_errors(prediction, targets)
+    keypoints = _keypoint_errors(prediction, targets)
+    collisions = _collisions(prediction, targets, head_model, reference_leak_filter)
+    deformations = _deformation_errors(prediction, batch)
+    image = _image_errors(prediction, batch)
+    contacts = _contact_counts(prediction, batch)
     return MetricSums(
         frames=has_3d,
-        pve=keep(
-            has_3d,
-            pve(
-                p.hand_vertices, p.deformed_head_vertices, t.hand_vertices, t.deformed_head_vertices
-            ),
-        ),
-        pve_hand=keep(has_3d, distances(p.hand_vertices, t.hand_vertices).mean(-1)),
-        pve_head=keep(
-            has_3d, distances(p.deformed_head_vertices, t.deformed_head_vertices).mean(-1)
-        ),
-        pa_pve=keep(has_3d, pa_pve(pair(p), pair(t))),
-        pa_pve_hand=keep(has_3d, pa_pve(p.hand_vertices, t.hand_vertices)),
-        pa_pve_head=keep(has_3d, pa_pve(p.deformed_head_vertices, t.deformed_head_vertices)),
-        mpjpe=keep(has_3d, mpjpe(keypoints_3d, target_keypoints)),
-        pa_mpjpe=keep(has_3d, pa_mpjpe(keypoints_3d, target_keypoints)),
-        collision_distance=keep(has_3d, predicted.collision_distance),
-        non_colliding=keep(has_3d, predicted.non_colliding),
-        touching_truth=keep(has_3d, truth.touching),
-        touching_both=keep(has_3d, truth.touching & predicted.touching),
         deformation_frames=has_deformations,
-        deformation_error=keep(has_deformations, deformation),
-        moved_error=keep(has_deformations, moved_error),
-        moved_vertices=keep(has_deformations, moved_vertices),
-        hand_keypoints_2d_error=keep(has_2d, hand_error_2d),
-        hand_keypoints_2d_weight=keep(has_2d, hand_weight_2d),
-        head_keypoints_2d_error=keep(has_2d, head_error_2d),
-        head_keypoints_2d_weight=keep(has_2d, head_weight_2d),
         contact_frames=has_contact,
-        presence_correct=keep(has_contact, (p.contact_presence >= contact.THRESHOLD) == present),
-        hand_contact=keep(
-            has_contact, contact.confusion(p.hand_contact_probs >= contact.THRESHOLD, hand_truth)
-        ),
-        head_contact=keep(
-            has_contact, contact.confusion(p.head_contact_probs >= contact.THRESHOLD, head_truth)
-        ),
-        hand_contact_scores=keep(
-            has_contact, contact.score_histogram(p.hand_contact_probs, hand_truth)
-        ),
-        head_contact_scores=keep(
-            has_contact, contact.score_histogram(p.head_contact_probs, head_truth)
-        ),
+        **_masked(has_3d, vertices | keypoints | collisions),
+        **_masked(has_deformations, deformations),
+        **_masked(has_2d, image),
+        **_masked(has_contact, contacts),
     )
 
 
 def total(samples: MetricSums) -> MetricSums:
-    """The sums over samples (leading dimension N).
+    """Sums over samples (leading dimension N).
 
-    On the host in float64: single precision stops counting vertices at 2^24, 3,340 heads.
+    Added in float64 on the host: float32 cannot count beyond 2^24, the vertices of 3,340 heads.
     """
     return jax.tree.map(lambda values: np.asarray(values, np.float64).sum(axis=0), samples)
 
 
-def figures(sums: MetricSums) -> dict[str, Any]:
-    """The metrics of one data set, or of many at once (leading `*R`): lengths in mm, pixels, ratios
-    in [0, 1].
+def metric_values(sums: MetricSums) -> dict[str, Any]:
+    """Metrics of one data set, or of several at once.
+
+    Args:
+        sums: `total`; leading dimensions `*R` are several data sets.
 
     Returns:
-        float64 arrays `*R` by name, NaN where no sample has the label; "contact" holds those of
-        each part and of both.
+        float64 arrays `*R` by name: lengths in millimeters, image distances in pixels, ratios in
+        [0, 1]; NaN where no sample has the label. "contact" holds the scores of "hand", "head" and
+        "both".
     """
 
     def ratio(part, whole):
         return np.where(whole > 0, part / np.where(whole > 0, whole, 1.0), np.nan)
 
-    mm = lambda part, whole: 1000.0 * ratio(part, whole)
+    millimeters = lambda part, whole: 1000.0 * ratio(part, whole)
     s = sums
-    non_collision, touchness = (
-        ratio(s.non_colliding, s.frames),
-        ratio(s.touching_both, s.touching_truth),
-    )
-    error_2d, weight_2d = (
-        getattr(s, f"hand_keypoints_2d_{kind}") + getattr(s, f"head_keypoints_2d_{kind}")
-        for kind in ("error", "weight")
-    )
-    parts = {
-        "hand": (s.hand_contact, s.hand_contact_scores),
-        "head": (s.head_contact, s.head_contact_scores),
-    }
-    parts["both"] = jax.tree.map(np.add, *parts.values())
+    non_collision = ratio(s.non_colliding, s.frames)
+    touchness = ratio(s.touching_both, s.touching_truth)
+    error_2d = s.hand_keypoints_2d_error + s.head_keypoints_2d_error
+    weight_2d = s.hand_keypoints_2d_weight + s.head_keypoints_2d_weight
+    hand = s.hand_contact, s.hand_contact_scores
+    head = s.head_contact, s.head_contact_scores
+    both = jax.tree.map(np.add, hand, head)
     return {
-        "pve_mm": mm(s.pve, s.frames),
-        "mpjpe_mm": mm(s.mpjpe, s.frames),
-        "pa_mpjpe_mm": mm(s.pa_mpjpe, s.frames),
-        "collision_distance_mm": mm(s.collision_distance, s.frames),
+        "pve_mm": millimeters(s.pve, s.frames),
+        "mpjpe_mm": millimeters(s.mpjpe, s.frames),
+        "pa_mpjpe_mm": millimeters(s.pa_mpjpe, s.frames),
+        "collision_distance_mm": millimeters(s.collision_distance, s.frames),
         "non_collision_ratio": non_collision,
         "touchness_ratio": touchness,
         "f_score": f_score(touchness, non_collision),
         "contact": {
-            part: {
-                **contact.scores(counts),
-                "average_precision": contact.average_precision(histogram),
-            }
-            for part, (counts, histogram) in parts.items()
+            "hand": _contact_values(*hand),
+            "head": _contact_values(*head),
+            "both": _contact_values(*both),
         },
-        "pve_hand_mm": mm(s.pve_hand, s.frames),
-        "pve_head_mm": mm(s.pve_head, s.frames),
-        "pa_pve_mm": mm(s.pa_pve, s.frames),
-        "pa_pve_hand_mm": mm(s.pa_pve_hand, s.frames),
-        "pa_pve_head_mm": mm(s.pa_pve_head, s.frames),
-        "deformation_error_mm": mm(s.deformation_error, s.deformation_frames),
-        "deformation_error_moved_mm": mm(s.moved_error, s.moved_vertices),
+        "pve_hand_mm": millimeters(s.pve_hand, s.frames),
+        "pve_head_mm": millimeters(s.pve_head, s.frames),
+        "pa_pve_mm": millimeters(s.pa_pve, s.frames),
+        "pa_pve_hand_mm": millimeters(s.pa_pve_hand, s.frames),
+        "pa_pve_head_mm": millimeters(s.pa_pve_head, s.frames),
+        "deformation_error_mm": millimeters(s.deformation_error, s.deformation_frames),
+        "deformation_error_moved_mm": millimeters(s.moved_error, s.moved_vertices),
         "keypoints_2d_error_px": ratio(error_2d, weight_2d),
         "keypoints_2d_error_hand_px": ratio(s.hand_keypoints_2d_error, s.hand_keypoints_2d_weight),
         "keypoints_2d_error_head_px": ratio(s.head_keypoints_2d_error, s.head_keypoints_2d_weight),
@@ -226,8 +179,100 @@ def figures(sums: MetricSums) -> dict[str, Any]:
 
 
 def summarize(sums: MetricSums) -> dict[str, Any]:
-    """`figures` of one data set ready for JSON, with the number of "frames"; None where no sample
-    has the label.
-    """
+    """`metric_values` of one data set for JSON: NaN becomes None, and "frames" is added."""
     number = lambda value: None if np.isnan(value) else float(value)
-    return {"frames": int(sums.frames), **jax.tree.map(number, figures(sums))}
+    return {"frames": int(sums.frames), **jax.tree.map(number, metric_values(sums))}
+
+
+def _masked(mask: Float[Array, "B"], values: dict[str, Any]) -> dict[str, Any]:
+    """`values` as float32, and 0 where the mask is 0.
+
+    Selected and not multiplied, because the values of a sample without labels may be NaN.
+    """
+
+    def select(x):
+        return jnp.where(
+            mask.reshape(mask.shape + (1,) * (x.ndim - 1)) > 0, x.astype(jnp.float32), 0.0
+        )
+
+    return jax.tree.map(select, values)
+
+
+def _vertex_errors(p: Prediction, t: Targets) -> dict[str, Array]:
+    head, true_head = p.deformed_head_vertices, t.deformed_head_vertices
+    hand, true_hand = p.hand_vertices, t.hand_vertices
+    both = jnp.concatenate([head, hand], axis=-2)
+    true_both = jnp.concatenate([true_head, true_hand], axis=-2)
+    return {
+        "pve": pve(hand, head, true_hand, true_head),
+        "pve_hand": distances(hand, true_hand).mean(-1),
+        "pve_head": distances(head, true_head).mean(-1),
+        "pa_pve": pa_pve(both, true_both),
+        "pa_pve_hand": pa_pve(hand, true_hand),
+        "pa_pve_head": pa_pve(head, true_head),
+    }
+
+
+def _keypoint_errors(p: Prediction, t: Targets) -> dict[str, Array]:
+    keypoints = jnp.concatenate([p.hand_keypoints_3d, p.head_keypoints_3d], axis=-2)
+    true_keypoints = jnp.concatenate([t.hand_keypoints, t.head_keypoints], axis=-2)
+    return {
+        "mpjpe": mpjpe(keypoints, true_keypoints),
+        "pa_mpjpe": pa_mpjpe(keypoints, true_keypoints),
+    }
+
+
+def _collisions(
+    p: Prediction, t: Targets, head_model: BodyModel, reference_leak_filter: bool
+) -> dict[str, Array]:
+    def collide(meshes: Prediction | Targets) -> Interpenetration:
+        sdf = hand_signed_distance(
+            meshes.hand_vertices,
+            meshes.deformed_head_vertices,
+            head_model.faces,
+            head_model.closed_faces,
+            head_model.cavity,
+            reference_leak_filter=reference_leak_filter,
+        )
+        return interpenetration(sdf)
+
+    predicted, true = collide(p), collide(t)
+    return {
+        "collision_distance": predicted.collision_distance,
+        "non_colliding": predicted.non_colliding,
+        "touching_truth": true.touching,
+        "touching_both": true.touching & predicted.touching,
+    }
+
+
+def _deformation_errors(p: Prediction, batch: Batch) -> dict[str, Array]:
+    names = ("deformation_error", "moved_error", "moved_vertices")
+    return dict(zip(names, deformation_error(p.deformations, batch.deformations)))
+
+
+def _image_errors(p: Prediction, batch: Batch) -> dict[str, Array]:
+    hand_error, hand_weight = keypoints_2d_error(p.hand_keypoints_2d, batch.hand_keypoints_2d)
+    head_error, head_weight = keypoints_2d_error(p.head_keypoints_2d, batch.head_keypoints_2d)
+    return {
+        "hand_keypoints_2d_error": hand_error,
+        "hand_keypoints_2d_weight": hand_weight,
+        "head_keypoints_2d_error": head_error,
+        "head_keypoints_2d_weight": head_weight,
+    }
+
+
+def _contact_counts(p: Prediction, batch: Batch) -> dict[str, Any]:
+    hand, head = batch.hand_contact > 0.5, batch.head_contact > 0.5
+    present = hand.any(-1) | head.any(-1)
+    touch = lambda probs: probs >= contact.THRESHOLD
+    return {
+        "presence_correct": touch(p.contact_presence) == present,
+        "hand_contact": contact.confusion(touch(p.hand_contact_probs), hand),
+        "head_contact": contact.confusion(touch(p.head_contact_probs), head),
+        "hand_contact_scores": contact.score_histogram(p.hand_contact_probs, hand),
+        "head_contact_scores": contact.score_histogram(p.head_contact_probs, head),
+    }
+
+
+def _contact_values(counts: contact.Confusion, histogram: Float[Array, "*R 2 200"]):
+    return contact.scores(counts) | {"average_precision": contact.average_precision(histogram)}

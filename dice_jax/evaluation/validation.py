@@ -1,6 +1,4 @@
-"""What a training shows of itself on the validation split: its metrics, and pictures of a few
-samples.
-"""
+"""Validation during training: metrics on the validation split, and a sheet of sample images."""
 
 from __future__ import annotations
 
@@ -8,11 +6,11 @@ import jax
 import numpy as np
 from flax import traverse_util
 from jaxtyping import UInt8
-from ml_collections import ConfigDict
 
 from dice_jax import inference
-from dice_jax.evaluation import measure
+from dice_jax.evaluation import measure, reference_predictions
 from dice_jax.input_pipeline import loader
+from dice_jax.structs import Prediction
 from dice_jax.training.setup import BodyModels, TrainSetup
 from dice_jax.training.state import TrainState
 from dice_jax.visualization import validation_sheet
@@ -23,15 +21,30 @@ def validate(
     bodies: BodyModels,
     state: TrainState,
     split: loader.Source,
-    config: ConfigDict,
+    *,
+    batch_size: int,
+    num_threads: int,
 ) -> dict[str, float]:
-    """The flat figures of `metrics.accumulate.summarize` on `split`, as `infer` sees them."""
+    """Metrics of the averaged weights of `state` on a split, with the predictions of `infer`.
+
+    Args:
+        setup: gives the network.
+        bodies: body models and token positions.
+        state: of the training.
+        split: samples to measure.
+        batch_size: images at a time; no metric depends on it.
+        num_threads: threads that decode images.
+
+    Returns:
+        `summarize.summarize`, its nested names joined by "/"; metrics without labels are left out.
+    """
     model = _model(setup, bodies, state)
-    batches = loader.sequential_batches(split, config.batch_size, num_threads=config.data.threads)
+    batches = loader.sequential_batches(split, batch_size, num_threads=num_threads)
     with jax.transfer_guard("allow"):
-        summary = measure.evaluate(measure.predictor(model), batches, bodies.hand, bodies.head)
-    figures = traverse_util.flatten_dict(summary, sep="/")
-    return {name: value for name, value in figures.items() if value is not None}
+        predict = measure.predictor(model)
+        summary = measure.summarize_split(predict, batches, bodies.hand, bodies.head)
+    flat = traverse_util.flatten_dict(summary, sep="/")
+    return {str(name): value for name, value in flat.items() if isinstance(value, float | int)}
 
 
 def draw_sheet(
@@ -39,24 +52,39 @@ def draw_sheet(
     bodies: BodyModels,
     state: TrainState,
     split: loader.Source,
-    config: ConfigDict,
+    *,
+    count: int,
+    num_threads: int,
 ) -> UInt8[np.ndarray, "H W 3"]:
-    """The first samples of `split`: what the network says of them, and the truth."""
-    model, count = _model(setup, bodies, state), min(config.sheet_samples, len(split))
+    """Predictions and ground truth of the first `count` samples of a split, as one image."""
+    model, count = _model(setup, bodies, state), min(count, len(split))
     with jax.transfer_guard("allow"):
-        batch, _ = next(loader.sequential_batches(split, count, count, config.data.threads))
-        answers = inference.infer(model, batch.images)
-        truths = measure.true_prediction(batch, bodies.hand, bodies.head)
-        one_by_one = (
-            [jax.tree.map(lambda x, i=i: x[i], predictions) for i in range(count)]
-            for predictions in jax.device_get((answers, truths))
-        )
+        batch, _ = next(loader.sequential_batches(split, count, count, num_threads))
+        predictions = inference.infer(model, batch.images)
+        targets = reference_predictions.true_prediction(batch, bodies.hand, bodies.head)
         keypoints = np.concatenate([batch.hand_keypoints_2d, batch.head_keypoints_2d], axis=1)
-        faces = (np.asarray(body.faces) for body in (bodies.hand, bodies.head))
         return validation_sheet.sample_sheet(
-            batch.images, *one_by_one, keypoints, *faces, f"step {int(state.step)}"
+            np.asarray(batch.images),
+            _unstack(predictions, count),
+            _unstack(targets, count),
+            keypoints,
+            np.asarray(bodies.hand.faces),
+            np.asarray(bodies.head.faces),
+            f"step {int(state.step)}",
         )
+
+
+def _unstack(predictions: Prediction, count: int) -> list[Prediction]:
+    """One prediction without leading dimension for each image."""
+    on_host = jax.device_get(predictions)
+    return [jax.tree.map(lambda x, i=i: x[i], on_host) for i in range(count)]
 
 
 def _model(setup: TrainSetup, bodies: BodyModels, state: TrainState) -> inference.Model:
-    return inference.Model(state.weights(), bodies.hand, bodies.head, bodies.queries, setup.network)
+    return inference.Model(
+        variables=state.weights(),
+        hand_model=bodies.hand,
+        head_model=bodies.head,
+        queries=bodies.queries,
+        module=setup.network,
+    )

@@ -1,1 +1,1 @@
-"""The paper's metrics, exact over ragged batches and several devices."""
+"""The metrics of the paper (sec. 4.1) and a few more, each computed per sample."""

@@ -1,5 +1,6 @@
-"""Quality of per-vertex contact (paper sec. 4.1), pooled over all vertices of all samples
-("micro").
+"""Quality of the per-vertex contact (paper sec. 4.1).
+
+Scores are micro-averaged: the vertices of all samples are pooled before any ratio is taken.
 """
 
 from __future__ import annotations
@@ -11,14 +12,12 @@ from jaxtyping import Bool, Float
 
 from dice_jax.array_types import Array
 
-THRESHOLD = 0.5
-BINS = 200
+THRESHOLD = 0.5  # a vertex of this probability or more counts as predicted contact
+BINS = 200  # of the histograms over probability
 
 
 class Confusion(struct.PyTreeNode):
-    """Counts of vertices by predicted and true contact; they add up over samples, batches and
-    devices.
-    """
+    """Numbers of vertices by predicted and true contact; they add up over samples and devices."""
 
     true_positive: Float[Array, "*B"]
     false_positive: Float[Array, "*B"]
@@ -26,49 +25,51 @@ class Confusion(struct.PyTreeNode):
     true_negative: Float[Array, "*B"]
 
 
-def confusion(predicted: Bool[Array, "*B N"], truth: Bool[Array, "*B N"]) -> Confusion:
-    """Counts over the last axis."""
+def confusion(predicted: Bool[Array, "*B N"], target: Bool[Array, "*B N"]) -> Confusion:
+    """Counts the N vertices of each sample by predicted and true contact."""
     count = lambda mask: jnp.sum(mask, axis=-1).astype(jnp.float32)
     return Confusion(
-        true_positive=count(predicted & truth),
-        false_positive=count(predicted & ~truth),
-        false_negative=count(~predicted & truth),
-        true_negative=count(~predicted & ~truth),
+        true_positive=count(predicted & target),
+        false_positive=count(predicted & ~target),
+        false_negative=count(~predicted & target),
+        true_negative=count(~predicted & ~target),
     )
 
 
 def scores(counts: Confusion) -> dict[str, Float[np.ndarray, "*R"]]:
-    """F1, precision, recall and accuracy in [0, 1] of pooled counts, NumPy in float64.
+    """F1, precision, recall and accuracy of pooled counts.
 
-    As usual a ratio without a single case is 0 (no vertex predicted: precision 0); without any
-    vertex all are NaN.
+    Args:
+        counts: sums over a data set; leading dimensions `*R` are several data sets.
+
+    Returns:
+        float64 arrays in [0, 1]. A ratio with denominator 0 is 0, for example the precision if no
+        contact is predicted. All scores are NaN if no vertex was counted.
     """
-    tp, fp, fn, tn = (
-        np.asarray(x, np.float64)
-        for x in (
-            counts.true_positive,
-            counts.false_positive,
-            counts.false_negative,
-            counts.true_negative,
-        )
-    )
-    everything = tp + fp + fn + tn
-    ratio = lambda part, whole: np.where(everything > 0, part / np.maximum(whole, 1.0), np.nan)
+    tp = np.asarray(counts.true_positive, np.float64)
+    fp = np.asarray(counts.false_positive, np.float64)
+    fn = np.asarray(counts.false_negative, np.float64)
+    tn = np.asarray(counts.true_negative, np.float64)
+    total = tp + fp + fn + tn
+    ratio = lambda part, whole: np.where(total > 0, part / np.maximum(whole, 1.0), np.nan)
     return {
         "f1": ratio(2 * tp, 2 * tp + fp + fn),
         "precision": ratio(tp, tp + fp),
         "recall": ratio(tp, tp + fn),
-        "accuracy": ratio(tp + tn, everything),
+        "accuracy": ratio(tp + tn, total),
     }
 
 
 def score_histogram(
-    probs: Float[Array, "*B N"], truth: Bool[Array, "*B N"]
+    probs: Float[Array, "*B N"], target: Bool[Array, "*B N"]
 ) -> Float[Array, "*B 2 200"]:
-    """Histograms over [0, 1] of the probabilities of vertices that do not touch [..., 0, :] and
-    that do [..., 1, :].
+    """Histograms of the predicted probabilities over [0, 1].
+
+    Returns:
+        Numbers of vertices by bin: of those not in contact at [..., 0, :], of those in contact at
+        [..., 1, :].
     """
-    bins = jnp.clip((probs * BINS).astype(jnp.int32), 0, BINS - 1) + BINS * truth.astype(jnp.int32)
+    bins = jnp.clip((probs * BINS).astype(jnp.int32), 0, BINS - 1) + BINS * target.astype(jnp.int32)
     count = jnp.vectorize(lambda row: jnp.bincount(row, length=2 * BINS), signature="(n)->(m)")
     return count(bins).reshape(*probs.shape[:-1], 2, BINS).astype(jnp.float32)
 
@@ -76,21 +77,30 @@ def score_histogram(
 def precision_recall(
     histogram: Float[Array, "*R 2 200"],
 ) -> tuple[Float[np.ndarray, "*R 200"], Float[np.ndarray, "*R 200"]]:
-    """Precision and recall at the thresholds 0.995, 0.990, ..., 0 from pooled histograms.
+    """Precision and recall at the thresholds 0.995, 0.990, ..., 0.
 
-    Precision is 0 where nothing is predicted; recall is NaN where nothing touches.
+    Args:
+        histogram: `score_histogram`, summed over a data set.
+
+    Returns:
+        Precision, 0 where no contact is predicted; recall, NaN if no vertex is in contact.
     """
-    negatives, positives = np.moveaxis(
-        np.asarray(histogram, np.float64)[..., ::-1].cumsum(axis=-1), -2, 0
-    )
+    falling = np.asarray(histogram, np.float64)[..., ::-1]
+    negatives, positives = np.moveaxis(falling.cumsum(axis=-1), -2, 0)
     total = positives[..., -1:]
     precision = positives / np.maximum(positives + negatives, 1.0)
     return precision, np.where(total > 0, positives / np.maximum(total, 1.0), np.nan)
 
 
 def average_precision(histogram: Float[Array, "*R 2 200"]) -> Float[np.ndarray, "*R"]:
-    """Area under the precision-recall curve, threshold-free (to 1/200 in probability); NaN where
-    nothing touches.
+    """Area under the precision-recall curve; it depends on no threshold.
+
+    Args:
+        histogram: `score_histogram`, summed over a data set. Its bins limit the resolution of the
+            curve to 1/200 in probability.
+
+    Returns:
+        Average precision in [0, 1]; NaN if no vertex is in contact.
     """
     precision, recall = precision_recall(histogram)
-    return np.sum(precision * np.diff(recall, axis=-1, prepend=0.0), axis=-1)
+    return np.asarray(np.sum(precision * np.diff(recall, axis=-1, prepend=0.0), axis=-1))

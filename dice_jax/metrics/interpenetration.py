@@ -1,4 +1,4 @@
-"""Physical plausibility: does the hand touch the face, and does it stay out of it (paper sec. 4.1)?"""
+"""Physical plausibility (paper sec. 4.1): the hand touches the face and does not penetrate it."""
 
 from __future__ import annotations
 
@@ -11,13 +11,17 @@ from jaxtyping import Bool, Float, Int
 from dice_jax.array_types import Array
 from dice_jax.geometry.sdf import signed_distance
 
-TOLERANCE = 0.005
-LEAK = 0.05
+TOLERANCE = 0.005  # meters; distance that counts as touch, and depth that counts as collision
+LEAK = 0.05  # meters; limit of the authors' filter, see `hand_signed_distance`
 
 
 class Interpenetration(NamedTuple):
-    """Per sample: mean depth of collision (meters), and whether the hand is free of the head, and
-    touches it.
+    """Collision and touch of the hand and the head of each sample.
+
+    Attributes:
+        collision_distance: mean depth inside the head over ALL hand vertices, meters.
+        non_colliding: no hand vertex is `TOLERANCE` deep or deeper.
+        touching: some hand vertex is within `TOLERANCE` of the skin, on either side.
     """
 
     collision_distance: Float[Array, "*B"]
@@ -34,18 +38,20 @@ def hand_signed_distance(
     *,
     reference_leak_filter: bool = False,
 ) -> Float[Array, "*B H"]:
-    """Signed distance of every hand vertex to the skin of the DEFORMED head, meters, positive
-    inside.
+    """Signed distance of each hand vertex to the skin of the DEFORMED head.
 
     Args:
-        hand_vertices, deformed_head_vertices: meters, one frame.
-        head_faces: the skin.
-        closed_head_faces: the same with the neck closed: they decide what is inside.
-        cavity: vertices of the inner mouth and the eye sockets: no skin.
-        reference_leak_filter: set distances of 5 cm and more to 0, as the authors' evaluation does
-            against the errors of its inside test at the open neck. It makes a hand that is far
-            inside the head count as touching and NOT as colliding; the test here has no such
-            errors. For comparison with published figures only.
+        hand_vertices, deformed_head_vertices: meters, in one frame.
+        head_faces: triangles of the skin.
+        closed_head_faces: the same with the neck closed; they decide which points are inside.
+        cavity: vertices of the inner mouth and the eye sockets, which are not skin.
+        reference_leak_filter: set distances of 5 cm and more to 0, as the authors' evaluation does.
+            It hides errors of their inside test at the open neck, which the test here does not
+            have. It also makes a hand deep inside the head count as touching and NOT as colliding,
+            so use it only to compare with published numbers.
+
+    Returns:
+        Meters, positive inside the head.
     """
     sdf = signed_distance(
         hand_vertices,
@@ -58,17 +64,11 @@ def hand_signed_distance(
 
 
 def interpenetration(sdf: Float[Array, "*B H"], tolerance: float = TOLERANCE) -> Interpenetration:
-    """Collision and touch of one hand with one head, from the signed distances of all hand
-    vertices.
+    """Collision and touch from the signed distances of all hand vertices.
 
     Args:
-        sdf: meters, positive inside.
-        tolerance: 5 mm.
-
-    Returns:
-        collision_distance: mean over ALL hand vertices of their depth inside the head (0 outside);
-        non_colliding: no vertex is 5 mm inside or deeper;
-        touching: some vertex is within 5 mm of the skin, on either side.
+        sdf: from `hand_signed_distance`, meters, positive inside.
+        tolerance: meters.
     """
     return Interpenetration(
         collision_distance=jnp.mean(jnp.maximum(sdf, 0.0), axis=-1),
@@ -80,10 +80,11 @@ def interpenetration(sdf: Float[Array, "*B H"], tolerance: float = TOLERANCE) ->
 def f_score(
     touchness_ratio: Float[np.ndarray, "*R"], non_collision_ratio: Float[np.ndarray, "*R"]
 ) -> Float[np.ndarray, "*R"]:
-    """Harmonic mean of the two ratios: either is easy to have alone, by a hand far away or deep
-    inside.
+    """Harmonic mean of touchness ratio and non-collision ratio.
+
+    Each ratio alone is easy to maximize: touchness by a hand deep inside the head, non-collision by
+    a hand far away.
     """
     both = np.add(touchness_ratio, non_collision_ratio)
-    return (
-        2.0 * np.multiply(touchness_ratio, non_collision_ratio) / np.where(both == 0.0, 1.0, both)
-    )
+    product = np.multiply(touchness_ratio, non_collision_ratio)
+    return np.asarray(2.0 * product / np.where(both == 0.0, 1.0, both))

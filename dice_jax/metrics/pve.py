@@ -1,4 +1,4 @@
-"""Per-vertex errors (paper sec. 4.1), meters, per sample. Meshes are head-centerd on both sides."""
+"""Per-vertex errors (paper sec. 4.1) per sample, meters. Meshes are head-centered."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from jaxtyping import Float
 from dice_jax.array_types import Array
 from dice_jax.geometry.procrustes import align
 
-MOVED = 0.005
+MOVED = 0.005  # meters; a vertex whose true deformation is longer counts as moved
 
 
 def distances(
     prediction: Float[Array, "*B N D"], target: Float[Array, "*B N D"]
 ) -> Float[Array, "*B N"]:
-    """Euclidean distance of corresponding points."""
+    """Euclidean distances of corresponding points."""
     return jnp.linalg.norm(prediction - target, axis=-1)
 
 
@@ -24,10 +24,9 @@ def pve(
     target_hand: Float[Array, "*B H 3"],
     target_deformed_head: Float[Array, "*B F 3"],
 ) -> Float[Array, "*B"]:
-    """PVE*: mean distance over all 5801 vertices of the hand and the DEFORMED head, the head's
-    center at the origin.
+    """PVE*: mean distance over all 5801 vertices of the hand and the DEFORMED head.
 
-    The relative position of hand and head counts: neither part is moved to fit.
+    No part is aligned, so the position of the hand relative to the head counts.
     """
     prediction = jnp.concatenate([deformed_head, hand], axis=-2)
     target = jnp.concatenate([target_deformed_head, target_hand], axis=-2)
@@ -37,11 +36,10 @@ def pve(
 def pa_pve(
     prediction: Float[Array, "*B N 3"], target: Float[Array, "*B N 3"]
 ) -> Float[Array, "*B"]:
-    """PA-PVE: mean distance of corresponding vertices after ONE similarity (rotation, translation,
-    scale) of all of them.
+    """PA-PVE: mean distance of corresponding vertices after Procrustes alignment.
 
-    Of one part it tells its pose and shape apart from where it is; of hand and head together also
-    how they meet.
+    ONE similarity (rotation, translation, scale) aligns all N vertices. For one part the error
+    measures pose and shape without position; for both parts, also their relative position.
     """
     return jnp.mean(distances(align(prediction, target), target), axis=-1)
 
@@ -49,17 +47,20 @@ def pa_pve(
 def deformation_error(
     deformations: Float[Array, "*B V 3"], target: Float[Array, "*B V 3"], threshold: float = MOVED
 ) -> tuple[Float[Array, "*B"], Float[Array, "*B"], Float[Array, "*B"]]:
-    """Error of the displacements of the skin.
+    """Error of the deformations of the skin.
+
+    Args:
+        deformations, target: displacements of the head vertices, meters.
+        threshold: vertices with a longer true displacement count as moved, meters.
 
     Returns:
-        mean over all vertices, meters;
-        SUM over the vertices that truly move by more than 5 mm, meters;
-        their number, by which the sum over a data set is to be divided.
+        Mean error over all vertices, meters; SUM of the errors of the moved vertices, meters; the
+        number of moved vertices. Sum the last two over a data set, then divide.
     """
     error = distances(deformations, target)
     moved = jnp.linalg.norm(target, axis=-1) > threshold
     return (
         jnp.mean(error, axis=-1),
         jnp.sum(jnp.where(moved, error, 0.0), axis=-1),
-        jnp.sum(moved, axis=-1),
+        jnp.sum(moved, axis=-1, dtype=error.dtype),
     )

@@ -10,19 +10,15 @@ def rows(rng):
     return random_rows(8, rng)
 
 
-TONES = np.linspace(0, 1, 10)[
-    [0, 2, 3, 4, 6, 7, 9, 9]
-]  # tones 1, 3, 4, 5, 7, 8, 10, 10 of the Monk scale
+MONK = np.array([1, 3, 4, 5, 7, 8, 10, 10])  # tones on the Monk scale
+TONES = (MONK - 1) / 9
 GESTURES = np.array(["wave", "hush", "wave", "hush", "point", "wave", "hush", "hush"])
 
 
-def test_tones_are_counted_on_the_monk_scale(rows):
+def test_skin_tones_are_grouped_on_the_monk_scale(rows):
     groups = breakdown.groups(rows, GESTURES, TONES)["skin tone"]
-    assert [list(np.flatnonzero(mask)) for mask in groups.values()] == [
-        [0, 1],
-        [2, 3, 4],
-        [5, 6, 7],
-    ]
+    members = [list(np.flatnonzero(mask)) for mask in groups.values()]
+    assert members == [[0, 1], [2, 3, 4], [5, 6, 7]]
     assert [name.split(",")[0] for name in groups] == ["light", "medium", "dark"]
 
 
@@ -31,12 +27,12 @@ def test_every_sample_is_in_one_group_of_each_kind(rows):
         np.testing.assert_array_equal(np.sum(list(groups.values()), axis=0), 1, err_msg=kind)
 
 
-def test_a_scene_touches_where_a_vertex_is_labeled(rows):
+def test_a_sample_touches_if_a_vertex_of_either_part_is_labeled_as_contact(rows):
     nothing = np.zeros(8)
-    contacts = rows.hand_contact, rows.head_contact
-    hand, head = (
-        c.replace(true_positive=nothing.copy(), false_negative=nothing.copy()) for c in contacts
+    clear = lambda counts: counts.replace(
+        true_positive=nothing.copy(), false_negative=nothing.copy()
     )
+    hand, head = clear(rows.hand_contact), clear(rows.head_contact)
     hand.true_positive[1], head.false_negative[4] = 3, 1
     labeled = np.array([1, 1, 1, 1, 1, 1, 0, 0])
     groups = breakdown.groups(
@@ -46,12 +42,12 @@ def test_a_scene_touches_where_a_vertex_is_labeled(rows):
     assert list(np.flatnonzero(groups["not touching"])) == [0, 2, 3, 5]
 
 
-def test_what_the_data_do_not_tell_is_left_out(rows):
+def test_kinds_without_labels_are_left_out(rows):
     unknown = breakdown.groups(rows, np.full(8, ""), np.full(8, np.nan))
     assert set(unknown) == {"touch"}
 
 
-def test_groups_weighted_by_their_size_make_the_whole(rows):
+def test_the_mean_over_groups_weighted_by_size_is_the_mean_over_all(rows):
     kinds = breakdown.groups(rows, GESTURES, TONES)
     whole = summarize.summarize(summarize.total(rows))
     for groups in breakdown.summarize_groups(rows, np.arange(8), kinds).values():

@@ -6,7 +6,7 @@ from dice_jax.input_pipeline import loader
 
 
 class CountingSource(list):
-    """Remembers which samples were read."""
+    """Records which samples were read."""
 
     def __init__(self, samples):
         super().__init__(samples)
@@ -17,7 +17,7 @@ class CountingSource(list):
         return super().__getitem__(index)
 
 
-def test_labels_are_noted_while_batches_are_read_and_nothing_is_read_for_them():
+def test_labels_are_recorded_while_batches_are_read_and_cost_no_further_read():
     samples = [
         micro_run.sample(seed) | {"gesture": b"wave", "skin_tone": np.float32(0.1 * seed)}
         for seed in range(5)
@@ -33,7 +33,7 @@ def test_labels_are_noted_while_batches_are_read_and_nothing_is_read_for_them():
     np.testing.assert_allclose(labels.skin_tone, 0.1 * np.arange(5), rtol=1e-6)
 
 
-def test_samples_of_nobody_known_are_somebody_of_their_own():
+def test_each_sample_without_a_subject_counts_as_a_subject_of_its_own():
     labeled = LabeledSource([{}, {"subject": 7}, {}])
     for index in range(3):
         labeled[index]

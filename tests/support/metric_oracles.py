@@ -1,6 +1,4 @@
-"""All figures of an evaluation once more: float64 NumPy, SciPy and trimesh, one sample after the
-other, no JAX.
-"""
+"""Independent computation of all metrics: float64 NumPy, SciPy and trimesh, sample by sample."""
 
 from __future__ import annotations
 
@@ -8,141 +6,166 @@ import numpy as np
 import trimesh
 from scipy.spatial.transform import Rotation
 
+CHUNK = 64  # points whose solid angles are computed at a time
 
-def figures(prediction, targets, batch, head_model, reference_leak_filter=False) -> dict:
-    """What `accumulate.summarize` should say; every sample has every label that the `has_*` masks
-    say.
+
+def metrics(prediction, targets, batch, head_model, reference_leak_filter=False) -> dict:
+    """Expected result of `summarize.summarize`.
 
     Args:
-        prediction, targets, batch: as for `accumulate.measure`.
-        head_model: with `faces`, `closed_faces`, `cavity`.
-        reference_leak_filter: see there.
+        prediction, targets, batch: as for `summarize.measure_samples`.
+        head_model: has `faces`, `closed_faces` and `cavity`.
+        reference_leak_filter: see `interpenetration.hand_signed_distance`.
     """
     p, t, b = prediction, targets, batch
-    d3, dc, dd, d2 = (
-        np.flatnonzero(x) for x in (b.has_3d, b.has_contact, b.has_deformations, b.has_2d)
+    with_3d, with_contact, with_deformations, with_2d = (
+        np.flatnonzero(mask) for mask in (b.has_3d, b.has_contact, b.has_deformations, b.has_2d)
     )
-    length = lambda x: np.sqrt((np.asarray(x, np.float64) ** 2).sum(-1))
-    mm = lambda values: 1000 * np.mean(values) if len(values) else None
+    contacts = _contacts(p, b, with_contact)
+    pair, keypoints = "hand_vertices+deformed_head_vertices", "hand_keypoints_3d+head_keypoints_3d"
+    true_keypoints = "hand_keypoints+head_keypoints"
 
-    def errors(name, other=None, aligned=False):
-        """(sample, point) distances of the given arrays, joined point by point."""
-        names = name.split("+")
-        others = (other or name).split("+")
+    def error(name, target_name=None, aligned=False):
+        """Mean distance in mm of arrays whose names are joined by "+"."""
         rows = []
-        for i in d3:
-            a = np.concatenate([np.asarray(getattr(p, n)[i], np.float64) for n in names])
-            c = np.concatenate([np.asarray(getattr(t, n)[i], np.float64) for n in others])
-            rows.append(length((align(a, c) if aligned else a) - c).mean())
+        for i in with_3d:
+            points, target = (
+                np.concatenate([np.asarray(getattr(x, n)[i], np.float64) for n in names.split("+")])
+                for x, names in ((p, name), (t, target_name or name))
+            )
+            points = align(points, target) if aligned else points
+            rows.append(length(points - target).mean())
         return mm(rows)
 
-    def depths(answer):
-        found = [
-            signed_distance(answer.hand_vertices[i], answer.deformed_head_vertices[i], head_model)
-            for i in d3
-        ]
-        return [np.where(x >= 0.05, 0.0, x) if reference_leak_filter else x for x in found]
-
-    predicted, true = depths(p), depths(t)
-    near = lambda x: bool((np.abs(x) <= 0.005).any())
-    free = np.mean([x.max() < 0.005 for x in predicted]) if len(d3) else None
-    touched = [near(x) for x, y in zip(predicted, true) if near(y)]
-    touch = np.mean(touched) if touched else None
-
-    moved = [np.flatnonzero(length(b.deformations[i]) > 0.005) for i in dd]
-    offs = [length(np.asarray(p.deformations[i], np.float64) - b.deformations[i]) for i in dd]
-    in_image = {
-        part: np.array(
-            [
-                (w, w * length(xy - [x, y]))
-                for i in d2
-                for xy, (x, y, w) in zip(
-                    np.asarray(getattr(p, f"{part}_keypoints_2d")[i], np.float64),
-                    getattr(b, f"{part}_keypoints_2d")[i],
-                )
-                if w > 0
-            ]
-        ).reshape(-1, 2)
-        for part in ("hand", "head")
-    }
-    pixels = lambda rows: rows[:, 1].sum() / rows[:, 0].sum() if len(rows) else None
-    probs = {
-        part: np.asarray(getattr(p, f"{part}_contact_probs"), np.float32)[dc]
-        for part in ("hand", "head")
-    }
-    truth = {part: np.asarray(getattr(b, f"{part}_contact"))[dc] > 0.5 for part in ("hand", "head")}
-    probs["both"], truth["both"] = (
-        np.concatenate([x["hand"], x["head"]], 1) for x in (probs, truth)
-    )
-    says = [p.contact_presence[i] >= 0.5 for i in dc]
-    pair, joints = "hand_vertices+deformed_head_vertices", "hand_keypoints_3d+head_keypoints_3d"
-    true_joints = "hand_keypoints+head_keypoints"
     return {
-        "pve_mm": errors(pair),
-        "mpjpe_mm": errors(joints, true_joints),
-        "pa_mpjpe_mm": errors(joints, true_joints, aligned=True),
+        "pve_mm": error(pair),
+        "mpjpe_mm": error(keypoints, true_keypoints),
+        "pa_mpjpe_mm": error(keypoints, true_keypoints, aligned=True),
+        **_plausibility(p, t, with_3d, head_model, reference_leak_filter),
+        "contact": {part: contact(probs, target) for part, (probs, target) in contacts.items()},
+        "pve_hand_mm": error("hand_vertices"),
+        "pve_head_mm": error("deformed_head_vertices"),
+        "pa_pve_mm": error(pair, aligned=True),
+        "pa_pve_hand_mm": error("hand_vertices", aligned=True),
+        "pa_pve_head_mm": error("deformed_head_vertices", aligned=True),
+        **_deformations(p, b, with_deformations),
+        **_image_errors(p, b, with_2d),
+        "presence_accuracy": _presence_accuracy(p, contacts["both"][1], with_contact),
+    }
+
+
+def length(x) -> np.ndarray:
+    """Euclidean length along the last axis."""
+    return np.sqrt((np.asarray(x, np.float64) ** 2).sum(-1))
+
+
+def mm(values) -> float | None:
+    """The mean of values in meters, in millimeters; None if there are none."""
+    return 1000 * float(np.mean(values)) if len(values) else None
+
+
+def _plausibility(p, t, ids, head_model, reference_leak_filter) -> dict:
+    def signed_distances(meshes):
+        for i in ids:
+            hand, head = meshes.hand_vertices[i], meshes.deformed_head_vertices[i]
+            distances = signed_distance(hand, head, head_model)
+            hidden = reference_leak_filter & (distances >= 0.05)
+            yield np.where(hidden, 0.0, distances)
+
+    predicted, true = list(signed_distances(p)), list(signed_distances(t))
+    touches = lambda x: bool((np.abs(x) <= 0.005).any())
+    free = np.mean([x.max() < 0.005 for x in predicted]) if predicted else None
+    found = [touches(x) for x, y in zip(predicted, true) if touches(y)]
+    touch = np.mean(found) if found else None
+    score = None
+    if touch is not None:
+        score = 2 * touch * free / (touch + free) if touch + free else 0.0
+    return {
         "collision_distance_mm": mm([np.maximum(x, 0).sum() / len(x) for x in predicted]),
         "non_collision_ratio": free,
         "touchness_ratio": touch,
-        "f_score": None
-        if touch is None
-        else (2 * touch * free / (touch + free) if touch + free else 0.0),
-        "contact": {
-            part: contact(probs[part].ravel(), truth[part].ravel())
-            for part in ("hand", "head", "both")
-        },
-        "pve_hand_mm": errors("hand_vertices"),
-        "pve_head_mm": errors("deformed_head_vertices"),
-        "pa_pve_mm": errors(pair, aligned=True),
-        "pa_pve_hand_mm": errors("hand_vertices", aligned=True),
-        "pa_pve_head_mm": errors("deformed_head_vertices", aligned=True),
-        "deformation_error_mm": mm([x.mean() for x in offs]),
-        "deformation_error_moved_mm": mm(
-            np.concatenate([[], *(x[ids] for x, ids in zip(offs, moved))])
-        ),
-        "keypoints_2d_error_px": pixels(np.concatenate([in_image["hand"], in_image["head"]])),
-        "keypoints_2d_error_hand_px": pixels(in_image["hand"]),
-        "keypoints_2d_error_head_px": pixels(in_image["head"]),
-        "presence_accuracy": np.mean(says == truth["both"].any(-1)) if len(dc) else None,
+        "f_score": score,
     }
 
 
+def _deformations(p, b, ids) -> dict:
+    errors = [length(np.asarray(p.deformations[i], np.float64) - b.deformations[i]) for i in ids]
+    moved = [x[length(b.deformations[i]) > 0.005] for x, i in zip(errors, ids)]
+    return {
+        "deformation_error_mm": mm([x.mean() for x in errors]),
+        "deformation_error_moved_mm": mm(np.concatenate([[], *moved])),
+    }
+
+
+def _image_errors(p, b, ids) -> dict:
+    def weighted(part):
+        """Rows of (confidence, confidence times distance)."""
+        rows = [
+            (w, w * length(xy - [x, y]))
+            for i in ids
+            for xy, (x, y, w) in zip(
+                np.asarray(getattr(p, f"{part}_keypoints_2d")[i], np.float64),
+                getattr(b, f"{part}_keypoints_2d")[i],
+            )
+            if w > 0
+        ]
+        return np.array(rows).reshape(-1, 2)
+
+    hand, head = weighted("hand"), weighted("head")
+    pixels = lambda rows: rows[:, 1].sum() / rows[:, 0].sum() if len(rows) else None
+    return {
+        "keypoints_2d_error_px": pixels(np.concatenate([hand, head])),
+        "keypoints_2d_error_hand_px": pixels(hand),
+        "keypoints_2d_error_head_px": pixels(head),
+    }
+
+
+def _contacts(p, b, ids) -> dict:
+    """Predicted probabilities and labels of each part, one row for each sample."""
+    hand = np.asarray(p.hand_contact_probs, np.float32)[ids], np.asarray(b.hand_contact)[ids] > 0.5
+    head = np.asarray(p.head_contact_probs, np.float32)[ids], np.asarray(b.head_contact)[ids] > 0.5
+    both = tuple(np.concatenate(pair, axis=1) for pair in zip(hand, head))
+    return {"hand": hand, "head": head, "both": both}
+
+
+def _presence_accuracy(p, target, ids) -> float | None:
+    predicted = [p.contact_presence[i] >= 0.5 for i in ids]
+    return np.mean(predicted == target.any(-1)) if len(ids) else None
+
+
 def align(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """`a` after the similarity nearest to `b`: Kabsch's rotation by SciPy, then the scale that is
-    best for it.
-    """
+    """`a` after the similarity nearest to `b`: SciPy's rotation, then the best scale for it."""
     a0, b0 = a - a.mean(0), b - b.mean(0)
     turned = Rotation.align_vectors(b0, a0)[0].apply(a0)
     return (turned * b0).sum() / max((a0**2).sum(), 1e-30) * turned + b.mean(0)
 
 
-def contact(probs: np.ndarray, truth: np.ndarray) -> dict:
-    """Scores at one half, and the average precision of probabilities rounded down to 1/200."""
-    if not len(truth):
+def contact(probs: np.ndarray, target: np.ndarray) -> dict:
+    """Scores at threshold one half, and the average precision of probabilities cut to 1/200."""
+    probs, target = probs.ravel(), target.ravel()
+    if not len(target):
         return dict.fromkeys(("f1", "precision", "recall", "accuracy", "average_precision"))
-    said = probs >= 0.5
-    hits = (said & truth).sum()
-    precision = hits / said.sum() if said.any() else 0.0
-    recall = hits / truth.sum() if truth.any() else 0.0
+    predicted = probs >= 0.5
+    hits = (predicted & target).sum()
+    precision = hits / predicted.sum() if predicted.any() else 0.0
+    recall = hits / target.sum() if target.any() else 0.0
     binned = np.minimum(np.floor(probs * np.float32(200)), 199)
     area, last = 0.0, 0.0
-    for threshold in np.unique(binned)[::-1] if truth.any() else []:
+    for threshold in np.unique(binned)[::-1] if target.any() else []:
         chosen = binned >= threshold
-        reached = (chosen & truth).sum() / truth.sum()
-        area, last = area + (chosen & truth).sum() / chosen.sum() * (reached - last), reached
+        reached = (chosen & target).sum() / target.sum()
+        area, last = area + (chosen & target).sum() / chosen.sum() * (reached - last), reached
     return {
         "f1": 2 * precision * recall / (precision + recall) if hits else 0.0,
         "precision": precision,
         "recall": recall,
-        "accuracy": (said == truth).mean(),
-        "average_precision": area if truth.any() else None,
+        "accuracy": (predicted == target).mean(),
+        "average_precision": area if target.any() else None,
     }
 
 
 def signed_distance(points: np.ndarray, vertices: np.ndarray, head_model) -> np.ndarray:
-    """Positive inside: trimesh's distance to the skin, and the solid angle that the closed surface
-    fills.
-    """
+    """Distance to the skin by trimesh; positive where the closed surface winds around the point."""
     points, vertices = np.asarray(points, np.float64), np.asarray(vertices, np.float64)
     faces, closed, cavity = (
         np.asarray(x) for x in (head_model.faces, head_model.closed_faces, head_model.cavity)
@@ -153,21 +176,20 @@ def signed_distance(points: np.ndarray, vertices: np.ndarray, head_model) -> np.
 
 
 def winding_number(points: np.ndarray, triangles: np.ndarray) -> np.ndarray:
-    """Solid angle of all triangles seen from each point, over 4 pi (van Oosterom and Strackee
-    1983).
-    """
+    """Solid angle of all triangles from each point, over 4 pi (van Oosterom and Strackee 1983)."""
+    dot = lambda x, y: (x * y).sum(-1)
     turns = []
-    for point in points:
-        a, b, c = np.moveaxis(triangles - point, 1, 0)
-        la, lb, lc = (np.linalg.norm(x, axis=-1) for x in (a, b, c))
-        dot = lambda x, y: (x * y).sum(-1)
+    for start in range(0, len(points), CHUNK):
+        corners = triangles - points[start : start + CHUNK, None, None]
+        a, b, c = np.moveaxis(corners, 2, 0)
+        la, lb, lc = length(a), length(b), length(c)
         below = la * lb * lc + dot(a, b) * lc + dot(b, c) * la + dot(c, a) * lb
-        turns.append(np.arctan2(dot(a, np.cross(b, c)), below).sum() / (2 * np.pi))
-    return np.array(turns)
+        turns.append(np.arctan2(dot(a, np.cross(b, c)), below).sum(-1) / (2 * np.pi))
+    return np.concatenate(turns)
 
 
 def flat(summary: dict) -> dict[str, float | None]:
-    """The figures of a summary or of `figures`, contact among them, by one name each."""
+    """The metrics of a summary by one name each, without counts and intervals."""
     others = ("contact", "frames", "subjects", "intervals")
     single = {name: value for name, value in summary.items() if name not in others}
     return single | {

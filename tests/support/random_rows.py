@@ -1,4 +1,6 @@
-"""Measured samples that nobody measured."""
+"""Random `MetricSums`, in place of measured samples."""
+
+from collections.abc import Sequence
 
 import jax
 import numpy as np
@@ -8,7 +10,7 @@ from dice_jax.metrics.contact import BINS, Confusion
 
 
 def random_rows(count: int, rng: np.random.Generator) -> MetricSums:
-    """`count` samples with every label, whose counts are consistent as those of real samples are."""
+    """`count` samples with every label. Counts are consistent like those of real samples."""
     names = [name for name in MetricSums.__dataclass_fields__ if "contact" not in name]
     plain = {name: rng.gamma(4, 0.005, count) for name in names}
     plain |= {name: np.ones(count) for name in ("frames", "deformation_frames")}
@@ -16,18 +18,18 @@ def random_rows(count: int, rng: np.random.Generator) -> MetricSums:
     for name in ("non_colliding", "touching_truth", "presence_correct"):
         plain[name] = rng.integers(0, 2, count).astype(float)
     plain["touching_both"] = plain["touching_truth"] * rng.integers(0, 2, count)
-    counts = lambda: Confusion(*(rng.integers(0, 50, count).astype(float) for _ in range(4)))
+    confusion = lambda: Confusion(*(rng.integers(0, 50, count).astype(float) for _ in range(4)))
     histogram = lambda: rng.integers(0, 5, (count, 2, BINS)).astype(float)
     return MetricSums(
         **plain,
         contact_frames=np.ones(count),
-        hand_contact=counts(),
-        head_contact=counts(),
+        hand_contact=confusion(),
+        head_contact=confusion(),
         hand_contact_scores=histogram(),
         head_contact_scores=histogram(),
     )
 
 
-def take(rows: MetricSums, ids) -> MetricSums:
-    """The samples `ids`, with repeats."""
+def take(rows: MetricSums, ids: Sequence[int] | np.ndarray) -> MetricSums:
+    """The samples `ids`, possibly repeated."""
     return jax.tree.map(lambda x: x[np.asarray(ids)], rows)

@@ -1,4 +1,4 @@
-"""A narrow network with random weights, exported as trained weights are."""
+"""A narrow network with random weights, exported like trained weights."""
 
 from pathlib import Path
 
@@ -11,38 +11,36 @@ from ml_collections import ConfigDict
 from dice_jax import models
 from dice_jax.body_models import assets
 from dice_jax.checkpoints import npz_weights
+from dice_jax.constants import CROP_SIZE
 from dice_jax.models import presets
+
+PRESENCE_BIAS = ("presence", "output", "bias")
 
 
 def save_tiny_weights(folder: Path, seed: int = 0) -> Path:
-    """Writes weights of `presets.tiny` without compiling anything."""
+    """Writes random weights for `presets.tiny`, without compiling anything; returns `folder`."""
     config = ConfigDict({"model": presets.tiny()})
     network = models.ModelConfig.from_dict(config.model)
     module, queries = network.create(assets.load_hand(), assets.load_head())
-    image = jax.ShapeDtypeStruct((1, 224, 224, 3), jnp.float32)
+    image = jax.ShapeDtypeStruct((1, CROP_SIZE, CROP_SIZE, 3), jnp.float32)
     shapes = jax.eval_shape(
         lambda key, x: module.init(key, x, queries, train=False), jax.random.key(0), image
     )
     rng = np.random.default_rng(seed)
 
-    def draw(path, leaf):
-        if path[-1] in ("scale", "var") or path[1:] == (
-            "presence",
-            "output",
-            "bias",
-        ):  # it sees contact
-            return np.ones(leaf.shape, np.float32)
-        # He's scale: what the image says must reach the output.
-        spread = np.sqrt(2.0 / np.prod(leaf.shape[:-1])) if leaf.ndim > 1 else 0.05
-        if path[1] != "backbone" and (
-            path[-2] == "output" or leaf.shape[-1] <= 4
-        ):  # meters and radians: small numbers
+    def draw(path, shape):
+        if path[-1] in ("scale", "var") or path[1:] == PRESENCE_BIAS:  # the bias predicts contact
+            return np.ones(shape, np.float32)
+        # He initialization keeps the influence of the image on the output.
+        spread = np.sqrt(2.0 / np.prod(shape[:-1])) if len(shape) > 1 else 0.05
+        # Outputs are meters and radians, which are small numbers.
+        if path[1] != "backbone" and (path[-2] == "output" or shape[-1] <= 4):
             spread *= 0.02
-        values = (spread * rng.standard_normal(leaf.shape)).astype(np.float32)
-        if path[1] == "interaction_net" and leaf.shape[-1] == 4:
-            values[..., :3] *= 0.005  # the first three are the dent: millimeters
+        values = (spread * rng.standard_normal(shape)).astype(np.float32)
+        if path[1] == "interaction_net" and shape[-1] == 4:
+            values[..., :3] *= 0.005  # the deformation: millimeters
         return values
 
-    flat = {path: draw(path, leaf) for path, leaf in traverse_util.flatten_dict(shapes).items()}
+    flat = {path: draw(path, x.shape) for path, x in traverse_util.flatten_dict(shapes).items()}
     npz_weights.save_weights(folder, traverse_util.unflatten_dict(flat), config)
     return folder

@@ -1,1 +1,1 @@
-"""What an evaluation leaves behind: its record on disk, and pages to read."""
+"""What an evaluation writes: its record on disk, tables, and HTML pages with charts and images."""

@@ -1,4 +1,4 @@
-"""Single samples as pictures: what was predicted above what is true, in the same views."""
+"""Images of single samples: the predictions, and the ground truth in the same views."""
 
 from __future__ import annotations
 
@@ -18,136 +18,132 @@ from dice_jax.structs import Prediction
 from dice_jax.visualization import captions, overlay, palette, panels
 
 PANEL = 288  # pixels
-_QUALITY = 84
+_JPEG_QUALITY = 84
+_STRIP = 34  # pixels; height of a caption
+_ERROR_CAPTION = "distance to ground truth"
 
 
 class Case(NamedTuple):
-    """A picture in a page and what stands under it."""
+    """An image of one sample for a page, with its title and caption."""
 
     title: str
     caption: str
-    picture: UInt8[np.ndarray, "H W 3"]
+    image: UInt8[np.ndarray, "H W 3"]
 
 
 def worst_and_median(samples: MetricSums, count: int) -> dict[str, Int[np.ndarray, "K"]]:
-    """The `count` samples of the largest PVE*, and those nearest to its median, among the samples
-    that have one.
+    """Indices of the `count` samples of largest PVE* ("worst") and nearest to its median.
+
+    Samples without 3D labels are left out.
     """
-    known = np.flatnonzero(np.asarray(samples.frames) > 0)
-    pve = np.asarray(samples.pve)[known]
-    nearest = np.argsort(np.abs(pve - np.median(pve)), kind="stable") if len(pve) else known
+    labeled = np.flatnonzero(np.asarray(samples.frames) > 0)
+    pve = np.asarray(samples.pve)[labeled]
+    to_median = np.abs(pve - np.median(pve)) if len(pve) else pve
     return {
-        "worst": known[np.argsort(-pve, kind="stable")[:count]],
-        "median": known[nearest[:count]],
+        "worst": labeled[np.argsort(-pve, kind="stable")[:count]],
+        "median": labeled[np.argsort(to_median, kind="stable")[:count]],
     }
 
 
 def most_different(
     first: MetricSums, second: MetricSums, count: int
 ) -> dict[str, Int[np.ndarray, "K"]]:
-    """The samples on which `second` is better than `first` by the most PVE*, and those on which it
-    is worse.
-    """
-    gain = np.where(
-        np.asarray(first.frames) > 0, np.asarray(first.pve) - np.asarray(second.pve), 0.0
-    )
+    """Indices of the samples on which `second` has the most lower PVE* ("better") and higher."""
+    gain = np.asarray(first.pve) - np.asarray(second.pve)
+    gain = np.where(np.asarray(first.frames) > 0, gain, 0.0)
     order = np.argsort(-gain, kind="stable")
     better, worse = order[gain[order] > 0], order[gain[order] < 0][::-1]
     return {"better": better[:count], "worse": worse[:count]}
 
 
 def describe(samples: MetricSums, index: int) -> str:
-    """The errors of one sample in words."""
+    """The errors of one sample as text."""
     if not samples.frames[index]:
         return "has no 3D labels"
-    errors = (
-        ("PVE*", samples.pve),
-        ("hand", samples.pve_hand),
-        ("head", samples.pve_head),
-        ("MPJPE", samples.mpjpe),
-    )
-    return ", ".join(f"{name} {1e3 * values[index]:.1f} mm" for name, values in errors)
+    errors = {
+        "PVE*": samples.pve,
+        "hand": samples.pve_hand,
+        "head": samples.pve_head,
+        "MPJPE": samples.mpjpe,
+    }
+    return ", ".join(f"{name} {1e3 * values[index]:.1f} mm" for name, values in errors.items())
 
 
 def describe_labels(labels: Labels, index: int) -> str:
-    """Who and what is in one sample."""
+    """The labels of one sample as text."""
     words = [f"subject {labels.subject[index]}"]
-    words += [f"gesture {labels.gesture[index]}"] if labels.gesture[index] else []
-    words += (
-        [f"skin tone {labels.skin_tone[index]:.2f}"] if np.isfinite(labels.skin_tone[index]) else []
-    )
+    if labels.gesture[index]:
+        words.append(f"gesture {labels.gesture[index]}")
+    if np.isfinite(labels.skin_tone[index]):
+        words.append(f"skin tone {labels.skin_tone[index]:.2f}")
     return ", ".join(words)
 
 
-def case_picture(
+def case_image(
     image: UInt8[np.ndarray, "224 224 3"],
     predictions: Mapping[str, Prediction],
-    truth: Prediction,
+    target: Prediction,
     detected: Float[np.ndarray, "89 3"],
     hand_faces: Int[np.ndarray, "F 3"],
     head_faces: Int[np.ndarray, "G 3"],
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """A row of views for each prediction, and one for the truth with the photo at its end.
+    """A row of views for each prediction, and one for the ground truth.
 
     Args:
-        image: what the network saw.
-        predictions: of this image, without leading dimension, by name.
-        truth: likewise; its camera is fitted to `detected`.
-        detected: true keypoints in the image, hand first: pixels and confidence.
+        image: RGB crop, the input of the network.
+        predictions: by the name of the model, without leading dimensions.
+        target: the ground truth in the form of a prediction; its camera is fitted to `detected`.
+        detected: 2D keypoint labels, hand first: pixels and confidence.
         hand_faces, head_faces: of the body models.
     """
-    keypoints = np.concatenate([truth.hand_keypoints_3d, truth.head_keypoints_3d])
-    truth = truth.replace(camera=panels.fit_camera(keypoints, detected))
-    true_meshes = panels.hand_and_head(truth, hand_faces, head_faces)
-    directions = panels.contact_directions(
-        true_meshes
-    )  # for every row, so that they can be compared
+    keypoints = np.concatenate([target.hand_keypoints_3d, target.head_keypoints_3d])
+    target = target.replace(camera=panels.fit_camera(keypoints, detected))
+    true_meshes = panels.hand_and_head(target, hand_faces, head_faces)
+    # The same directions in each row, so that the rows can be compared.
+    directions = panels.contact_directions(true_meshes)
+
+    def row(name: str, shown: Prediction, meshes: list[NamedMesh], last: np.ndarray) -> np.ndarray:
+        over = _with_caption(panels.over_crop(image, shown.camera, meshes, PANEL), name)
+        views = panels.side_and_contacts(meshes, name, directions, PANEL)
+        return np.concatenate([over, *views, last], axis=1)
 
     rows = []
-    for name, answer in [*predictions.items(), ("ground truth", truth)]:
-        pair = panels.hand_and_head(answer, hand_faces, head_faces)
-        over = _captioned(panels.over_photo(image, answer.camera, pair, PANEL), name)
-        end = (
-            _captioned(panels.enlarged(image, PANEL), "input")
-            if answer is truth
-            else _error(pair, true_meshes)
-        )
-        rows.append(
-            np.concatenate(
-                [over, *panels.side_and_contacts(pair, name, directions, PANEL), end], axis=1
-            )
-        )
-    return np.concatenate(rows)
+    for name, prediction in predictions.items():
+        meshes = panels.hand_and_head(prediction, hand_faces, head_faces)
+        rows.append(row(name, prediction, meshes, _error_view(meshes, true_meshes)))
+    crop = _with_caption(panels.enlarged(image, PANEL), "input")
+    return np.concatenate([*rows, row("ground truth", target, true_meshes, crop)])
 
 
-def data_uri(picture: UInt8[np.ndarray, "H W 3"]) -> str:
-    """The picture as JPEG, to stand in a page."""
+def data_uri(image: UInt8[np.ndarray, "H W 3"]) -> str:
+    """An RGB image as a JPEG data URI, to embed in a page."""
     _, data = cv2.imencode(
-        ".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, _QUALITY]
+        ".jpg",
+        cv2.cvtColor(image, cv2.COLOR_RGB2BGR),
+        [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY],
     )
     return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode()
 
 
-def _error(pair: list[NamedMesh], truth: list[NamedMesh]) -> np.ndarray:
-    """The prediction from the front, in the colors of how far each vertex is off."""
+def _error_view(meshes: list[NamedMesh], true_meshes: list[NamedMesh]) -> np.ndarray:
+    """A prediction from the front, colored by the distance of each vertex to the ground truth."""
     errors = [
         1e3 * np.linalg.norm(mesh.vertices - true.vertices, axis=-1)
-        for mesh, true in zip(pair, truth)
+        for mesh, true in zip(meshes, true_meshes)
     ]
     full_scale = captions.round_up(max(1.0, *(float(error.max()) for error in errors)))
     colored = [
         dataclasses.replace(mesh, colors=palette.ramp(error / full_scale, palette.CONTACT))
-        for mesh, error in zip(pair, errors)
+        for mesh, error in zip(meshes, errors)
     ]
-    bar = (palette.CONTACT, "0", f"{full_scale:g}", "mm")
-    return overlay.view(
-        colored, overlay.seen_from(0.0, 0.0), "distance to the truth", bar=bar, size=PANEL
-    )
+    bar = captions.ColorBar(palette.CONTACT, "0", f"{full_scale:g}", "mm")
+    front = overlay.seen_from(0.0, 0.0)
+    return overlay.view(colored, front, _ERROR_CAPTION, bar=bar, size=PANEL)
 
 
-def _captioned(panel: np.ndarray, caption: str) -> np.ndarray:
-    """A caption on a light strip: over a photo dark letters would not read."""
+def _with_caption(panel: np.ndarray, caption: str) -> np.ndarray:
+    """A caption on a light strip, which makes dark letters readable over a photo."""
     panel = panel.copy()
-    strip = panel[:34].astype(np.float32)
-    panel[:34] = np.rint(0.35 * strip + 0.65 * 255.0 * palette.PAPER)
+    strip = panel[:_STRIP].astype(np.float32)
+    panel[:_STRIP] = np.rint(0.35 * strip + 0.65 * 255.0 * palette.PAPER)
     return captions.annotate(panel, caption)

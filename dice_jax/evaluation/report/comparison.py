@@ -1,4 +1,4 @@
-"""How much one evaluation differs from another on the same samples."""
+"""Differences between two evaluations on the same samples."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from dice_jax.evaluation.report.record import Record
 
 
 def short_names(paths: Sequence[str]) -> list[str]:
-    """The shortest ends of different paths that tell them apart: a/test and b/test of runs/a/test
-    and runs/b/test.
+    """The shortest suffixes, in whole path components, that tell the paths apart.
+
+    For example "a/test" and "b/test" for "runs/a/test" and "runs/b/test".
     """
     parts = [PurePath(path).parts for path in paths]
     for count in range(1, max(map(len, parts)) + 1):
@@ -26,16 +27,16 @@ def short_names(paths: Sequence[str]) -> list[str]:
 
 
 def difference(first: Record, second: Record) -> dict[str, Any]:
-    """`accumulate.figures` of `second` minus those of `first`, with the "intervals" of the paired
-    difference.
+    """Metrics of `second` minus those of `first`.
 
     Args:
         first, second: of the same samples, see `record.check_comparable`.
 
     Returns:
-        Numbers for JSON; None where either has no such figure.
+        The layout of `summarize.metric_values`, with the paired "intervals" added; numbers for
+        JSON, None where a metric is not defined in both.
     """
-    one, other = (summarize.figures(summarize.total(record.samples)) for record in (first, second))
+    values = [summarize.metric_values(summarize.total(one.samples)) for one in (first, second)]
     number = lambda a, b: None if np.isnan(a) or np.isnan(b) else float(b - a)
     intervals = bootstrap.paired_intervals(first.samples, second.samples, first.labels.subject)
-    return {**jax.tree.map(number, one, other), "intervals": intervals}
+    return {**jax.tree.map(number, *values), "intervals": intervals}

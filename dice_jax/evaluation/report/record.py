@@ -1,5 +1,6 @@
-"""The record of an evaluation: `metrics.json` for people and scripts, `samples.npz` to compare with
-other records.
+"""The record of an evaluation on disk.
+
+`metrics.json` is for people and scripts, `samples.npz` for comparisons with other records.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from dice_jax.metrics import contact
 from dice_jax.metrics.contact import Confusion
 
 METRICS_FILE, SAMPLES_FILE = "metrics.json", "samples.npz"
-_SAME = ("data", "split", "samples", "contact_threshold", "reference_leak_filter")
+# Settings that must agree for two records to be compared.
+_COMPARABLE = ("data", "split", "samples", "contact_threshold", "reference_leak_filter")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,13 +32,13 @@ class Record:
     """One evaluation.
 
     Attributes:
-        setting: what was measured, on what and how: weights, data, split, samples, subjects,
-            mean_samples, device, devices, batch_size, dtype, contact_threshold, seed, resamples,
+        setting: what was measured and how: weights, data, split, samples, subjects, mean_samples,
+            device, devices, batch_size, dtype, contact_threshold, seed, resamples,
             reference_leak_filter.
-        summaries: by method, "model" first: `bootstrap.summarize_subjects`.
-        groups: of the model: `breakdown.summarize_groups`.
-        samples: of the model, first axis N.
-        labels: of the samples.
+        summaries: `bootstrap.summarize_subjects` by method, "model" first.
+        groups: `breakdown.summarize_groups` of the model.
+        samples: measured samples of the model, leading dimension N.
+        labels: of the N samples.
     """
 
     setting: dict[str, Any]
@@ -47,34 +49,32 @@ class Record:
 
     @property
     def about(self) -> str:
-        """The setting in one sentence; without it no figure means anything."""
+        """The setting in one sentence, without which the numbers cannot be interpreted."""
         s = self.setting
-        constant = f"mean prediction over {s['mean_samples']} training samples"
-        filtered = (
-            "; distances filtered as in the authors' evaluation"
-            if s["reference_leak_filter"]
-            else ""
-        )
-        return (
-            f"{s['weights']} on {s['data']} {s['split']}: {s['samples']} samples of {s['subjects']} subjects, "
-            f"{s['devices']} x {s['device']}, batch {s['batch_size']}, {s['dtype']}, contact at {s['contact_threshold']}; "
-            f"{constant}; no random numbers in predictions; "
-            f"[95 % intervals]: bootstrap over subjects, {s['resamples']} draws, seed {s['seed']}{filtered}"
-        )
+        parts = [
+            f"{s['weights']} on {s['data']} {s['split']}: "
+            f"{s['samples']} samples of {s['subjects']} subjects, {s['devices']} x {s['device']}, "
+            f"batch {s['batch_size']}, {s['dtype']}, contact threshold {s['contact_threshold']}",
+            f"mean prediction over {s['mean_samples']} training samples",
+            "deterministic predictions",
+            f"[95 % intervals]: bootstrap over subjects, {s['resamples']} draws, seed {s['seed']}",
+        ]
+        if s["reference_leak_filter"]:
+            parts.append("signed distances filtered as in the authors' evaluation")
+        return "; ".join(parts)
 
 
 def make(setting: dict[str, Any], samples: dict[str, MetricSums], labels: Labels) -> Record:
-    """The record of what was measured.
+    """Summarizes measured samples.
 
     Args:
-        setting: see `Record`; what follows from the other arguments is added.
-        samples: by method, "model" among them, first axis N.
+        setting: see `Record`, without the entries that follow from the other arguments.
+        samples: measured samples by method, "model" among them, leading dimension N.
         labels: of the N samples.
     """
     model, subjects = samples["model"], labels.subject
-    summaries = {name: bootstrap.summarize_subjects(one, subjects) for name, one in samples.items()}
     kinds = breakdown.groups(model, labels.gesture, labels.skin_tone)
-    counted = {
+    derived = {
         "samples": len(subjects),
         "subjects": len(np.unique(subjects)),
         "seed": bootstrap.SEED,
@@ -82,16 +82,18 @@ def make(setting: dict[str, Any], samples: dict[str, MetricSums], labels: Labels
         "contact_threshold": contact.THRESHOLD,
     }
     return Record(
-        setting | counted,
-        summaries,
-        breakdown.summarize_groups(model, subjects, kinds),
-        model,
-        labels,
+        setting=setting | derived,
+        summaries={
+            name: bootstrap.summarize_subjects(one, subjects) for name, one in samples.items()
+        },
+        groups=breakdown.summarize_groups(model, subjects, kinds),
+        samples=model,
+        labels=labels,
     )
 
 
 def save(record: Record, folder: Path) -> None:
-    """Writes both files into a folder that is there."""
+    """Writes both files into an existing folder."""
     content = {
         "about": record.about,
         "setting": record.setting,
@@ -100,54 +102,63 @@ def save(record: Record, folder: Path) -> None:
     }
     with atomic.atomic_path(folder / METRICS_FILE) as path:
         path.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
-    arrays = traverse_util.flatten_dict(serialization.to_state_dict(record.samples), sep="/")
+    state = serialization.to_state_dict(record.samples)
+    arrays: dict[str, Any] = traverse_util.flatten_dict(state, sep="/")
     labels = {f"label/{name}": value for name, value in dataclasses.asdict(record.labels).items()}
     with atomic.atomic_path(folder / SAMPLES_FILE) as path:
         np.savez_compressed(path, **arrays, **labels)
 
 
 def is_record(folder: str | Path) -> bool:
-    """Whether an evaluation was written to `folder`."""
+    """Whether `folder` holds an evaluation."""
     return (Path(folder) / METRICS_FILE).is_file()
 
 
 def load(folder: str | Path) -> Record:
-    """Reads a record back.
+    """Reads a record.
 
     Raises:
-        UserError: there is none, or it is damaged or of another version.
+        UserError: a file is missing, damaged, or was written by another version.
     """
     folder = Path(folder)
     try:
         content = json.loads((folder / METRICS_FILE).read_text())
-        with np.load(folder / SAMPLES_FILE, allow_pickle=False) as file:
-            arrays = traverse_util.unflatten_dict(dict(file), sep="/")
+        with (folder / SAMPLES_FILE).open("rb") as file, np.load(file) as archive:
+            arrays: dict[str, Any] = traverse_util.unflatten_dict(dict(archive), sep="/")
         labels = Labels(**arrays.pop("label"))
-        counts = {name: Confusion(**arrays.pop(name)) for name in ("hand_contact", "head_contact")}
-        setting, groups = content.pop("setting"), content.pop("breakdown")
+        counts: dict[str, Any] = {
+            name: Confusion(**arrays.pop(name)) for name in ("hand_contact", "head_contact")
+        }
         del content["about"]
+        setting, groups = content.pop("setting"), content.pop("breakdown")
         return Record(setting, content, groups, MetricSums(**arrays, **counts), labels)
     except FileNotFoundError as error:
         raise UserError(
-            f"{folder} holds no evaluation that can be compared: {error.filename} is not there"
+            f"{folder} holds no evaluation that can be compared: {error.filename} is missing"
         ) from None
     except (ValueError, KeyError, TypeError, OSError, zipfile.BadZipFile) as error:
         raise UserError(
-            f"the evaluation in {folder} is damaged or of another version, evaluate again ({error})"
+            f"the evaluation in {folder} is damaged or was written by another version: "
+            f"evaluate again ({error})"
         ) from None
 
 
 def check_comparable(records: dict[str, Record]) -> None:
-    """Raises a UserError unless all were measured on the same samples in the same way."""
+    """Checks that all records measured the same samples in the same way.
+
+    Raises:
+        UserError: they did not; the message names the setting that differs.
+    """
     (first, one), *others = records.items()
     for name, other in others:
-        for field in _SAME:
+        for field in _COMPARABLE:
             if one.setting[field] != other.setting[field]:
                 raise UserError(
-                    f"cannot compare: {field} is {one.setting[field]} in {first} and {other.setting[field]} in {name}; "
-                    "evaluate both alike"
+                    f"cannot compare: {field} is {one.setting[field]} in {first} "
+                    f"and {other.setting[field]} in {name}; evaluate both with the same options"
                 )
         if not np.array_equal(one.labels.subject, other.labels.subject):
             raise UserError(
-                f"cannot compare: {first} and {name} saw different people in {one.setting['split']}"
+                f"cannot compare: {first} and {name} were measured on different subjects "
+                f"of {one.setting['split']}"
             )

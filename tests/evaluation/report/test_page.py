@@ -1,8 +1,9 @@
-"""The pages of random records: whole, self-contained, and in agreement with the figures."""
+"""Pages of random records are valid, self-contained and show the metrics of the tables."""
 
 import re
 from html.parser import HTMLParser
 
+import jax
 import numpy as np
 import pytest
 from support.random_rows import random_rows, take
@@ -41,7 +42,7 @@ def evaluation():
 
 
 class Checker(HTMLParser):
-    """Every element is closed, in order."""
+    """Asserts that elements are closed in order; collects links and text."""
 
     def __init__(self):
         super().__init__()
@@ -63,6 +64,7 @@ class Checker(HTMLParser):
 
 
 def check(html):
+    """Asserts that a page is valid and loads nothing; returns its text."""
     checker = Checker()
     checker.feed(html)
     assert not checker.open
@@ -71,9 +73,9 @@ def check(html):
     return " ".join(checker.words)
 
 
-def test_page_is_whole_and_self_contained_and_says_on_what_it_was_measured(evaluation):
-    picture = cases.Case("Sample 3", "gesture <wave>", np.zeros((20, 30, 3), np.uint8))
-    html = page.evaluation_page(evaluation, {"The worst cases": [picture]})
+def test_the_page_is_self_contained_and_states_the_setting(evaluation):
+    case = cases.Case("Sample 3", "gesture <wave>", np.zeros((20, 30, 3), np.uint8))
+    html = page.evaluation_page(evaluation, {"The worst cases": [case]})
     words = check(html)
     facts = (
         "<net> on scenes test",
@@ -85,24 +87,21 @@ def test_page_is_whole_and_self_contained_and_says_on_what_it_was_measured(evalu
     )
     for fact in facts:
         assert fact in words, fact
-    assert (
-        "By gesture" in words
-        and "By skin tone" in words
-        and "gesture <wave>" in words
-        and "<net>" not in html
-    )
+    for text in ("By gesture", "By skin tone", "gesture <wave>"):
+        assert text in words
+    assert "<net>" not in html
 
 
-def test_every_cell_of_the_tables_stands_in_the_page(evaluation):
+def test_every_cell_of_the_tables_is_in_the_page(evaluation):
     words = check(page.evaluation_page(evaluation, {}))
     for table in (tables.mesh_table, tables.contact_table, tables.parts_table, tables.detail_table):
-        for row in table(page.titled(evaluation.summaries)).rows:
+        for row in table(page.readable_names(evaluation.summaries)).rows:
             for cell in row:
                 value, _, interval = cell.partition(" [")
                 assert value in words and interval in words
 
 
-def test_figures_nobody_has_labels_for_leave_gaps_and_no_nan():
+def test_metrics_without_labels_are_dashes_and_not_nan():
     rows = random_rows(6, np.random.default_rng(0))
     nothing = rows.replace(
         **{name: np.zeros_like(getattr(rows, name)) for name in ("frames", "contact_frames", "pve")}
@@ -117,25 +116,16 @@ def test_figures_nobody_has_labels_for_leave_gaps_and_no_nan():
     assert "–" in words and "nan" not in words.lower().split() and "By" not in words.split()
 
 
-def test_a_record_read_back_is_the_same(evaluation, tmp_path):
+def test_a_saved_record_loads_unchanged(evaluation, tmp_path):
     record.save(evaluation, tmp_path)
     back = record.load(tmp_path)
-    assert (
-        back.about == evaluation.about
-        and back.summaries == evaluation.summaries
-        and back.groups == evaluation.groups
-    )
-    for name in ("pve", "head_contact_scores"):
-        np.testing.assert_array_equal(
-            getattr(back.samples, name), getattr(evaluation.samples, name)
-        )
-    np.testing.assert_array_equal(
-        back.samples.hand_contact.true_positive, evaluation.samples.hand_contact.true_positive
-    )
+    for name in ("about", "setting", "summaries", "groups"):
+        assert getattr(back, name) == getattr(evaluation, name), name
+    jax.tree.map(np.testing.assert_array_equal, back.samples, evaluation.samples)
     np.testing.assert_array_equal(back.labels.gesture, evaluation.labels.gesture)
 
 
-def test_comparison_page_has_a_row_a_run_and_the_differences(evaluation):
+def test_the_comparison_page_has_a_row_for_each_run_and_the_differences(evaluation):
     runs = {"first": evaluation, "second": make_record(1), "third": make_record(2)}
     differences = {
         name: comparison.difference(evaluation, runs[name]) for name in ("second", "third")
@@ -147,14 +137,14 @@ def test_comparison_page_has_a_row_a_run_and_the_differences(evaluation):
     assert len(re.findall(r"<td>third</td>", html)) == 6  # in every table
 
 
-def test_other_people_are_not_compared(evaluation):
+def test_evaluations_of_different_subjects_are_not_compared(evaluation):
     other = make_record(1)
     other.labels.subject[0] = 99
-    with pytest.raises(UserError, match="saw different people"):
+    with pytest.raises(UserError, match="measured on different subjects"):
         record.check_comparable({"a": evaluation, "b": other})
 
 
-def test_runs_are_called_by_the_ends_of_their_paths():
+def test_runs_are_named_by_the_shortest_path_endings_that_differ():
     assert comparison.short_names(["runs/a/test", "runs/b/test"]) == ["a/test", "b/test"]
     assert comparison.short_names(["default", "/x/y/run"]) == ["default", "run"]
     assert comparison.short_names(["a", "a/", "b"]) == ["a", "a/", "b"]
