@@ -5,8 +5,12 @@ from __future__ import annotations
 import dataclasses
 import typing
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar
 
+from ml_collections import ConfigDict
+
+# A section of a configuration, as read from a file or as a part of a `ConfigDict`.
+Section: TypeAlias = Mapping[str, Any] | ConfigDict
 ConfigType = TypeVar("ConfigType", bound="CheckedConfig")
 
 
@@ -43,7 +47,7 @@ class CheckedConfig:
             raise ValueError(problem)
 
     @classmethod
-    def from_dict(cls: type[ConfigType], values: Mapping[str, Any], path: str) -> ConfigType:
+    def from_dict(cls: type[ConfigType], values: Section, path: str) -> ConfigType:
         """Builds the configuration from nested mappings, such as a section of a `ConfigDict`.
 
         Args:
@@ -58,7 +62,7 @@ class CheckedConfig:
         return config
 
     @classmethod
-    def _build(cls: type[ConfigType], values: Mapping[str, Any], path: str) -> ConfigType:
+    def _build(cls: type[ConfigType], values: Section, path: str) -> ConfigType:
         annotations = typing.get_type_hints(cls)
         if unknown := sorted(set(values) - set(annotations)):
             fields = ", ".join(annotations)

@@ -7,8 +7,8 @@ defaults are the paper's; `presets` has ready-made configurations.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from collections.abc import Iterator
+from typing import Literal
 
 import jax.numpy as jnp
 from flax import linen as nn
@@ -17,7 +17,7 @@ from jaxtyping import Float
 
 from dice_jax.array_types import Array
 from dice_jax.body_models.lbs import BodyModel
-from dice_jax.models.checked_config import CheckedConfig
+from dice_jax.models.checked_config import CheckedConfig, Section
 
 
 @dataclasses.dataclass(frozen=True)
@@ -249,7 +249,7 @@ class ModelConfig(CheckedConfig):
     gate_contact: bool = True
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any], path: str = "model") -> ModelConfig:
+    def from_dict(cls, values: Section, path: str = "model") -> ModelConfig:
         """Builds the configuration from the `model` section, see `CheckedConfig.from_dict`."""
         return super().from_dict(values, path)
 
@@ -302,9 +302,10 @@ class ModelConfig(CheckedConfig):
         if samples_image != (self.fine_features > 0):
             users = f"{path}.mesh_net.refinements or {path}.interaction_net.sees_image"
             yield f"{path}.fine_features must be set together with {users}"
-        if self.mesh_net.refinements and not (self.mesh_net.template_placed and image_camera):
-            needed = f'{path}.mesh_net.template_placed and {path}.camera.source "image"'
-            yield f"{path}.mesh_net.refinements needs {needed}"
+        if self.fine_features and not image_camera:
+            yield f'{path}.fine_features needs {path}.camera.source "image"'
+        if self.mesh_net.refinements and not self.mesh_net.template_placed:
+            yield f"{path}.mesh_net.refinements needs {path}.mesh_net.template_placed"
         if self.network == "pixie_r" and not image_camera:
             yield f'{path}.network "pixie_r" needs {path}.camera.source "image"'
         if self.network == "fastmetro" and self.mesh_net.template_residual:
@@ -312,7 +313,7 @@ class ModelConfig(CheckedConfig):
 
 
 def create_model(
-    section: Mapping[str, Any],
+    section: Section,
     hand_model: BodyModel,
     head_model: BodyModel,
     *,

@@ -182,5 +182,5 @@ def _orientation_size(config: IKNetConfig) -> int:
     return 6 if config.orientation == "6d" else 3
 
 
-def _split(x: Array, sizes: Sequence[int]) -> list[Array]:
+def _split(x: Array, sizes: Sequence[int]) -> Sequence[Array]:
     return jnp.split(x, np.cumsum(sizes)[:-1], axis=-1)

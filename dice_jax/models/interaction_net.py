@@ -79,6 +79,7 @@ class InteractionNet(nn.Module):
             near = proximity(jax.lax.stop_gradient(positions))
             x += linear("proximity")(near.astype(self.dtype))
         if config.sees_image:
+            assert image_features is not None, "sees_image needs image_features"
             near_hand = image_features.proximity_to_hand(positions).astype(self.dtype)
             sampled = jnp.concatenate([image_features.sample(positions), near_hand], axis=-1)
             x += linear("evidence")(sampled)

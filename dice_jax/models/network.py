@@ -109,9 +109,9 @@ class Network(nn.Module):
         )
         output = backbone(images, train=train)
         grid = output.features.reshape(len(images), -1, output.features.shape[-1])
-        camera = None
-        if config.camera.source == "image":
-            camera = CameraHead(config.camera, name="camera")(grid)
+        if config.camera.source != "image":
+            return EncodedImage(grid)
+        camera = CameraHead(config.camera, name="camera")(grid)
         if not config.fine_features:
             return EncodedImage(grid, camera)
         fine_map = FineMap(config.fine_features, self.dtype, name="fine_map")(output.levels)
@@ -155,10 +155,13 @@ class Network(nn.Module):
         hand = hand.replace(transl=hand.transl - head.transl)
         return BodyParams(hand, head.replace(transl=jnp.zeros_like(head.transl)), head_root)
 
-    def regress_camera(self, image: EncodedImage, positions: Float[Array, "B 843 3"]) -> Camera:
+    def regress_camera(
+        self, image: EncodedImage, positions: Float[Array, "B 843 3"] | None
+    ) -> Camera:
         """The camera, from the image or from MeshNet's positions by `CameraConfig.source`."""
         if image.camera is not None:
             return image.camera
+        assert positions is not None, "a camera of the mesh needs positions"
         return CameraHead(self.config.camera, name="camera")(positions)
 
     def presence_logit(self, image: EncodedImage) -> Float[Array, "B"]:

@@ -1,4 +1,4 @@
-"""Camera, presence and discriminators."""
+"""The camera head, the presence head and the discriminators."""
 
 import jax
 import jax.numpy as jnp
@@ -6,46 +6,45 @@ import numpy as np
 import pytest
 from support.random_variables import init
 
+from dice_jax.constants import CROP_SIZE
 from dice_jax.models.config import CameraConfig
 from dice_jax.models.discriminators import HandDiscriminator, HeadDiscriminator
-from dice_jax.models.heads import CameraHead, PresenceHead
+from dice_jax.models.heads import INITIAL_SCALE, CameraHead, PresenceHead
 from dice_jax.structs import HandParams, HeadParams
 
 
 @pytest.fixture
 def inputs(rng):
-    return jnp.asarray(rng.normal(size=(5, 843, 3)), jnp.float32), jnp.asarray(
-        rng.normal(size=(5, 49, 8)), jnp.float32
-    )
+    """Inputs of a camera head, by its source."""
+    shapes = {"mesh": (5, 843, 3), "image": (5, 49, 8)}
+    return {name: jnp.asarray(rng.normal(size=s), jnp.float32) for name, s in shapes.items()}
 
 
 @pytest.mark.parametrize("source", ["mesh", "image"])
-def test_camera_starts_at_the_middle_of_the_crop_and_sees_its_source(inputs, rng, source):
+def test_the_camera_starts_at_the_center_of_the_crop_and_depends_on_its_source(inputs, source):
     module = CameraHead(CameraConfig(source=source))
-    camera, variables = module.init_with_output(jax.random.key(0), *inputs)
-    np.testing.assert_allclose(camera.transl, 112.0, atol=12.0)
-    np.testing.assert_allclose(camera.scale, 550.0, rtol=0.1)
-    positions, grid = jax.grad(lambda x: module.apply(variables, *x).scale.sum())(inputs)
-    assert (np.abs(positions).max() > 0) == (source == "mesh") and (np.abs(grid).max() > 0) == (
-        source == "image"
-    )
+    camera, variables = module.init_with_output(jax.random.key(0), inputs[source])
+    np.testing.assert_allclose(camera.transl, CROP_SIZE / 2, atol=12.0)
+    np.testing.assert_allclose(camera.scale, INITIAL_SCALE, rtol=0.1)
+    gradient = jax.grad(lambda x: module.apply(variables, x).scale.sum())(inputs[source])
+    assert np.abs(gradient).max() > 0
 
 
-def test_released_camera_is_ten_times_the_magnitude_of_a_linear_map(inputs, rng):
+def test_the_scale_of_the_released_camera_is_ten_times_the_magnitude_of_a_linear_map(inputs, rng):
     module = CameraHead(CameraConfig(variant="release"))
-    variables = init(module, rng, *inputs)
+    variables = init(module, rng, inputs["mesh"])
     p = jax.tree.map(np.float64, variables["params"])
-    x = np.float64(inputs[0])
+    x = np.float64(inputs["mesh"])
     for name in ("per_token", "hidden", "output"):
         x = x @ p[name]["kernel"] + p[name]["bias"]
         x = x[..., 0] if name == "per_token" else x
-    camera = module.apply(variables, *inputs)
+    camera = module.apply(variables, inputs["mesh"])
     np.testing.assert_allclose(camera.scale, 10 * np.abs(x[:, 0]), rtol=1e-4)
     np.testing.assert_allclose(camera.transl, x[:, 1:], rtol=1e-4, atol=1e-4)
 
 
-def test_presence_is_a_weighted_sum_over_cells(inputs, rng):
-    module, grid = PresenceHead((6, 4)), inputs[1]
+def test_the_presence_logit_is_a_weighted_sum_over_cells(inputs, rng):
+    module, grid = PresenceHead((6, 4)), inputs["image"]
     variables = init(module, rng, grid)
     order = rng.permutation(49)
     moved = jax.tree.map(lambda x: x, variables)
@@ -60,11 +59,11 @@ def hand_and_head(rng, batch=4):
     return HandParams(*map(normal, (10, 3, 45, 3))), HeadParams(*map(normal, (100, 50, 3, 3, 3, 3)))
 
 
-def test_discriminators_look_at_shape_and_pose_but_not_at_place(rng):
+def test_discriminators_depend_on_shape_and_pose_but_not_on_orientation_or_translation(rng):
     hand, head = hand_and_head(rng)
-    seen = {"betas", "hand_pose"}, {"betas", "expression", "jaw_pose"}
+    used = {"betas", "hand_pose"}, {"betas", "expression", "jaw_pose"}
     for module, params, names in zip(
-        (HandDiscriminator(), HeadDiscriminator()), (hand, head), seen, strict=True
+        (HandDiscriminator(), HeadDiscriminator()), (hand, head), used, strict=True
     ):
         variables = init(module, rng, params)
         gradient = jax.grad(lambda x, m=module, v=variables: m.apply(v, x).sum())(params)

@@ -8,6 +8,7 @@ for each channel, which the compiler fuses into one loop.
 from __future__ import annotations
 
 import functools
+import operator
 from collections.abc import Iterator
 
 import jax
@@ -24,7 +25,8 @@ def depthwise_shift(
     """Depthwise convolution with TensorFlow's SAME padding; equals `depthwise_conv`."""
     size = kernel.shape[0]
     windows = _windows(_pad(x, size, stride), size, stride)
-    return sum(window * _tap(kernel, i, j) for (i, j), window in windows)
+    products = (window * _tap(kernel, i, j) for (i, j), window in windows)
+    return functools.reduce(operator.add, products)
 
 
 def depthwise_conv(
@@ -32,8 +34,8 @@ def depthwise_conv(
 ) -> Float[Array, "B P Q C"]:
     """Depthwise convolution with TensorFlow's SAME padding, by XLA."""
     return jax.lax.conv_general_dilated(
-        x,
-        kernel,
+        jnp.asarray(x),
+        jnp.asarray(kernel),
         (stride, stride),
         "SAME",
         dimension_numbers=("NHWC", "HWIO", "NHWC"),

@@ -7,7 +7,7 @@ part of the kernel and the bias of the convolution.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import jax.numpy as jnp
 from flax import linen as nn
@@ -54,14 +54,13 @@ def fold_norms(params: Mapping[str, Any], statistics: Mapping[str, Any]) -> dict
         params: of an `HRNet` without it.
         statistics: its running means and variances.
     """
-    flat = traverse_util.flatten_dict(params, sep="/")
-    is_norm = lambda _, tree: "mean" in tree
-    norms = traverse_util.flatten_dict(statistics, sep="/", is_leaf=is_norm)
-    for norm, running in norms.items():
+    flat = cast(dict[str, Array], traverse_util.flatten_dict(params, sep="/"))
+    running = cast(dict[str, Array], traverse_util.flatten_dict(statistics, sep="/"))
+    for norm in (name.removesuffix("/mean") for name in running if name.endswith("/mean")):
         scope, _, name = norm.rpartition("/")
         conv = f"{scope}/{name.replace('bn', 'conv')}".lstrip("/")
-        factor = flat.pop(f"{norm}/scale") / jnp.sqrt(running["var"] + EPSILON)
+        factor = flat.pop(f"{norm}/scale") / jnp.sqrt(running[f"{norm}/var"] + EPSILON)
         kernel, bias = flat[f"{conv}/kernel"], flat.get(f"{conv}/bias", jnp.zeros_like(factor))
         flat[f"{conv}/kernel"] = kernel * factor[None, None, None]
-        flat[f"{conv}/bias"] = flat.pop(f"{norm}/bias") + (bias - running["mean"]) * factor
+        flat[f"{conv}/bias"] = flat.pop(f"{norm}/bias") + (bias - running[f"{norm}/mean"]) * factor
     return traverse_util.unflatten_dict(flat, sep="/")

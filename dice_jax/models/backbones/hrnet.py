@@ -130,14 +130,14 @@ class HRNet(nn.Module):
             branches = self._freeze(branches, stage)
 
         norm = self._norm(train, stage=5)
-        y = 0.0
-        for i, x in enumerate(branches):
-            x = Residual(INCREASED[i] // 4, norm, bottleneck=True, name=f"incre{i}")(x)
-            y = x + y
-            if i < 3:
-                y = ConvNorm(INCREASED[i + 1], 3, norm, stride=2, bias=True, name=f"downsamp{i}")(y)
+        increase = lambda i: Residual(INCREASED[i] // 4, norm, bottleneck=True, name=f"incre{i}")
+        y = increase(0)(branches[0])
+        for i, x in enumerate(branches[1:], start=1):
+            down = ConvNorm(INCREASED[i], 3, norm, stride=2, bias=True, name=f"downsamp{i - 1}")
+            y = increase(i)(x) + down(y)
         features = ConvNorm(self.config.features, 1, norm, bias=True, name="final")(y)
-        return BackboneOutput(features, tuple(branches[1:]))
+        _, *levels = branches
+        return BackboneOutput(features, (levels[0], levels[1], levels[2]))
 
     def _add_branch(self, branches, channels, norm, name):
         """Adds a branch of half the resolution, computed from the coarsest branch."""

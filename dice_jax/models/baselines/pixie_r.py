@@ -40,7 +40,7 @@ class PixieR(Network):
             hand_params=params.hand,
             head_params=params.head,
             head_root=params.head_root,
-            camera=image.camera,
+            camera=self.regress_camera(image, None),
             deformations=jnp.zeros((len(feature), NUM_HEAD_VERTICES, 3)),
             contact_logits=no_contact(len(feature)),
             presence_logit=self.presence_logit(image),

@@ -82,7 +82,7 @@ def random_mask(key: Key[Array, ""], count: int, largest_share: float) -> Bool[A
 
 
 class TokenDense(nn.Module):
-    """A linear layer over the channels of `Tokens`, or of the ordinary array that they stand for."""
+    """A linear layer over the channels of `Tokens`, or of an ordinary array."""
 
     features: int
     kernel_init: nn.initializers.Initializer = torch_linear

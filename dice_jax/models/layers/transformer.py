@@ -118,11 +118,12 @@ def encode(
         `features` channels of each token, float32.
     """
     outputs = (*config.outputs, features)
+    x = tokens
     for i, sizes in enumerate(zip(config.hidden, config.layers, outputs, strict=True)):
         std = config.output_std if i == len(outputs) - 1 else 0.02
         encoder = Encoder(config, *sizes, std, dtype, axis_name, name=f"encoder_{i}")
-        tokens = encoder(tokens, train=train)
-    return tokens.astype(jnp.float32)
+        x = encoder(x, train=train)
+    return jnp.asarray(x, jnp.float32)
 
 
 def dense(features: int, dtype: DTypeLike, name: str) -> nn.Dense:

@@ -1,4 +1,4 @@
-"""Shifted multiply-adds are a depthwise convolution: compared with PyTorch's, gradients included."""
+"""The sum of shifted products is a depthwise convolution: PyTorch's, gradients included."""
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +18,7 @@ def test_agrees_with_pytorch(rng, height, width, size, stride):
         torch.tensor(a.transpose(b), requires_grad=True)
         for a, b in ((x, (0, 3, 1, 2)), (kernel, (3, 2, 0, 1)))
     ]
-    # TensorFlow's SAME: as much padding as ceil(length / stride) outputs need, the odd pixel at the
+    # TensorFlow's SAME: the padding that ceil(length / stride) outputs need, the odd pixel at the
     # end.
     total = [max((-(-n // stride) - 1) * stride + size - n, 0) for n in (width, height)]
     padded = torch.nn.functional.pad(tensors[0], [p for n in total for p in (n // 2, n - n // 2)])

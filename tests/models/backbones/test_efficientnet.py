@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0 with its ImageNet weights: a PyTorch twin, and pictures it must recognize."""
+"""EfficientNet-Lite0 with its ImageNet weights: PyTorch's features, and photos to recognize."""
 
 import dataclasses
 
@@ -25,7 +25,7 @@ def state():
 
 @pytest.fixture(scope="module")
 def photos():
-    """A cat and a cup, (2, 224, 224, 3) uint8."""
+    """A cat and an espresso, (2, 224, 224, 3) uint8."""
     data = pytest.importorskip("skimage.data")
     transform = pytest.importorskip("skimage.transform")
     result = []
@@ -45,14 +45,13 @@ def photos():
 @pytest.fixture(scope="module")
 def features(state, photos):
     module = EfficientNetLite0(LITE0)
-    apply = jax.jit(
-        lambda images: module.apply(lite0_variables(state), preprocess(images), train=False)
-    )
-    return np.asarray(apply(photos))
+    variables = lite0_variables(state)
+    apply = jax.jit(lambda images: module.apply(variables, preprocess(images), train=False))
+    return np.asarray(apply(photos).features)
 
 
 def torch_features(state, images):
-    """The network written out in PyTorch, on pixels as it was trained with: (pixel - 127) / 128."""
+    """The network in PyTorch, with the input it was trained on: (pixel - 127) / 128."""
     torch = pytest.importorskip("torch")
     F = torch.nn.functional
     weight = lambda name: torch.tensor(state[name])
@@ -82,7 +81,7 @@ def torch_features(state, images):
     return F.relu6(norm(conv(x, "_conv_head"), "_bn1")).numpy().transpose(0, 2, 3, 1)
 
 
-def test_reads_what_pytorch_reads(state):
+def test_the_weights_are_those_that_pytorch_reads(state):
     torch = pytest.importorskip("torch")
     expected = torch.load(lite0_path(), weights_only=True)
     assert set(state) == set(expected)
@@ -96,58 +95,51 @@ def test_agrees_with_pytorch(state, photos, features):
     np.testing.assert_allclose(features, expected, atol=1e-4 * np.abs(expected).max())
 
 
-def test_recognizes_what_it_sees(state, features):
+def test_it_recognizes_a_cat_and_an_espresso(state, features):
     logits = features.mean((1, 2)) @ state["_fc.weight"].T + state["_fc.bias"]
-    cat, cup = logits.argmax(-1)
-    assert cat in CAT and cup in ESPRESSO
+    cat, espresso = logits.argmax(-1)
+    assert cat in CAT and espresso in ESPRESSO
 
 
 @pytest.mark.parametrize("frozen_stages", [0, 4])
-def test_frozen_stages_stand_still(rng, frozen_stages):
-    config = dataclasses.replace(
-        LITE0, width=0.125, depth=1, features=16, frozen_stages=frozen_stages, depthwise="conv"
-    )
-    module = EfficientNetLite0(config)
+def test_frozen_stages_get_no_gradient_and_no_new_statistics(rng, frozen_stages):
+    sizes = dict(width=0.125, depth=1, features=16)
+    config = dataclasses.replace(LITE0, **sizes, frozen_stages=frozen_stages)
+    module = EfficientNetLite0(config, depthwise="conv")
     images = jnp.asarray(rng.normal(size=(2, 64, 64, 3)), jnp.float32)
     variables = init(module, rng, images, train=False)
 
     @jax.jit
     def gradient(params):
         def loss(params):
-            features, updates = module.apply(
+            output, updates = module.apply(
                 {**variables, "params": params}, images, train=True, mutable=["batch_stats"]
             )
-            return (features**2).sum(), updates["batch_stats"]
+            return (output.features**2).sum(), updates["batch_stats"]
 
         return jax.grad(loss, has_aux=True)(params)
 
     gradients, statistics = gradient(variables["params"])
 
     def is_frozen(name):
-        """Whether a layer lies in a frozen stage: the stem, or one of the stages, which have one
-        block each here.
-        """
+        """Whether a layer is in a frozen stage; here each stage has one block, the stem is 0."""
         kind, *rest = name.split("_")
         stage = {"stem": 0, "head": 8}.get(kind) if kind != "block" else 1 + int(rest[0])
         return frozen_stages > 0 and stage <= frozen_stages
 
-    for name, leaves in gradients.items():
-        for leaf in jax.tree.leaves(leaves):
-            assert (np.abs(leaf).max() == 0) == is_frozen(name), name
-    for name, leaves in statistics.items():
-        same = jax.tree.map(
-            lambda a, b: bool((a == b).all()), leaves, variables["batch_stats"][name]
-        )
-        assert same["mean"] == is_frozen(name), name
+    for name, layer in gradients.items():
+        for gradient in jax.tree.leaves(layer):
+            assert (np.abs(gradient).max() == 0) == is_frozen(name), name
+    for name, layer in statistics.items():
+        unchanged = (layer["mean"] == variables["batch_stats"][name]["mean"]).all()
+        assert unchanged == is_frozen(name), name
 
 
-def test_load_backbone_replaces_the_backbone_alone(rng):
+def test_load_backbone_replaces_only_the_backbone(rng):
     config = ModelConfig(backbone=dataclasses.replace(LITE0, pretrained="imagenet"))
-    shapes = jax.eval_shape(
-        lambda: EfficientNetLite0(LITE0).init(
-            jax.random.key(0), jnp.zeros((1, 224, 224, 3)), train=False
-        )
-    )
+    images = jnp.zeros((1, 224, 224, 3))
+    module = EfficientNetLite0(LITE0)
+    shapes = jax.eval_shape(lambda: module.init(jax.random.key(0), images, train=False))
     variables = {name: {"backbone": tree, "other": 1} for name, tree in shapes.items()}
     loaded = load_backbone(variables, config)
     assert loaded["params"]["other"] == 1
@@ -156,9 +148,7 @@ def test_load_backbone_replaces_the_backbone_alone(rng):
         read_state(lite0_path())["_conv_stem.weight"].transpose(2, 3, 1, 0),
     )
     assert load_backbone(variables, ModelConfig(backbone=LITE0)) == variables
-    narrow = {
-        "params": {"backbone": {"stem": {"kernel": np.zeros((3, 3, 3, 8))}}},
-        "batch_stats": {"backbone": {}},
-    }
+    stem = {"kernel": np.zeros((3, 3, 3, 8))}
+    narrow = {"params": {"backbone": {"stem": stem}}, "batch_stats": {"backbone": {}}}
     with pytest.raises(ValueError, match=r"stem/kernel \(3, 3, 3, 8\)"):
         load_backbone(narrow, config)

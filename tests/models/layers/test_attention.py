@@ -1,11 +1,12 @@
-"""Attention agrees with its textbook formula, gradients included."""
+"""Attention agrees with the formula of a textbook; so do its gradients."""
+
+import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dice_jax.models.layers import attention as attention_module
 from dice_jax.models.layers.attention import attention
 
 
@@ -19,16 +20,14 @@ def qkv(rng):
     return [jnp.asarray(rng.normal(size=(2, 17, 3, 4)), jnp.float32) for _ in range(3)]
 
 
-@pytest.mark.parametrize("on_cpu", [True, False])
-def test_value_and_gradient(monkeypatch, qkv, rng, on_cpu):
-    monkeypatch.setattr(attention_module, "_on_cpu", lambda: on_cpu)
+@pytest.mark.parametrize("one_at_a_time", [True, False])
+def test_values_and_gradients_agree_with_the_textbook(qkv, rng, one_at_a_time):
+    ours = functools.partial(attention, one_at_a_time=one_at_a_time)
     weights = jnp.asarray(rng.normal(size=qkv[0].shape), jnp.float32)
-    value = lambda f: jax.jit(lambda x: f(*x))(
-        qkv
-    )  # a new function: jit must not recall the other case
+    value = lambda f: jax.jit(lambda x: f(*x))(qkv)
     gradient = lambda f: jax.jit(jax.grad(lambda x: (f(*x) * weights).sum()))(qkv)
-    np.testing.assert_allclose(value(attention), value(textbook), atol=3e-6)
-    for got, expected in zip(gradient(attention), gradient(textbook), strict=True):
+    np.testing.assert_allclose(value(ours), value(textbook), atol=3e-6)
+    for got, expected in zip(gradient(ours), gradient(textbook), strict=True):
         np.testing.assert_allclose(got, expected, atol=3e-6)
 
 
@@ -38,6 +37,6 @@ def test_large_logits_do_not_overflow(qkv):
     assert np.isfinite(result) and np.isfinite(gradient).all()
 
 
-def test_one_token_attends_to_itself(qkv):
+def test_the_output_for_one_token_is_its_value(qkv):
     query, key, value = (x[:, :1] for x in qkv)
     np.testing.assert_allclose(attention(query, key, value), value, rtol=1e-6)

@@ -1,4 +1,4 @@
-"""Tokens kept as grid times map give what the multiplied-out tokens give; masking is METRO's."""
+"""Factored tokens give the results of the multiplied-out tokens; masking is METRO's."""
 
 import jax
 import jax.numpy as jnp
@@ -23,8 +23,9 @@ def tokens(rng):
 
 
 def multiplied_out(tokens):
-    """The formula of the paper: [template position, sum over cells + bias], masked rows all 0.01;
-    float64.
+    """The formula of the paper in float64: [template position, sum over cells + bias].
+
+    All channels of masked tokens are 0.01.
     """
     grid, kernel, bias, queries = (np.asarray(x, np.float64) for x in jax.tree.leaves(tokens)[:4])
     image = np.einsum("bgc,gn->bnc", grid, kernel) + bias[:, None]
@@ -35,7 +36,7 @@ def multiplied_out(tokens):
 
 
 @pytest.mark.parametrize("masked", [False, True])
-def test_linear_layer_equals_that_of_the_multiplied_out_tokens(tokens, rng, masked):
+def test_a_linear_layer_has_the_result_of_the_multiplied_out_tokens(tokens, rng, masked):
     if masked:
         tokens = tokens.replace(mask=jnp.asarray(rng.random(30) < 0.3))
     layer = TokenDense(8)
@@ -49,22 +50,18 @@ def test_linear_layer_equals_that_of_the_multiplied_out_tokens(tokens, rng, mask
     np.testing.assert_allclose(plain, expected, atol=1e-5)
 
 
-def test_mask_hides_a_uniform_share_of_at_most_thirty_percent():
-    masks = np.asarray(
-        jax.vmap(lambda key: random_mask(key, NUM_TOKENS, 0.3))(
-            jax.random.split(jax.random.key(0), 2000)
-        )
-    )
+def test_the_masked_share_is_uniform_up_to_thirty_percent():
+    keys = jax.random.split(jax.random.key(0), 2000)
+    masks = np.asarray(jax.vmap(lambda key: random_mask(key, NUM_TOKENS, 0.3))(keys))
     counts = masks.sum(1)
     assert counts.min() == 0 and 240 <= counts.max() <= 252
-    # Uniform on [0, 252]: mean 126, deviation 73, each with a standard error of about 1.6 and 0.8.
+    # Uniform on [0, 252]: mean 126 (standard error 1.6), deviation 73 (standard error 0.8).
     assert abs(counts.mean() - 126) < 6 and abs(counts.std() - 73) < 4
-    # No token is preferred: 15 % each, standard error 1.8 percentage points at 2000 draws of shares
-    # up to 30 %.
+    # Every token is masked in 15 % of the draws, standard error 1.8 percentage points.
     assert np.abs(masks.mean(0) - 0.15).max() < 0.05
 
 
-def test_one_mask_a_step_and_none_at_inference(tokens):
+def test_there_is_one_mask_for_a_step_and_none_at_inference(tokens):
     layer = TokenUpsampling(0.3)
     variables = layer.init({"params": jax.random.key(0)}, tokens.grid, tokens.queries, train=False)
     inputs = (variables, tokens.grid, tokens.queries)
@@ -74,7 +71,7 @@ def test_one_mask_a_step_and_none_at_inference(tokens):
     assert layer.apply(*inputs, train=False).mask is None
 
 
-def test_masked_tokens_do_not_see_the_image(tokens):
+def test_masked_tokens_do_not_depend_on_the_image(tokens):
     tokens = tokens.replace(mask=jnp.arange(30) < 10)
     layer = TokenDense(8)
     variables = layer.init(jax.random.key(0), tokens)

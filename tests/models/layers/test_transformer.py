@@ -1,4 +1,4 @@
-"""The encoders are post-norm BERT encoders: compared with PyTorch's own transformer layer."""
+"""The encoders agree with PyTorch's post-norm transformer layer and with BERT's."""
 
 import dataclasses
 from functools import partial
@@ -26,7 +26,7 @@ def encoder(rng):
 
 
 def torch_encoder(params, tokens):
-    """The same encoder, of torch.nn.TransformerEncoderLayer and plain matrix products."""
+    """The same encoder from torch.nn.TransformerEncoderLayer and matrix products."""
     torch = pytest.importorskip("torch")
     tensor = lambda x: torch.tensor(np.asarray(x))
     linear = lambda p, x: x @ tensor(p["kernel"]) + tensor(p["bias"])
@@ -43,28 +43,20 @@ def torch_encoder(params, tokens):
             batch_first=True,
         )
         qkv = [p["attention"][name] for name in ("query", "key", "value")]
-        layer.load_state_dict(
-            {
-                "self_attn.in_proj_weight": torch.cat([tensor(q["kernel"]).T for q in qkv]),
-                "self_attn.in_proj_bias": torch.cat([tensor(q["bias"]) for q in qkv]),
-                **{
-                    f"{theirs}.{leaf}": (
-                        tensor(ours["kernel"]).T if leaf == "weight" else tensor(ours["bias"])
-                    )
-                    for theirs, ours in (
-                        ("self_attn.out_proj", p["attention"]["output"]),
-                        ("linear1", p["intermediate"]),
-                        ("linear2", p["output"]),
-                    )
-                    for leaf in ("weight", "bias")
-                },
-                **{
-                    f"{theirs}.{leaf}": tensor(p[ours]["scale" if leaf == "weight" else "bias"])
-                    for theirs, ours in (("norm1", "attention_norm"), ("norm2", "output_norm"))
-                    for leaf in ("weight", "bias")
-                },
-            }
-        )
+        state = {
+            "self_attn.in_proj_weight": torch.cat([tensor(q["kernel"]).T for q in qkv]),
+            "self_attn.in_proj_bias": torch.cat([tensor(q["bias"]) for q in qkv]),
+        }
+        for theirs, ours in (
+            ("self_attn.out_proj", p["attention"]["output"]),
+            ("linear1", p["intermediate"]),
+            ("linear2", p["output"]),
+            ("norm1", p["attention_norm"]),
+            ("norm2", p["output_norm"]),
+        ):
+            weight = ours["kernel"].T if "kernel" in ours else ours["scale"]
+            state |= {f"{theirs}.weight": tensor(weight), f"{theirs}.bias": tensor(ours["bias"])}
+        layer.load_state_dict(state)
         x = layer(x)
     return linear(params["head"], x) + linear(params["residual"], tensor(tokens))
 
@@ -106,23 +98,20 @@ def test_agrees_with_the_bert_layers_of_transformers(encoder):
         state = {}
         for theirs, ours in names.items():
             path = f"layer_{i}/{ours}"
-            kernel = (
-                tensor(flat[f"{path}/kernel"]).T
-                if f"{path}/kernel" in flat
-                else tensor(flat[f"{path}/scale"])
-            )
-            state |= {f"{theirs}.weight": kernel, f"{theirs}.bias": tensor(flat[f"{path}/bias"])}
+            is_norm = f"{path}/scale" in flat
+            weight = flat[f"{path}/scale"] if is_norm else flat[f"{path}/kernel"].T
+            state[f"{theirs}.weight"] = tensor(weight)
+            state[f"{theirs}.bias"] = tensor(flat[f"{path}/bias"])
         layer.load_state_dict(state)
         x = layer(x)
         x = x[0] if isinstance(x, tuple) else x
     expected = linear("head", x) + linear("residual", tensor(tokens))
-    np.testing.assert_allclose(
-        module.apply(variables, tokens, train=False), expected.detach().numpy(), atol=1e-5
-    )
+    result = module.apply(variables, tokens, train=False)
+    np.testing.assert_allclose(result, expected.detach().numpy(), atol=1e-5)
 
 
 def test_attention_dropout_of_almost_zero_changes_nothing(encoder):
-    # The path with attention dropout is other code than the one without.
+    # Attention with dropout is a different code path from attention without.
     _, variables, tokens = encoder
     rngs = {"dropout": jax.random.key(0)}
 
@@ -134,31 +123,24 @@ def test_attention_dropout_of_almost_zero_changes_nothing(encoder):
     assert np.abs(run(0.0) - run(0.5)).max() > 1e-2
 
 
-def test_dropout_acts_in_training_only(encoder):
+def test_dropout_is_applied_in_training_only(encoder):
     module, variables, tokens = encoder
-    train = lambda seed: module.apply(
-        variables, tokens, train=True, rngs={"dropout": jax.random.key(seed)}
-    )
+    rngs = lambda seed: {"dropout": jax.random.key(seed)}
+    train = lambda seed: module.apply(variables, tokens, train=True, rngs=rngs(seed))
     assert np.abs(train(0) - train(1)).max() > 1e-3
     np.testing.assert_array_equal(*(module.apply(variables, tokens, train=False) for _ in range(2)))
 
 
-def test_each_sample_drops_the_same_however_the_batch_is_split(encoder):
+def test_dropout_of_a_sample_does_not_depend_on_how_the_batch_is_split(encoder):
     module, variables, tokens = encoder
-    module = Encoder(
-        dataclasses.replace(CONFIG, dropout=0.2, attention_dropout=0.2),
-        16,
-        2,
-        3,
-        axis_name="devices",
-    )
+    config = dataclasses.replace(CONFIG, dropout=0.2, attention_dropout=0.2)
+    module = Encoder(config, 16, 2, 3, axis_name="devices")
     tokens = jnp.concatenate([tokens, tokens + 0.1])
 
     def run(count):
         parts = tokens.reshape(count, -1, *tokens.shape[1:])
-        apply = lambda part: module.apply(
-            variables, part, train=True, rngs={"dropout": jax.random.key(0)}
-        )
+        rngs = {"dropout": jax.random.key(0)}
+        apply = lambda part: module.apply(variables, part, train=True, rngs=rngs)
         return jax.vmap(apply, axis_name="devices")(parts).reshape(len(tokens), -1)
 
     whole = run(1)
@@ -166,7 +148,7 @@ def test_each_sample_drops_the_same_however_the_batch_is_split(encoder):
     np.testing.assert_allclose(run(len(tokens)), whole, atol=1e-5)
 
 
-def test_dropout_keeps_its_share_and_the_mean():
+def test_dropout_has_the_given_rate_and_preserves_the_mean():
     ones = np.ones((4, 50, 200), np.float32)
     dropped = Dropout(0.25).apply({}, ones, train=True, rngs={"dropout": jax.random.key(0)})
     assert set(np.unique(dropped)) == {np.float32(0.0), np.float32(1 / 0.75)}
@@ -174,7 +156,7 @@ def test_dropout_keeps_its_share_and_the_mean():
     assert (dropped[0] != dropped[1]).any()
 
 
-def test_recomputing_layers_changes_nothing(encoder):
+def test_rematerialization_changes_no_gradient(encoder):
     _, variables, tokens = encoder
 
     def gradient(remat):
@@ -182,20 +164,13 @@ def test_recomputing_layers_changes_nothing(encoder):
         apply = lambda v: module.apply(v, tokens, train=True, rngs={"dropout": jax.random.key(0)})
         return jax.jit(jax.grad(lambda v: (apply(v) ** 2).sum()))(variables)
 
-    jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4),
-        gradient(False),
-        gradient(True),
-    )
+    close = lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
+    jax.tree.map(close, gradient(False), gradient(True))
 
 
 def test_half_precision_is_close(encoder):
     _, variables, tokens = encoder
-    half, single = (
-        jax.jit(partial(Encoder(CONFIG, 16, 2, 3, dtype=dtype).apply, train=False))(
-            variables, tokens
-        )
-        for dtype in (jnp.bfloat16, jnp.float32)
-    )
+    run = lambda dtype: jax.jit(partial(Encoder(CONFIG, 16, 2, 3, dtype=dtype).apply, train=False))
+    half, single = (run(dtype)(variables, tokens) for dtype in (jnp.bfloat16, jnp.float32))
     assert half.dtype == jnp.bfloat16
     np.testing.assert_allclose(half.astype(jnp.float32), single, atol=0.1)
