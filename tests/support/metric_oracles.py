@@ -6,8 +6,6 @@ import numpy as np
 import trimesh
 from scipy.spatial.transform import Rotation
 
-CHUNK = 64  # points whose solid angles are computed at a time
-
 
 def metrics(prediction, targets, batch, head_model, reference_leak_filter=False) -> dict:
     """Expected result of `summarize.summarize`.
@@ -172,20 +170,25 @@ def signed_distance(points: np.ndarray, vertices: np.ndarray, head_model) -> np.
     )
     skin = trimesh.Trimesh(vertices, faces[~cavity[faces].any(-1)], process=False)
     distance = trimesh.proximity.closest_point(skin, points)[1]
-    return np.where(winding_number(points, vertices[closed]) > 0.5, distance, -distance)
+    corners = vertices[closed].reshape(-1, 3)
+    boxed = ((points >= corners.min(0)) & (points <= corners.max(0))).all(-1)
+    inside = np.zeros(len(points), bool)
+    inside[boxed] = winding_number(points[boxed], vertices, closed) > 0.5
+    return np.where(inside, distance, -distance)
 
 
-def winding_number(points: np.ndarray, triangles: np.ndarray) -> np.ndarray:
+def winding_number(points: np.ndarray, vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
     """Solid angle of all triangles from each point, over 4 pi (van Oosterom and Strackee 1983)."""
-    dot = lambda x, y: (x * y).sum(-1)
     turns = []
-    for start in range(0, len(points), CHUNK):
-        corners = triangles - points[start : start + CHUNK, None, None]
-        a, b, c = np.moveaxis(corners, 2, 0)
-        la, lb, lc = length(a), length(b), length(c)
-        below = la * lb * lc + dot(a, b) * lc + dot(b, c) * la + dot(c, a) * lb
-        turns.append(np.arctan2(dot(a, np.cross(b, c)), below).sum(-1) / (2 * np.pi))
-    return np.concatenate(turns)
+    for point in points:
+        rays = vertices - point
+        rays /= length(rays)[:, None]
+        corners = [np.ascontiguousarray(rays[faces[:, k]].T) for k in range(3)]
+        (ax, ay, az), (bx, by, bz), (cx, cy, cz) = corners
+        volume = ax * (by * cz - bz * cy) + ay * (bz * cx - bx * cz) + az * (bx * cy - by * cx)
+        cosines = ax * (bx + cx) + ay * (by + cy) + az * (bz + cz) + bx * cx + by * cy + bz * cz
+        turns.append(np.arctan2(volume, 1 + cosines).sum() / (2 * np.pi))
+    return np.array(turns)
 
 
 def flat(summary: dict) -> dict[str, float | None]:
