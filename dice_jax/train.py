@@ -162,11 +162,11 @@ def train(
             )
 
     ################ Loop ################
-    run_log, stop_signal = RunLog(workdir, first, writes=writes), distributed.StopSignal()
     update = data_parallel.parallelize(functools.partial(train_step, setup), donate_state=True)
     state, bodies_on_devices = data_parallel.replicate(state), data_parallel.replicate(bodies)
-    in_flight = collections.deque()
+    in_flight, stop_signal = collections.deque(), distributed.StopSignal()
     with (
+        RunLog(workdir, first, writes=writes) as run_log,
         progress.Progress(first, last, config.batch_size, shown=writes) as progress_bar,
         jax.transfer_guard("disallow"),
     ):
@@ -224,7 +224,6 @@ def train(
                 break
 
     ################ End ################
-    run_log.close()
     state = data_parallel.unreplicate(state)
     if state.failed_step >= 0:
 

@@ -91,10 +91,9 @@ def _skip_zero_gradients(
 ) -> optax.GradientTransformation:
     """Keeps frozen weights, whose gradient is zero everywhere, from weight decay and momentum."""
 
-    def update(grads, state, params=None):
-        updates, state = inner.update(grads, state, params)
-        return jax.tree.map(
-            lambda update, grad: jnp.where(jnp.any(grad != 0), update, 0), updates, grads
-        ), state
+    def update(updates: PyTree, state: optax.OptState, params: PyTree = None):
+        steps, state = inner.update(updates, state, params)
+        skip = lambda step, grad: jnp.where(jnp.any(grad != 0), step, 0)
+        return jax.tree.map(skip, steps, updates), state
 
     return optax.GradientTransformation(inner.init, update)

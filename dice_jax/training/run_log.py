@@ -72,6 +72,12 @@ class RunLog:
             self._validation.close()
             self._events.close()
 
+    def __enter__(self) -> RunLog:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
     def _add_scalars(self, group: str, step: int, values: Mapping[str, float]) -> None:
         for name, value in values.items():
             self._events.add_scalar(f"{group}/{name}", float(value), step)

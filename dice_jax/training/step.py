@@ -141,7 +141,7 @@ def train_step(
     )
 
     ################ State ################
-    grad_norm = optax.global_norm(grads)
+    grad_norm = optax.tree.norm(grads)
     succeeded = jnp.isfinite(loss) & jnp.isfinite(grad_norm) & (state.failed_step < 0)
     updated = state.replace(
         step=state.step + 1,

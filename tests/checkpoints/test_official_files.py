@@ -1,6 +1,4 @@
-"""What may be in the authors' files, and what must not: names, formats, precision, damage, and
-code.
-"""
+"""The authors' weight files: names, formats and precision; damage and malicious code."""
 
 import functools
 import os
@@ -54,12 +52,12 @@ def assert_same(a, b, **tolerance):
 
 @pytest.fixture(scope="module")
 def full_size():
-    """The authors' network with shapes and no numbers."""
+    """The authors' network, with shapes but without values."""
     with torch.device("meta"):
         return twin.METRO_Decaf_Network_DeformBranch_Presence(twin.Sizes())
 
 
-def test_the_whole_state_dict_is_accounted_for(full_size):
+def test_every_entry_of_the_state_dict_is_either_mapped_or_unused(full_size):
     state = {
         name: np.broadcast_to(np.float32(0), tensor.shape)
         for name, tensor in full_size.state_dict().items()
@@ -68,16 +66,16 @@ def test_the_whole_state_dict_is_accounted_for(full_size):
     assert sum(parameter.numel() for parameter in full_size.parameters()) == pytest.approx(
         297.57e6, abs=5e3
     )
-    live, dead = official_weights.split_unused(official_weights.normalize_names(state))
-    config = official_weights.network_config(live, {"trans_encoder": 4, "deform_encoder": 4})
+    used, unused = official_weights.split_unused(official_weights.normalize_names(state))
+    config = official_weights.network_config(used, {"trans_encoder": 4, "deform_encoder": 4})
     assert config == presets.release_config()
-    mapped = len(live) - sum(name.endswith("num_batches_tracked") for name in live)
+    mapped = len(used) - sum(name.endswith("num_batches_tracked") for name in used)
     assert len(official_weights.weight_shapes(config)) == mapped
     # A classifier, and for each of the five encoders three tables, a norm and a pooler.
-    assert len(dead) == 2 + 5 * 7
+    assert len(unused) == 2 + 5 * 7
 
 
-def test_the_release_preset_is_a_configuration():
+def test_the_release_preset_describes_the_release_configuration():
     assert ModelConfig.from_dict(presets.release()) == presets.release_config()
 
 
@@ -97,9 +95,7 @@ def test_sizes_are_read_from_the_file(converted):
             (s.layers,) * len(hidden),
             s.feed_forward,
         )
-        assert (
-            encoders.heads == s.heads
-        )  # no shape tells it: it is an attribute of the pickled module
+        assert encoders.heads == s.heads  # an attribute of the pickled module
     assert (c.interaction_net.projection, c.camera.hidden, c.presence_hidden) == (
         s.projection,
         s.camera,
@@ -113,7 +109,7 @@ def test_sizes_are_read_from_the_file(converted):
     )
 
 
-def test_every_way_to_save_gives_the_same_weights(network, converted, tmp_path):
+def test_all_formats_and_name_variants_give_the_same_weights(network, converted, tmp_path):
     path = tmp_path / "weights.bin"
     twin.save_module(torch.nn.DataParallel(network), path, zipped=False)
     assert_same(official_weights.convert_network(torch_module.read_module(path)), converted)
@@ -130,7 +126,7 @@ def test_every_way_to_save_gives_the_same_weights(network, converted, tmp_path):
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_half_precision_is_widened(saved, converted, dtype, tmp_path):
+def test_half_precision_becomes_single_precision(saved, converted, dtype, tmp_path):
     path = tmp_path / "state.bin"
     torch.save({name: torch.tensor(value).to(dtype) for name, value in saved.state.items()}, path)
     half = official_weights.convert_network(torch_module.read_module(path), heads=2)
@@ -138,15 +134,15 @@ def test_half_precision_is_widened(saved, converted, dtype, tmp_path):
     assert_same(half, converted, atol=1e-3, rtol=1e-2)
 
 
-def spoil(saved, **changes):
+def replace_tensors(saved, **changes):
     """The saved network with some tensors replaced; None removes one."""
     state = {**saved.state, **changes}
     return saved._replace(state={name: value for name, value in state.items() if value is not None})
 
 
-def test_tensors_that_do_not_fit_are_all_listed(saved):
+def test_all_tensors_that_do_not_fit_are_listed(saved):
     value = saved.state["feat_downsampler.bias"]
-    bad = spoil(
+    bad = replace_tensors(
         saved,
         **{
             "surprise.weight": value,
@@ -164,7 +160,8 @@ def test_tensors_that_do_not_fit_are_all_listed(saved):
         "trans_encoder.0.bert.LayerNorm.weight is unknown",
         "params/camera/output/bias is missing",
         "head_upsampling2.bias holds NaN",
-        f"feat_downsampler.bias has, as params/interaction_net/projection/bias, shape ({len(value) - 1},), wanted",
+        "feat_downsampler.bias has, as params/interaction_net/projection/bias, "
+        f"shape ({len(value) - 1},), wanted",
     ):
         assert line in problems
     assert "\n" not in str(caught.value)
@@ -173,23 +170,26 @@ def test_tensors_that_do_not_fit_are_all_listed(saved):
 @pytest.mark.parametrize(
     "name", ["conv_learn_tokens.weight", "backbone.conv1.weight", "cam_param_fc2.bias"]
 )
-def test_any_missing_tensor_stops_the_conversion(saved, name):
+def test_a_missing_tensor_stops_the_conversion(saved, name):
     with pytest.raises(ValueError, match=r"missing|there is no"):
-        official_weights.convert_network(spoil(saved, **{name: None}))
+        official_weights.convert_network(replace_tensors(saved, **{name: None}))
 
 
 def test_tensors_of_impossible_shapes_are_refused(saved):
     with pytest.raises(ValueError, match="some weights are not matrices"):
         official_weights.convert_network(
-            spoil(saved, **{"hand_param_regressor.regressor.0.fc_block.0.weight": np.zeros(3)})
+            replace_tensors(
+                saved, **{"hand_param_regressor.regressor.0.fc_block.0.weight": np.zeros(3)}
+            )
         )
     with pytest.raises(ValueError, match="3 attention heads do not divide its widths"):
         official_weights.convert_network(saved._replace(modules={}), heads=3)
 
 
-def test_deleting_any_one_weight_makes_loading_fail_with_its_name(converted):
+def test_check_weights_names_any_single_missing_weight(converted):
     variables = flat(converted)
-    expected = traverse_util.unflatten_dict(official_weights.weight_shapes(converted.config), sep="/")
+    shapes = official_weights.weight_shapes(converted.config)
+    expected = traverse_util.unflatten_dict(shapes, sep="/")
     assert len(variables) > 500
     for name in list(variables):
         *parents, last = name.split("/")
@@ -206,7 +206,9 @@ def test_deleting_any_one_weight_makes_loading_fail_with_its_name(converted):
 @pytest.mark.parametrize(
     "content", [b"no array", np.arange(3) + 5021, np.array([0.5]), np.array(["neck"])]
 )
-def test_what_is_no_list_of_the_neck_is_one_clear_line(tmp_path, capsys, network, content):
+def test_a_damaged_list_of_neck_vertices_is_reported_in_one_line(
+    tmp_path, capsys, network, content
+):
     twin.save_module(network, tmp_path / "model.bin")
     path = tmp_path / "neck_idx.npy"
     path.write_bytes(content) if isinstance(content, bytes) else np.save(path, content)
@@ -217,7 +219,7 @@ def test_what_is_no_list_of_the_neck_is_one_clear_line(tmp_path, capsys, network
 
 
 class Bomb:
-    """Writes a file when a careless reader unpickles it."""
+    """Writes a file when it is unpickled without care."""
 
     def __init__(self, path):
         self.path = path
@@ -226,17 +228,19 @@ class Bomb:
         return functools.partial(open, mode="w"), (str(self.path),)
 
 
-class Shell(Bomb):
+class ShellBomb(Bomb):
+    """Runs a shell command when it is unpickled without care."""
+
     def __reduce__(self):
         return os.system, (f"touch {self.path}",)
 
 
-@pytest.mark.parametrize("bomb", [Bomb, Shell])
+@pytest.mark.parametrize("bomb", [Bomb, ShellBomb])
 @pytest.mark.parametrize("zipped", [True, False])
-def test_a_payload_is_refused_and_nothing_is_executed(tmp_path, capsys, bomb, zipped):
+def test_malicious_code_is_refused_and_not_executed(tmp_path, capsys, bomb, zipped):
     trap, path = tmp_path / "trap", tmp_path / "model.bin"
     module = twin.FCBlock(2, 2)
-    module.config = bomb(trap)  # hidden in an attribute of a module like any other
+    module.config = bomb(trap)  # among the attributes of a module
     twin.save_module(module, path, zipped=zipped)
     assert exit_code(convert_official.main, [str(path), "--out", str(tmp_path / "out")]) == 2
     error = capsys.readouterr().err
@@ -245,7 +249,7 @@ def test_a_payload_is_refused_and_nothing_is_executed(tmp_path, capsys, bomb, zi
 
 
 @pytest.mark.parametrize("convert, suffix", [(convert_official, ""), (convert_hrnet, ".npz")])
-def test_other_files_get_one_clear_line(tmp_path, capsys, convert, suffix):
+def test_other_kinds_of_files_are_reported_in_one_line(tmp_path, capsys, convert, suffix):
     whole, path, out = tmp_path / "whole.bin", tmp_path / "file.bin", tmp_path / f"out{suffix}"
     torch.save({"fc.weight": torch.zeros(300, 300)}, whole)
     torch.save([1, 2], tmp_path / "list.bin")
@@ -270,7 +274,7 @@ def test_other_files_get_one_clear_line(tmp_path, capsys, convert, suffix):
     assert "no weights at" in capsys.readouterr().err
 
 
-def test_a_storage_cut_short_is_named(saved, tmp_path):
+def test_a_truncated_storage_is_reported_with_the_file(saved, tmp_path):
     path, cut = tmp_path / "state.bin", tmp_path / "cut.bin"
     torch.save({"a": torch.zeros(1000)}, path)
     with zipfile.ZipFile(path) as old, zipfile.ZipFile(cut, "w") as new:

@@ -1,8 +1,7 @@
-"""The authors' files in, the authors' answers out: an independent PyTorch twin, saved as they save,
-end to end.
+"""Converted weights give the authors' predictions, end to end.
 
-The twin is narrow; FULL_TWIN=1 makes it the whole network, 298 M weights, which takes minutes and 8
-GB.
+The reference is an independent PyTorch implementation, saved in the authors' formats. It is narrow.
+With FULL_TWIN=1 it has the full size, 298 M weights, which takes minutes and 8 GB.
 """
 
 import dataclasses
@@ -17,6 +16,7 @@ from scipy.spatial.transform import Rotation
 
 import dice_jax
 from dice_jax.body_models import load_hand, load_head, pose_hand, pose_head
+from dice_jax.constants import HAND_LEVELS, HEAD_LEVELS
 from dice_jax.models import preprocess
 from dice_jax.structs import HandParams, HeadParams
 from dice_jax.tools import convert_official
@@ -24,25 +24,28 @@ from dice_jax.tools import convert_official
 torch = pytest.importorskip("torch")
 twin = pytest.importorskip("support.torch_twin")
 
-# Facts of the reference: which entry of [16 MANO joints, tips T I M R L] each of OpenPose's
-# keypoints is.
+# The index of each of OpenPose's keypoints in the authors' order: 16 joints of MANO, then the tips of
+# thumb, index, middle, ring and little finger.
 OPENPOSE = [0, 13, 14, 15, 16, 1, 2, 3, 17, 4, 5, 6, 18, 10, 11, 12, 19, 7, 8, 9, 20]
 TIPS = [745, 317, 445, 556, 673]
-NECK = np.arange(3000, 3400)  # vertices that the miniature of neck_idx.npy names
-COMPILE_QUICKLY = {"xla_backend_optimization_level": 0}
+NECK = np.arange(3000, 3400)  # vertices in the stand-in for neck_idx.npy
+FAST_COMPILE = {"xla_backend_optimization_level": 0}
 
 
 @pytest.fixture(scope="module")
 def selection():
-    """Coarse vertices that are not this package's own."""
+    """Coarse vertices that differ from those of this package."""
     rng = np.random.default_rng(5)
     choose = lambda count, size: np.sort(rng.choice(count, size, replace=False))
-    return {"hand": [choose(778, 195)], "head": [choose(5023, 1675), choose(1675, 559)]}
+    return {
+        "hand": [choose(*HAND_LEVELS)],
+        "head": [choose(*HEAD_LEVELS[:2]), choose(*HEAD_LEVELS[1:])],
+    }
 
 
 @pytest.fixture(scope="module")
 def authors(selection, tmp_path_factory):
-    """(network, folder): the narrow twin, and the folder in which the authors' files lie."""
+    """(network, folder): the PyTorch network, and the folder of the authors' files."""
     folder = tmp_path_factory.mktemp("authors")
     model = twin.build(twin.Sizes() if "FULL_TWIN" in os.environ else twin.NARROW)
     twin.save_module(model, folder / "model.bin")
@@ -53,7 +56,7 @@ def authors(selection, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def assets(tmp_path_factory):
-    """A folder of licensed models; the open ones stand in."""
+    """A folder of licensed body models, for which the open ones stand in."""
     folder = tmp_path_factory.mktemp("assets")
     data = importlib.resources.files("dice_jax.body_models") / "data"
     (folder / "mano_right.npz").write_bytes((data / "open_hand.npz").read_bytes())
@@ -87,7 +90,7 @@ def images():
 
 @pytest.fixture(scope="module")
 def queries(selection):
-    """Where the authors' tokens stand, meters."""
+    """Template positions of the authors' tokens, meters."""
     hand, head = load_hand(), load_head()
     v = np.asarray(hand.v_template, np.float64)
     hand_points = np.concatenate([np.asarray(hand.J_regressor, np.float64) @ v, v[TIPS]])[OPENPOSE]
@@ -108,18 +111,18 @@ def queries(selection):
 
 @pytest.fixture(scope="module")
 def expected(authors, queries, images):
-    """What the authors' code answers, raw."""
+    """The raw output of the PyTorch network."""
     bgr = images[..., ::-1] / 255.0
     normalized = (bgr - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
     tensor = lambda x: torch.tensor(x, dtype=torch.float32)
     with torch.no_grad():
-        answer = authors[0](tensor(normalized.transpose(0, 3, 1, 2)), tensor(queries))
-    return {name: value.numpy() for name, value in answer.items()}
+        output = authors[0](tensor(normalized.transpose(0, 3, 1, 2)), tensor(queries))
+    return {name: value.numpy() for name, value in output.items()}
 
 
 @pytest.fixture(scope="module")
 def infer(model, images):
-    return dice_jax.infer.lower(model, images).compile(COMPILE_QUICKLY)
+    return dice_jax.infer.lower(model, images).compile(FAST_COMPILE)
 
 
 @pytest.fixture(scope="module")
@@ -128,20 +131,20 @@ def prediction(model, images, infer):
 
 
 def assert_close(got, wanted):
-    """Within a thousandth of the largest number."""
+    """Checks that values agree within a thousandth of the largest one."""
     assert got.shape == wanted.shape
     np.testing.assert_allclose(got, wanted, rtol=0, atol=1e-3 * np.abs(wanted).max())
 
 
-def test_tokens_stand_where_the_authors_stand(model, queries):
+def test_the_template_positions_of_the_tokens_agree(model, queries):
     np.testing.assert_allclose(model.queries, queries, atol=1e-6)
 
 
-def test_everything_before_the_body_models_agrees(model, images, expected):
+def test_the_outputs_of_the_network_agree(model, images, expected):
     apply = lambda model, x: model.module.apply(
         model.variables, preprocess(x), model.queries, train=False
     )
-    output = jax.jit(apply).lower(model, images).compile(COMPILE_QUICKLY)(model, images)
+    output = jax.jit(apply).lower(model, images).compile(FAST_COMPILE)(model, images)
     rough, hand, head = output.rough, output.hand_params, output.head_params
     positions = expected["positions"]
     assert_close(rough.hand_vertices, expected["hand"])
@@ -149,9 +152,7 @@ def test_everything_before_the_body_models_agrees(model, images, expected):
     assert_close(rough.head_vertices, expected["head"])
     assert_close(rough.head_vertices_mid, expected["head_mid"])
     assert_close(rough.head_vertices_coarse, positions[:, 284:])
-    assert_close(
-        rough.hand_keypoints, positions[:, :21][:, OPENPOSE]
-    )  # the authors' come in MANO's order
+    assert_close(rough.hand_keypoints, positions[:, :21][:, OPENPOSE])
     assert_close(rough.head_keypoints, positions[:, 21:89])
     assert_close(output.camera.scale, expected["scale"])
     assert_close(output.camera.transl, expected["transl"])
@@ -175,29 +176,29 @@ def test_posed_meshes_and_contacts_agree(model, prediction, expected):
         model.head_model,
         HeadParams(q[:, :100], q[:, 100:150], q[:, 150:153], zeros, q[:, 153:156], zeros),
     )
-    # A second rotation about the centroid, a translation; then everything is centerd on the
-    # undeformed head.
+    # The authors rotate the head once more about its centroid and translate it. Then everything is
+    # centered on the undeformed head.
     centroid = np.asarray(head.vertices, np.float64).mean(1, keepdims=True)
     rotation = Rotation.from_rotvec(q[:, 156:159]).as_matrix().swapaxes(1, 2)
     place = lambda points: (np.asarray(points) - centroid) @ rotation + centroid + q[:, None, 159:]
     center = place(head.vertices).mean(1, keepdims=True)
     head_vertices = place(head.vertices) - center
-    dent = expected["deformations"] * (expected["presence"] > 0.5)[:, None, None]
-    dent[:, NECK] = 0.0
+    deformations = expected["deformations"] * (expected["presence"] > 0.5)[:, None, None]
+    deformations[:, NECK] = 0.0
 
     assert_close(prediction.hand_vertices, hand.vertices - center)
     assert_close(prediction.hand_keypoints_3d, hand.keypoints - center)
     assert_close(prediction.head_vertices, head_vertices)
     assert_close(prediction.head_keypoints_3d, place(head.keypoints) - center)
-    assert_close(prediction.deformed_head_vertices, head_vertices - dent)
-    assert_close(prediction.deformations, dent)
+    assert_close(prediction.deformed_head_vertices, head_vertices - deformations)
+    assert_close(prediction.deformations, deformations)
     pixels = lambda points: (
         expected["scale"][:, None, None] * points[..., :2] + expected["transl"][:, None]
     )
     assert_close(prediction.hand_keypoints_2d, pixels(np.asarray(hand.keypoints) - center))
     assert_close(prediction.hand_contact_probs, expected["hand_contact"])
     assert_close(prediction.head_contact_probs, expected["head_contact"])
-    # The parameters returned are smplx's: posing with them gives the meshes.
+    # The returned parameters are those of smplx: posing the body models with them gives the meshes.
     for pose, body, params, vertices in (
         (pose_hand, model.hand_model, prediction.hand_params, prediction.hand_vertices),
         (pose_head, model.head_model, prediction.head_params, prediction.head_vertices),
@@ -205,12 +206,12 @@ def test_posed_meshes_and_contacts_agree(model, prediction, expected):
         assert_close(pose(body, params).vertices, vertices)
 
 
-def test_two_forwards_give_the_same_bits(model, images, infer, prediction):
+def test_inference_is_deterministic(model, images, infer, prediction):
     jax.tree.map(np.testing.assert_array_equal, jax.device_get(infer(model, images)), prediction)
 
 
-def test_masking_never_acts_at_inference(model, images):
-    """The same program whatever share of the tokens is hidden in training."""
+def test_tokens_are_not_masked_at_inference(model, images):
+    """The program is the same for any share of tokens masked in training."""
     program = lambda model: dice_jax.infer.lower(model, images).as_text()
     config = model.module.config
     assert config.masking == 0.3

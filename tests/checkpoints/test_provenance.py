@@ -1,4 +1,4 @@
-"""What a checkpoint tells of where it comes from."""
+"""The origin of a checkpoint, and differences from the current run."""
 
 import json
 import subprocess
@@ -8,13 +8,13 @@ from dice_jax.checkpoints import provenance
 from dice_jax.configs import tiny
 
 
-def test_about_names_code_data_and_configuration_in_json():
+def test_the_origin_holds_code_data_and_configuration_as_json():
     about = json.loads(json.dumps(provenance.about(tiny.get_config(), 64)))
     assert about["dice_jax"] == dice_jax.__version__ and about["data"] == {"samples": 64}
     assert about["config"]["optimizer"]["learning_rate"] == 1e-3
 
 
-def test_commit_is_that_of_the_source_tree_or_none(tmp_path, monkeypatch):
+def test_the_commit_is_that_of_the_source_tree_or_none(tmp_path, monkeypatch):
     package = tmp_path / "dice_jax/__init__.py"
     package.parent.mkdir()
     package.touch()
@@ -34,9 +34,9 @@ def test_commit_is_that_of_the_source_tree_or_none(tmp_path, monkeypatch):
     assert provenance.git_commit() == git("rev-parse", "HEAD") + "-dirty"
 
 
-def test_changes_are_those_that_change_the_steps_to_come():
+def test_only_changes_with_an_effect_on_later_updates_are_listed():
     config = tiny.get_config()
-    # As a checkpoint gives it back: through JSON, where tuples are lists.
+    # As restored from a checkpoint: through JSON, where tuples become lists.
     before = json.loads(json.dumps(provenance.about(config, 64)))
     assert provenance.changes(before, provenance.about(config, 64)) == []
     config.log_every, config.data.dir = 3, "elsewhere"

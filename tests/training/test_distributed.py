@@ -1,129 +1,90 @@
-"""One device, eight devices in one process, and two processes of four: the same training."""
+"""Training on one device, on several devices, and in several processes gives the same losses."""
 
 import contextlib
 import json
-import os
-import signal
 import socket
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import numpy as np
 import pytest
-from support import micro_run
+from support.train_process import STEPS, TrainProcess, uninterrupted_run
 
 from dice_jax.errors import UserError
 from dice_jax.training import distributed
 
-SCRIPT = str(Path(micro_run.__file__))
-STEPS = 20
-FLAGS = (f"--config.total_steps={STEPS}", "--config.log_every=1")
 
-
-def start(workdir, devices, *flags, pause=0.0):
-    environment = {
-        **os.environ,
-        "JAX_PLATFORMS": "cpu",
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
-        "MICRO_RUN_PAUSE": str(pause),
-    }
-    command = [sys.executable, SCRIPT, f"--config={SCRIPT}", f"--workdir={workdir}", *FLAGS, *flags]
-    return subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-
-
-def start_two(workdir, *flags, pause=0.0):
+def start_two_processes(workdir, pause=0.0):
+    """Both processes of a distributed training, with two devices each."""
     with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as server:
         port = server.getsockname()[1]
-    together = (f"--coordinator_address=127.0.0.1:{port}", "--num_processes=2")
+    flags = (f"--coordinator_address=127.0.0.1:{port}", "--num_processes=2")
     return [
-        start(workdir, 4, *together, f"--process_id={i}", *flags, pause=pause) for i in range(2)
+        TrainProcess(workdir, *flags, f"--process_id={i}", devices=2, pause=pause) for i in range(2)
     ]
 
 
-def finish(*processes):
+def finish(processes):
+    """Standard output of all processes, which have to succeed."""
     try:
-        outputs = [process.communicate(timeout=600)[0] for process in processes]
+        return [process.succeed().stdout for process in processes]
     finally:
         for process in processes:
             process.kill()
-    for process, output in zip(processes, outputs):
-        assert process.returncode == 0, output[-3000:]
-    return outputs
 
 
-def losses(workdir):
-    """All that was logged of the updates, (steps, names), without what the clock decides."""
-    lines = [
-        json.loads(line) for line in (Path(workdir) / "metrics.jsonl").read_text().splitlines()
-    ]
+def assert_same_losses(workdir, expected_workdir):
+    """Equal metrics in every step, within rounding errors."""
+    names, values = logged(workdir)
+    expected_names, expected = logged(expected_workdir)
+    assert names == expected_names
+    np.testing.assert_allclose(values, expected, rtol=1e-3)
+
+
+def logged(workdir):
+    """Names and values, (steps, names), of all logged metrics but the speed."""
+    lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == list(range(1, STEPS + 1))
     names = sorted(set(lines[0]) - {"step", "images_per_second"})
     return names, np.array([[line[name] for name in names] for line in lines])
 
 
-@pytest.fixture(scope="module")
-def one(tmp_path_factory):
-    workdir = tmp_path_factory.mktemp("one")
-    finish(start(workdir, 1))
-    return losses(workdir)
+def test_several_devices_train_as_one(tmp_path):
+    TrainProcess(tmp_path, devices=4).succeed()
+    assert_same_losses(tmp_path, uninterrupted_run())
 
 
-def test_eight_devices_train_as_one(one, tmp_path):
-    finish(start(tmp_path, 8))
-    names, values = losses(tmp_path)
-    assert names == one[0]
-    np.testing.assert_allclose(values, one[1], rtol=1e-3)
-
-
-def test_two_processes_train_as_one_and_one_of_them_writes(one, tmp_path):
-    """Broken off by a signal to only one of them, and resumed."""
-    processes = start_two(tmp_path, pause=0.05)
-    limit = time.monotonic() + 500
-    while (
-        not (tmp_path / "metrics.jsonl").exists()
-        or (tmp_path / "metrics.jsonl").read_text().count("\n") < 6
-    ):
-        assert time.monotonic() < limit and all(process.poll() is None for process in processes), (
-            finish(*processes)
-        )
-        time.sleep(0.05)
-    processes[1].send_signal(signal.SIGTERM)
-    writer, other = finish(*processes)
-    assert "the same command goes on" in writer and "the same command goes on" not in other
+def test_two_processes_train_as_one_and_only_one_of_them_writes(tmp_path):
+    """The run is interrupted by a signal to one of the processes, and then resumed."""
+    processes = start_two_processes(tmp_path, pause=0.05)
+    processes[0].wait_for_step(6)
+    processes[1].terminate()
+    writer, other = finish(processes)
+    assert "the same command resumes from there" in writer and other == ""
     assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) < STEPS
-    writer, other = finish(*start_two(tmp_path))
-    assert "8 x cpu in 2 processes" in writer and "steps" in writer and "validation" not in other
-    names, values = losses(tmp_path)
-    assert names == one[0]
-    np.testing.assert_allclose(values, one[1], rtol=1e-3)
-    assert len(list((tmp_path / "tensorboard").iterdir())) == 2  # one a start
+    writer, other = finish(start_two_processes(tmp_path))
+    assert "4 x cpu in 2 processes" in writer and f"to {STEPS}" in writer and other == ""
+    assert_same_losses(tmp_path, uninterrupted_run())
+    assert len(list((tmp_path / "tensorboard").iterdir())) == 2  # one for each start
 
 
-def test_half_an_address_is_one_clear_line():
+def test_an_incomplete_address_is_reported_in_one_line():
     with pytest.raises(UserError, match="--num_processes and --process_id go together") as error:
         distributed.join(coordinator_address="127.0.0.1:1")
     assert "\n" not in str(error.value)
 
 
-def test_alone_nothing_is_joined_and_this_process_writes():
+def test_a_single_process_does_not_join_and_is_the_writer():
     distributed.join()
     assert distributed.is_writer()
 
 
-def test_no_cluster_to_ask_is_one_clear_line():
-    with pytest.raises(
-        UserError, match=r"cannot join the other processes .*--coordinator_address"
-    ) as error:
+def test_a_missing_cluster_is_reported_in_one_line():
+    message = r"cannot join the other processes .*--coordinator_address"
+    with pytest.raises(UserError, match=message) as error:
         distributed.join(distributed=True)
     assert "\n" not in str(error.value)
 
 
-def test_the_writer_goes_first(monkeypatch, tmp_path):
-    """The others wait for its marker, and it does not wait for them."""
+def test_the_writer_goes_first_and_does_not_wait_for_the_others(monkeypatch, tmp_path):
     marker, order = tmp_path / "marker", []
     monkeypatch.setattr(distributed.jax, "process_count", lambda: 2)
     monkeypatch.setattr(distributed.time, "sleep", lambda seconds: writer())

@@ -1,4 +1,4 @@
-"""What a run writes down, read back by other means."""
+"""The log of a run, read back by independent means."""
 
 import json
 import struct
@@ -11,8 +11,9 @@ from dice_jax.training.run_log import RunLog
 
 
 def events(workdir):
-    """All events of `workdir/tensorboard`, read off the TFRecord format: length, checksum, message,
-    checksum.
+    """All events of `workdir/tensorboard`.
+
+    A TFRecord consists of length, checksum, message and checksum.
     """
     for path in sorted((workdir / "tensorboard").glob("events.out.tfevents.*")):
         data, place = path.read_bytes(), 0
@@ -31,7 +32,7 @@ def scalars(workdir):
     }
 
 
-def test_lines_and_scalars_say_the_same(tmp_path):
+def test_the_json_lines_and_tensorboard_hold_the_same_values(tmp_path):
     run_log = RunLog(tmp_path, 0)
     run_log.log_training(2, {"loss": 1.5, "loss/params": np.float32(0.25)})
     run_log.log_validation(2, {"pve_mm": 12.5})
@@ -49,19 +50,19 @@ def test_lines_and_scalars_say_the_same(tmp_path):
     }
 
 
-def test_a_sheet_is_a_file_and_an_image_of_tensorboard(tmp_path, rng):
-    picture = rng.integers(0, 256, (20, 30, 3), dtype=np.uint8)
+def test_a_sheet_is_written_as_a_png_and_to_tensorboard(tmp_path, rng):
+    sheet = rng.integers(0, 256, (20, 30, 3), dtype=np.uint8)
     run_log = RunLog(tmp_path, 0)
-    run_log.save_sheet(40, picture)
+    run_log.save_sheet(40, sheet)
     run_log.close()
     (file,) = (tmp_path / "sheets").iterdir()
-    np.testing.assert_array_equal(cv2.imread(str(file))[..., ::-1], picture)
+    np.testing.assert_array_equal(cv2.imread(str(file))[..., ::-1], sheet)
     (image,) = (value.image for event in events(tmp_path) for value in event.summary.value)
     encoded = np.frombuffer(image.encoded_image_string, np.uint8)
-    np.testing.assert_array_equal(cv2.imdecode(encoded, cv2.IMREAD_COLOR)[..., ::-1], picture)
+    np.testing.assert_array_equal(cv2.imdecode(encoded, cv2.IMREAD_COLOR)[..., ::-1], sheet)
 
 
-def test_a_resumed_run_forgets_what_came_after_its_checkpoint(tmp_path):
+def test_a_resumed_run_drops_entries_after_its_checkpoint(tmp_path):
     for restored in (0, 3):
         run_log = RunLog(tmp_path, restored)
         for step in range(restored + 1, restored + 6):
@@ -74,10 +75,10 @@ def test_a_resumed_run_forgets_what_came_after_its_checkpoint(tmp_path):
     restarts = [
         event.step for event in events(tmp_path) if event.session_log.status == SessionLog.START
     ]
-    assert restarts[-1] == 4  # TensorBoard hides older events from this step on
+    assert restarts[-1] == 4  # TensorBoard hides earlier events from this step on
 
 
-def test_other_processes_write_nothing(tmp_path):
+def test_processes_other_than_the_writer_create_no_files(tmp_path):
     run_log = RunLog(tmp_path, 0, writes=False)
     run_log.log_training(1, {"loss": 1.0})
     run_log.log_validation(1, {"pve_mm": 1.0})

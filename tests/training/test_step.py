@@ -13,9 +13,11 @@ from support import micro_run
 from dice_jax import models
 from dice_jax.configs import full, small, tiny
 from dice_jax.input_pipeline import loader
+from dice_jax.losses.presets import loss_weights
 from dice_jax.models import presets
 from dice_jax.training import data_parallel
-from dice_jax.training import setup as train_setup
+from dice_jax.training.initial_state import init_state
+from dice_jax.training.setup import build_setup
 from dice_jax.training.step import train_step
 
 BATCH = 8
@@ -23,7 +25,7 @@ BATCH = 8
 
 @pytest.fixture(scope="module")
 def batch():
-    """Random samples; a label is missing here and there, for other samples each time."""
+    """Random samples, each label missing in some of them."""
     whole = loader.Loader([micro_run.sample(i) for i in range(BATCH)], BATCH, seed=0).batch(0)
     rng = np.random.default_rng(0)
     mask = lambda: (rng.random(BATCH) < 0.6).astype(np.float32)
@@ -34,42 +36,57 @@ def batch():
 
 @pytest.fixture(scope="module")
 def setting():
-    """TrainSetup, bodies and first state with the micro network, without dropout."""
-    with pytest.MonkeyPatch.context() as patch:
-        micro_run.install(patch.setattr)
-        setup, bodies = train_setup.build_setup(
-            micro_run.get_config(total_steps=1000, ema_decay=0.9)
-        )
+    """TrainSetup, BodyModels and first state of the micro network, without dropout."""
+    config = micro_run.get_config(total_steps=1000, ema_decay=0.9)
+    setup, bodies = build_setup(config, micro_run.create_network)
     setup = dataclasses.replace(setup, network=setup.network.clone(dropout=0.0))
-    return setup, bodies, train_setup.init_state(setup, bodies, seed=0)
+    return setup, bodies, init_state(setup, bodies, seed=0)
+
+
+def with_setup(setting, **changes):
+    """The setting with other fields of its TrainSetup."""
+    setup, bodies, state = setting
+    return dataclasses.replace(setup, **changes), bodies, state
+
+
+def update(setting, batch, devices=1, real=None):
+    """`train_step` on some of the devices; the results of the first one."""
+    setup, bodies, state = setting
+    replicate = functools.partial(data_parallel.replicate, devices=devices)
+    shard = functools.partial(data_parallel.shard, devices=devices)
+    arguments = replicate(state), shard(batch), replicate(bodies), shard(real)
+    compiled = compile_update(setup, devices, _Shapes(arguments))
+    return data_parallel.unreplicate(compiled(*arguments))
+
+
+class _Shapes:
+    """Arguments, all of which with the same tree structure are equal, as a key of a cache."""
+
+    def __init__(self, arguments):
+        self.arguments = arguments
+        self._key = jax.tree.structure(arguments[3]), len(arguments[1].images[0])
+
+    def __hash__(self):
+        return hash(self._key)
+
+    def __eq__(self, other):
+        return self._key == other._key
 
 
 @functools.cache
-def compiled(setup, count):
-    return jax.pmap(
-        functools.partial(train_step, setup), data_parallel.AXIS, devices=jax.devices()[:count]
-    )
-
-
-def update(setting, batch, count=1, real=None):
-    """`train_step` over `count` devices; the results of the first."""
-    setup, bodies, state = setting
-    copies = lambda tree: jax.tree.map(lambda x: np.stack([x] * count), tree)
-    shares = lambda tree: jax.tree.map(lambda x: x.reshape(count, -1, *x.shape[1:]), tree)
-    state, metrics = compiled(setup, count)(
-        copies(state), shares(batch), copies(bodies), shares(real)
-    )
-    return jax.tree.map(lambda x: np.asarray(x[0]), (state, metrics))
+def compile_update(setup, devices, shapes):
+    update = data_parallel.parallelize(functools.partial(train_step, setup), devices=devices)
+    return update.lower(*shapes.arguments).compile(compiler_options=micro_run.FAST_COMPILE)
 
 
 def assert_same_update(actual, expected):
-    """Two results of `update`: equal losses, gradients and running statistics, but for rounding."""
+    """Checks that losses, gradients and running statistics are equal within rounding errors."""
     (state, losses), (expected_state, expected_losses) = actual, expected
     assert set(losses) == set(expected_losses)
     for name, value in expected_losses.items():
         np.testing.assert_allclose(losses[name], value, rtol=1e-4, err_msg=name)
-    # Gradients, not weights: where a gradient is rounding noise, Adam's first step may go either
-    # way.
+    # Gradients instead of weights, because the first step of Adam has the size of the learning
+    # rate even where a gradient is rounding noise.
     gradients = lambda state: [
         learner.opt_state
         for learner in (state.generator, state.hand_discriminator, state.head_discriminator)
@@ -83,49 +100,33 @@ def assert_same_update(actual, expected):
     )
 
 
-@pytest.mark.parametrize("dropout", [0.0, 0.3])
-def test_eight_devices_equal_one(setting, batch, dropout):
-    setup, bodies, state = setting
-    setting = (
-        dataclasses.replace(setup, network=setup.network.clone(dropout=dropout)),
-        bodies,
-        state,
-    )
-    assert_same_update(update(setting, batch, 8), update(setting, batch, 1))
+def test_an_update_does_not_depend_on_the_number_of_devices(setting, batch):
+    """With dropout, whose masks are drawn for each sample of the global batch."""
+    dropout = with_setup(setting, network=setting[0].network.clone(dropout=0.3))
+    assert_same_update(update(dropout, batch, devices=8), update(dropout, batch))
 
 
-def test_micro_batches_add_up_to_the_whole(setting, batch):
-    """Exactly, although labels are spread unevenly over them: every mean is divided by the count of
-    the whole batch.
-    """
-    setup, bodies, state = setting
-    setup = dataclasses.replace(setup, network=frozen_statistics(setup.network))
-    expected = update((setup, bodies, state), batch)
-    parts = dataclasses.replace(setup, accumulate_steps=2)
-    assert_same_update(update((parts, bodies, state), batch, 4), expected)
+def test_gradients_of_micro_batches_add_up_to_those_of_the_batch(setting, batch):
+    """Although labels are spread unevenly: each mean is divided by the count of the whole batch."""
+    frozen = with_setup(setting, network=frozen_statistics(setting[0].network))
+    micro_batches = with_setup(frozen, accumulate_steps=2)
+    assert_same_update(update(micro_batches, batch, devices=2), update(frozen, batch))
 
 
 def frozen_statistics(network):
-    """The network with the running statistics in its batch norm: those of a batch are not those of
-    its parts.
-    """
+    """The network with running statistics in its batch norm, which do not depend on the batch."""
     backbone = dataclasses.replace(network.config.backbone, frozen_batch_norm=True)
     return network.clone(config=dataclasses.replace(network.config, backbone=backbone))
 
 
 def test_micro_batches_hold_the_same_samples_on_any_number_of_devices(setting, batch):
-    """So the statistics of batch norm, which sees one micro-batch at a time, do not depend on the
-    devices either.
-    """
-    setup, bodies, state = setting
-    parts = dataclasses.replace(setup, accumulate_steps=2), bodies, state
-    assert_same_update(update(parts, batch, 4), update(parts, batch, 1))
+    """Otherwise the statistics of batch norm would depend on the devices."""
+    micro_batches = with_setup(setting, accumulate_steps=2)
+    assert_same_update(update(micro_batches, batch, devices=2), update(micro_batches, batch))
 
 
-def test_discriminators_descend_their_own_loss_alone(setting, batch):
-    """Their new weights follow from the definition of L_D on the answers before the update, and
-    from nothing else.
-    """
+def test_the_discriminators_have_the_gradient_of_their_own_loss(setting, batch):
+    """It is that of L_D, by its definition, for the predictions before the update."""
     setup, bodies, state = setting
     after, _ = update(setting, batch)
     variables = {"params": state.generator.params, "batch_stats": state.batch_stats}
@@ -159,7 +160,7 @@ def test_discriminators_descend_their_own_loss_alone(setting, batch):
         assert loss(now.params) < loss(before.params)
 
 
-def test_discriminators_may_be_shown_other_samples_than_the_labels(setting, batch):
+def test_given_real_samples_replace_the_labels_for_the_discriminators_only(setting, batch):
     other = jax.tree.map(
         lambda x: x[::-1] + np.float32(0.5), (batch.hand_params, batch.head_params)
     )
@@ -178,28 +179,23 @@ def test_discriminators_may_be_shown_other_samples_than_the_labels(setting, batc
             getattr(shown, name).params,
             getattr(expected, name).params,
         )
-    assert (
-        losses["loss/params"] != expected_losses["loss/params"]
-    )  # the labels themselves stay labels
+    assert losses["loss/params"] != expected_losses["loss/params"]
 
 
-def test_network_is_drawn_towards_what_the_discriminators_call_real(setting, batch):
-    setup, bodies, state = setting
+def test_the_adversarial_loss_alone_improves_the_logits_of_fixed_discriminators(setting, batch):
     names = ("params", "contact", "deformation", "presence", "deformation_prior")
-    adversarial_only = dataclasses.replace(
-        setup, losses=dataclasses.replace(setup.losses, **dict.fromkeys(names, 0.0))
-    )
-    setting = adversarial_only, bodies, state
-    now, metrics = update(setting, batch)
-    frozen_judges = now.replace(
+    losses = dataclasses.replace(setting[0].losses, **dict.fromkeys(names, 0.0))
+    adversarial_only, bodies, state = with_setup(setting, losses=losses)
+    now, metrics = update((adversarial_only, bodies, state), batch)
+    same_discriminators = now.replace(
         hand_discriminator=state.hand_discriminator, head_discriminator=state.head_discriminator
     )
-    _, later = update((adversarial_only, bodies, frozen_judges), batch)
+    _, later = update((adversarial_only, bodies, same_discriminators), batch)
     assert set(metrics) >= {"loss/adversarial"} and "loss/params" not in metrics
     assert later["loss/adversarial"] < metrics["loss/adversarial"]
 
 
-def test_fixed_batch_is_learned(setting, batch):
+def test_forty_updates_fit_a_fixed_batch(setting, batch):
     setup, bodies, state = setting
     losses = []
     for _ in range(40):
@@ -209,10 +205,10 @@ def test_fixed_batch_is_learned(setting, batch):
     assert state.step == 40 and state.failed_step == -1
 
 
-def test_average_of_the_weights_lags_behind(setting, batch):
+def test_the_average_of_the_weights_follows_its_definition(setting, batch):
     _, _, state = setting
     now, _ = update(setting, batch)
-    decay = min(0.9, 1 / 10)  # the first steps forget faster
+    decay = min(0.9, 1 / 10)  # of the first update
     expected = jax.tree.map(
         lambda a, b: decay * a + (1 - decay) * b, state.generator.params, now.generator.params
     )
@@ -223,7 +219,7 @@ def test_average_of_the_weights_lags_behind(setting, batch):
     )
 
 
-def test_state_stands_still_from_the_first_loss_that_is_not_finite(setting, batch):
+def test_the_state_stays_constant_after_a_loss_that_is_not_finite(setting, batch):
     setup, bodies, _ = setting
     poison = batch.replace(
         hand_params=batch.hand_params.replace(betas=batch.hand_params.betas + np.float32(np.inf))
@@ -235,36 +231,30 @@ def test_state_stands_still_from_the_first_loss_that_is_not_finite(setting, batc
     jax.tree.map(np.testing.assert_array_equal, later.replace(failed_step=first.failed_step), first)
 
 
-def test_frozen_weights_stand_still(setting, batch):
-    """No gradient, no change: weight decay alone must not shrink what the configuration freezes."""
-    setup, bodies, state = setting
+def test_weights_without_a_gradient_do_not_change(setting, batch):
+    """Weight decay, for example, must not shrink frozen weights."""
+    setup, _, state = setting
 
     class Frozen(micro_run.MicroNetwork):
         def __call__(self, images, queries, *, train):
             output = super().__call__(images, queries, train=train)
             return output.replace(presence_logit=jax.lax.stop_gradient(output.presence_logit))
 
-    frozen = dataclasses.replace(
-        setup, network=Frozen(setup.network.config, data_parallel.AXIS, dropout=0.0)
-    )
-    now, _ = update((frozen, bodies, state), batch)
+    network = Frozen(setup.network.config, data_parallel.AXIS, dropout=0.0)
+    now, _ = update(with_setup(setting, network=network), batch)
     before, after = state.generator.params, now.generator.params
     jax.tree.map(np.testing.assert_array_equal, after["presence"], before["presence"])
-    assert (
-        optax.global_norm(jax.tree.map(np.subtract, after["deformations"], before["deformations"]))
-        > 0
-    )
+    moved = jax.tree.map(np.subtract, after["deformations"], before["deformations"])
+    assert optax.tree.norm(moved) > 0
 
 
 @pytest.mark.parametrize("config", [small, tiny, full])
-def test_recipes_fit_together(config, batch):
-    """Traced, not compiled: every network of configs/ with all its losses keeps the state's
-    structure.
-    """
+def test_an_update_of_every_config_keeps_the_structure_of_the_state(config, batch):
+    """Traced, not compiled, with all losses."""
     config = config.get_config("synthetic") if config is full else config.get_config()
     config.model.backbone.pretrained = ""
-    setup, bodies = train_setup.build_setup(config)
-    state = jax.eval_shape(lambda: train_setup.init_state(setup, bodies, 0))
+    setup, bodies = build_setup(config)
+    state = jax.eval_shape(lambda: init_state(setup, bodies, 0))
     copy = lambda tree: jax.tree.map(lambda x: jax.ShapeDtypeStruct((2, *x.shape), x.dtype), tree)
     shares = jax.tree.map(lambda x: jax.ShapeDtypeStruct((2, 1, *x.shape[1:]), x.dtype), batch)
     step = jax.vmap(functools.partial(train_step, setup), axis_name=data_parallel.AXIS)
@@ -275,8 +265,8 @@ def test_recipes_fit_together(config, batch):
     assert {"loss/collision", "loss/depth", "loss/touch", "loss/reprojection"} <= set(metrics)
 
 
-def test_cheaper_memory_trains_alike(batch):
-    """Half precision and recomputed layers change little, and the weights stay in single precision."""
+def test_half_precision_and_rematerialization_change_the_losses_little(batch):
+    """And the weights stay in single precision."""
     config = narrow_config()
     _, plain = two_steps(config, batch)
     config.model.dtype = "bfloat16"
@@ -291,7 +281,7 @@ def test_cheaper_memory_trains_alike(batch):
 
 
 def narrow_config():
-    """The narrow network of the tests with the losses that compile fast, without dropout."""
+    """The network of configs/tiny.py without dropout, with the losses that compile fast."""
     config = tiny.get_config()
     config.losses.update(touch=0.0, collision=0.0, depth=0.0)
     for net in (config.model.mesh_net, config.model.interaction_net):
@@ -300,21 +290,17 @@ def narrow_config():
 
 
 def two_steps(config, batch):
-    """The state after two steps, and the losses of both. With fewer samples batch norm would
-    magnify every rounding.
-    """
-    return micro_run.two_steps(*train_setup.build_setup(config), batch)
+    """The state after two updates, and the metrics of both."""
+    return micro_run.two_steps(*build_setup(config), batch)
 
 
 @pytest.mark.slow
-def test_real_network_and_all_losses_learn(batch):
+def test_the_real_network_learns_with_all_losses(batch):
     config = micro_run.get_config(burn_in_steps=0, ema_decay=0.0)
     config.model = presets.tiny()
-    config.losses.update(
-        {name: getattr(train_setup.loss_weights(), name) for name in micro_run.COSTLY}
-    )
-    setup, bodies = train_setup.build_setup(config)
-    state, losses = train_setup.init_state(setup, bodies, seed=0), []
+    config.losses.update({name: getattr(loss_weights(), name) for name in micro_run.SLOW_LOSSES})
+    setup, bodies = build_setup(config)
+    state, losses = init_state(setup, bodies, seed=0), []
     two = jax.tree.map(lambda x: x[:2], batch)
     for _ in range(12):
         state, metrics = update((setup, bodies, state), two)
