@@ -1,8 +1,8 @@
-"""Cameras: scaled orthography for the 224 crop, a pinhole camera for the full image.
+"""Cameras: scaled orthography for the 224 crop, a pinhole for the full image.
 
-Camera axes are x right, y down, z forward; pixels have their centers at +0.5, so that the pixel in
-row i and column j covers the point (j + 0.5, i + 0.5). Nothing here clips: a point behind a pinhole
-camera projects to nonsense, and the rasterizer leaves such faces out.
+Camera axes are x right, y down, z forward. Pixel centers lie at +0.5: the center of the pixel in
+row i and column j is (j + 0.5, i + 0.5). Nothing here clips: the projection of a point behind a
+pinhole camera is meaningless, and the rasterizer does not draw such faces.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from dice_jax.array_types import Array
+from dice_jax.constants import CROP_SIZE
 
 
 def project_orthographic(
@@ -20,8 +21,8 @@ def project_orthographic(
 
     Args:
         points: camera axes, meters.
-        scale: pixels a meter.
-        transl: pixels; where the point (0, 0, z) lands.
+        scale: pixels per meter.
+        transl: pixels; the projection of every point (0, 0, z).
     """
     return scale[..., None, None] * points[..., :2] + transl[..., None, :]
 
@@ -38,10 +39,8 @@ def project_perspective(
         focal_length: pixels, the same along x and y.
         camera_center: principal point, pixels.
     """
-    return (
-        focal_length[..., None, None] * points[..., :2] / points[..., 2:]
-        + camera_center[..., None, :]
-    )
+    centered = focal_length[..., None, None] * points[..., :2] / points[..., 2:]
+    return centered + camera_center[..., None, :]
 
 
 def orthographic_to_screen(
@@ -50,10 +49,10 @@ def orthographic_to_screen(
     transl: Float[Array, "*B 2"],
     distance: float = 1.0,
 ) -> Float[Array, "*B N 3"]:
-    """What `rasterize` takes: orthographic pixels and `z + distance`, meters.
+    """The input of `rasterize`: orthographic pixels, and depth `z + distance` in meters.
 
-    `distance` puts the head-centerd scene in front of the camera; a scaled orthographic view does
-    not change with it.
+    `distance` places the head-centered scene in front of the camera. The scaled orthographic view
+    does not depend on it.
     """
     pixels = project_orthographic(points, scale, transl)
     return jnp.concatenate([pixels, points[..., 2:] + distance], axis=-1)
@@ -64,7 +63,7 @@ def perspective_to_screen(
     focal_length: Float[Array, "*B"],
     camera_center: Float[Array, "*B 2"],
 ) -> Float[Array, "*B N 3"]:
-    """What `rasterize(..., perspective=True)` takes: pinhole pixels and depth z, meters."""
+    """The input of `rasterize(..., perspective=True)`: pinhole pixels, and depth z in meters."""
     pixels = project_perspective(points, focal_length, camera_center)
     return jnp.concatenate([pixels, points[..., 2:]], axis=-1)
 
@@ -75,14 +74,14 @@ def orthographic_to_perspective(
     focal_length: Float[Array, "*B"],
     camera_center: Float[Array, "*B 2"],
 ) -> Float[Array, "*B 3"]:
-    """Where a pinhole camera must see the scene to agree with a scaled orthographic one.
+    """Translation of the scene for which a pinhole camera agrees with scaled orthography.
 
-    Both project `points` alike on the plane z = 0, exactly, and elsewhere up to terms of order z /
-    distance: `project_perspective(points + translation) ~ project_orthographic(points)`.
+    `project_perspective(points + translation) ~ project_orthographic(points)`: exact on the plane z
+    = 0, and elsewhere up to terms of order z / distance.
 
     Args:
-        scale: pixels a meter, > 0, of the SAME picture as `focal_length` (see `crop_to_image`).
-        transl: pixels of that picture.
+        scale: pixels per meter, > 0, in the SAME image as `focal_length` (see `crop_to_image`).
+        transl: pixels of that image.
         focal_length: pixels.
         camera_center: principal point, pixels.
 
@@ -97,17 +96,17 @@ def crop_to_image(
     scale: Float[Array, "*B"],
     transl: Float[Array, "*B 2"],
     box: Float[Array, "*B 3"],
-    crop_size: int = 224,
+    crop_size: int = CROP_SIZE,
 ) -> tuple[Float[Array, "*B"], Float[Array, "*B 2"]]:
-    """The orthographic camera of a square crop, in pixels of the picture it was cut from.
+    """The orthographic camera of a square crop, in pixels of the image it was cut from.
 
     Args:
         scale, transl: camera in pixels of the crop.
-        box: left, top and side of the crop, pixels of the picture.
+        box: left, top and side of the crop, pixels of the image.
         crop_size: side to which the crop was resized, pixels.
 
     Returns:
-        (scale, transl) in pixels of the picture.
+        (scale, transl) in pixels of the image.
     """
     zoom = box[..., 2] / crop_size
     return scale * zoom, transl * zoom[..., None] + box[..., :2]

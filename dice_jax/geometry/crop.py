@@ -1,4 +1,4 @@
-"""The square around hand and face: choosing it, cutting it out, and going back to the photo."""
+"""Square crops of a photo: choosing one, resampling it, and mapping points between the two."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
-CROP_SIZE = 224  # what the network sees
-_OUTSIDE = 124  # gray beyond the photo: ImageNet's mean, about 0 once normalized
+from dice_jax.constants import CROP_SIZE
+
+_OUTSIDE = 124  # gray level outside the photo: ImageNet's mean, about 0 after normalization
 
 
 @dataclasses.dataclass(frozen=True)
 class CropBox:
-    """A square of a photo, in its pixels; it may reach beyond the photo."""
+    """A square in pixels of a photo; it may extend beyond the photo."""
 
     left: float
     top: float
@@ -22,26 +23,26 @@ class CropBox:
 
     @property
     def scale(self) -> float:
-        """Photo pixels per crop pixel."""
+        """Pixels of the photo per pixel of the crop."""
         return self.size / CROP_SIZE
 
     def to_photo(self, points: Float[np.ndarray, "*B 2"]) -> Float[np.ndarray, "*B 2"]:
-        """Points of the 224 crop in pixels of the photo."""
+        """Maps points from pixels of the crop to pixels of the photo."""
         return np.asarray(points) * self.scale + np.array([self.left, self.top])
 
     def to_crop(self, points: Float[np.ndarray, "*B 2"]) -> Float[np.ndarray, "*B 2"]:
-        """Points of the photo in pixels of the 224 crop."""
+        """Maps points from pixels of the photo to pixels of the crop."""
         return (np.asarray(points) - np.array([self.left, self.top])) / self.scale
 
 
 def center_box(height: int, width: int) -> CropBox:
-    """The largest centerd square inside the photo."""
+    """The largest centered square inside the photo."""
     size = min(height, width)
     return CropBox((width - size) / 2, (height - size) / 2, size)
 
 
 def full_box(height: int, width: int) -> CropBox:
-    """The smallest centerd square around the whole photo."""
+    """The smallest centered square around the whole photo."""
     size = max(height, width)
     return CropBox((width - size) / 2, (height - size) / 2, size)
 
@@ -50,11 +51,11 @@ def box_around(boxes: Float[np.ndarray, "N 4"], margin: float = 1.0) -> CropBox:
     """The square around rectangles.
 
     Args:
-        boxes: left, top, right, bottom, in pixels.
-        margin: side of the square over the longer side of the rectangles' union.
+        boxes: left, top, right, bottom, pixels.
+        margin: side of the square, relative to the longer side of the rectangles' bounding box.
 
     Returns:
-        A square with the center of the union.
+        A square with the center of that bounding box.
     """
     low, high = boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)
     size = float(max(high - low)) * margin
@@ -62,10 +63,8 @@ def box_around(boxes: Float[np.ndarray, "N 4"], margin: float = 1.0) -> CropBox:
     return CropBox(float(left), float(top), size)
 
 
-def inside(box: CropBox, height: int, width: int) -> CropBox:
-    """The square moved into the photo as far as it fits; centerd along a side where it is the
-    larger one.
-    """
+def move_inside(box: CropBox, height: int, width: int) -> CropBox:
+    """Moves the square into the photo; along an axis where it is too large, centers it."""
     slack_x, slack_y = width - box.size, height - box.size
     left = min(max(box.left, 0.0), slack_x) if slack_x >= 0 else slack_x / 2
     top = min(max(box.top, 0.0), slack_y) if slack_y >= 0 else slack_y / 2
@@ -75,7 +74,7 @@ def inside(box: CropBox, height: int, width: int) -> CropBox:
 def cut(
     image: UInt8[np.ndarray, "H W 3"], box: CropBox, size: int = CROP_SIZE
 ) -> UInt8[np.ndarray, "S S 3"]:
-    """Resamples a square of the photo; what lies outside the photo is gray.
+    """Resamples a square of the photo; pixels outside the photo are gray.
 
     Args:
         image: RGB photo.
@@ -83,10 +82,10 @@ def cut(
         size: side of the result, pixels.
 
     Returns:
-        The crop, free of aliasing when it is smaller than the square.
+        The crop, without aliasing if it is smaller than the square.
     """
-    # Area averaging needs whole pixels: first the pixels the square touches, then the exact
-    # sub-pixel window in them.
+    # Area averaging needs whole pixels: first cut all pixels that the square touches, then resample
+    # the exact sub-pixel window from them.
     left, top = (int(np.floor(start)) for start in (box.left, box.top))
     right, bottom = (int(np.ceil(start + box.size)) for start in (box.left, box.top))
     height, width = image.shape[:2]
@@ -99,12 +98,9 @@ def cut(
     if box.size > size:
         shape = [max(1, round(n * size / box.size)) for n in (window.shape[1], window.shape[0])]
         window = cv2.resize(window, shape, interpolation=cv2.INTER_AREA)
-    zoom = (
-        size
-        / box.size
-        * np.array([(right - left) / window.shape[1], (bottom - top) / window.shape[0]])
-    )
-    # cv2 counts pixel centers from 0, this project from 0.5.
+    shrink = np.array([(right - left) / window.shape[1], (bottom - top) / window.shape[0]])
+    zoom = size / box.size * shrink
+    # Pixel centers lie at whole numbers in OpenCV, at +0.5 in this project.
     offset = (np.array([left, top]) - [box.left, box.top]) * size / box.size + 0.5 * zoom - 0.5
     matrix = np.array([[zoom[0], 0.0, offset[0]], [0.0, zoom[1], offset[1]]])
     return cv2.warpAffine(

@@ -1,7 +1,7 @@
-"""Triangle meshes: normals, areas, points on faces (JAX), and connectivity (NumPy, done once a
-template).
+"""Triangle meshes: normals, areas and points on faces (JAX), and connectivity (NumPy).
 
-Faces are triangles, counter-clockwise when seen from outside.
+Faces are triangles, counter-clockwise when seen from outside. Connectivity is computed once for
+each template.
 """
 
 from __future__ import annotations
@@ -25,38 +25,48 @@ def gather_faces(
 
 
 def gather_corners(
-    values: Float[Array, "*B V C"], faces: Int[Array, "F 3"], face_ids: Int[Array, "*B K"]
+    values: Float[Array, "*#B V C"], faces: Int[Array, "F 3"], face_ids: Int[Array, "*#B K"]
 ) -> Float[Array, "*B K 3 C"]:
-    """The three corners of chosen faces; leading dimensions of `values` and `face_ids` broadcast."""
-    corners = jnp.asarray(faces)[face_ids]
+    """The three corners of selected faces; leading dimensions broadcast."""
+    corners = jnp.asarray(faces)[face_ids].reshape(*face_ids.shape[:-1], -1)
+    rank = max(values.ndim - 2, corners.ndim - 1)
+    values = jnp.expand_dims(values, range(rank + 2 - values.ndim))
+    corners = jnp.expand_dims(corners, range(rank + 1 - corners.ndim))
     take = jnp.vectorize(lambda value, index: value[index], signature="(v,c),(k)->(k,c)")
-    taken = take(values, corners.reshape(*face_ids.shape[:-1], -1))
+    taken = take(values, corners)
     return taken.reshape(*taken.shape[:-2], face_ids.shape[-1], 3, values.shape[-1])
 
 
 def barycentric_points(
-    values: Float[Array, "*B V C"],
+    values: Float[Array, "*#B V C"],
     faces: Int[Array, "F 3"],
-    face_ids: Int[Array, "*B K"],
-    barycentrics: Float[Array, "*B K 3"],
+    face_ids: Int[Array, "*#B K"],
+    barycentrics: Float[Array, "*#B K 3"],
 ) -> Float[Array, "*B K C"]:
-    """Points on faces (or any vertex attribute there): sum of corners weighted by `barycentrics`.
+    """Interpolates vertex attributes (positions, for example) at points on faces.
 
-    Leading dimensions broadcast, so landmarks shared by a batch are `face_ids (K,)`, `barycentrics
-    (K, 3)`.
+    Leading dimensions broadcast, so that a batch can share its landmarks.
+
+    Args:
+        values: attributes of the vertices.
+        faces: vertex ids.
+        face_ids: the face of each point.
+        barycentrics: weights of its three corners.
     """
-    return (gather_corners(values, faces, face_ids) * barycentrics[..., None]).sum(-2)
+    corners = gather_corners(values, faces, face_ids)
+    weights = jnp.broadcast_to(barycentrics, (*corners.shape[:-3], *barycentrics.shape[-2:]))
+    return (corners * weights[..., None]).sum(-2)
 
 
 def face_normals(
     vertices: Float[Array, "*B V 3"], faces: Int[Array, "F 3"]
 ) -> Float[Array, "*B F 3"]:
-    """Unit outward normals; a face without area gets the zero vector, with zero gradient."""
+    """Unit outward normals; the zero vector, with zero gradient, for a face without area."""
     return _normalize(_area_vectors(vertices, faces))
 
 
 def face_areas(vertices: Float[Array, "*B V 3"], faces: Int[Array, "F 3"]) -> Float[Array, "*B F"]:
-    """Areas, in the square of the unit of `vertices`; gradient zero for a face without area."""
+    """Areas in the squared unit of `vertices`; the gradient is zero for a face without area."""
     squared = (_area_vectors(vertices, faces) ** 2).sum(-1)
     return 0.5 * jnp.where(squared > 0.0, jnp.sqrt(jnp.where(squared > 0.0, squared, 1.0)), 0.0)
 
@@ -64,9 +74,7 @@ def face_areas(vertices: Float[Array, "*B V 3"], faces: Int[Array, "F 3"]) -> Fl
 def vertex_normals(
     vertices: Float[Array, "*B V 3"], faces: Int[Array, "F 3"]
 ) -> Float[Array, "*B V 3"]:
-    """Unit outward normals: the area-weighted mean of the faces around a vertex (zero where there
-    is none).
-    """
+    """Unit outward normals: means of the adjacent faces, weighted by area; zero without a face."""
     normals = _area_vectors(vertices, faces)
     summed = jnp.zeros_like(vertices)
     for corner in range(3):
@@ -74,12 +82,11 @@ def vertex_normals(
     return _normalize(summed)
 
 
-def boundary_loops(faces: np.ndarray) -> list[np.ndarray]:
-    """Closed chains of vertex ids along the borders of a mesh, longest first; empty for a closed
-    mesh.
+def boundary_loops(faces: Int[np.ndarray, "F 3"]) -> list[Int[np.ndarray, "_"]]:
+    """Closed chains of vertex ids along the borders of a mesh, longest first.
 
-    Each loop follows its faces' own direction (the edge a -> b of a face has no partner b -> a). A
-    vertex where borders touch splits the chain into simple loops.
+    A loop has the direction of its faces: it contains the edges a -> b of faces for which no face
+    has b -> a. A vertex where borders touch separates simple loops. A closed mesh has no loops.
     """
     faces = np.asarray(faces)
     directed = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
@@ -102,14 +109,14 @@ def boundary_loops(faces: np.ndarray) -> list[np.ndarray]:
     return sorted(loops, key=len, reverse=True)
 
 
-def cap_faces(faces: np.ndarray) -> np.ndarray:
-    """The faces of a mesh and a fan over every hole: closed, oriented alike, without new vertices.
+def cap_faces(faces: Int[np.ndarray, "F 3"]) -> Int[np.ndarray, "G 3"]:
+    """Closes a mesh with a fan of faces over every hole, without new vertices.
 
-    Closed means that every edge is run through as often one way as the other, which is what a
-    winding number needs. Over a ragged border a fan may fold or re-use an edge of the mesh.
+    Closed means that every edge occurs equally often in both directions, as a winding number
+    requires. Over an irregular border a fan may fold, or use an edge of the mesh again.
 
     Returns:
-        (F + n, 3): the given faces first, then the caps.
+        The given faces, then the caps, oriented like them.
     """
     faces = np.asarray(faces)
     fans = [
@@ -119,17 +126,17 @@ def cap_faces(faces: np.ndarray) -> np.ndarray:
     return np.concatenate([faces, *fans]).astype(faces.dtype)
 
 
-def edges(faces: np.ndarray) -> np.ndarray:
-    """(E, 2) undirected edges, each once, smaller vertex id first, in lexicographic order."""
+def edges(faces: Int[np.ndarray, "F 3"]) -> Int[np.ndarray, "E 2"]:
+    """Undirected edges, each once, smaller vertex id first, in lexicographic order."""
     faces = np.asarray(faces)
     pairs = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
     return np.unique(np.sort(pairs, axis=1), axis=0)
 
 
-def vertex_adjacency(faces: np.ndarray, num_vertices: int) -> np.ndarray:
-    """(V, K) ids of the vertices that share an edge with each vertex, ascending, padded with -1 (K
-    = largest degree).
-    """
+def vertex_adjacency(
+    faces: Int[np.ndarray, "F 3"], num_vertices: int
+) -> Int[np.ndarray, "{num_vertices} K"]:
+    """Ids of the neighbors of each vertex, ascending, padded with -1; K is the largest degree."""
     pairs = edges(faces)
     pairs = np.concatenate([pairs, pairs[:, ::-1]])
     pairs = pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
@@ -140,12 +147,16 @@ def vertex_adjacency(faces: np.ndarray, num_vertices: int) -> np.ndarray:
     return neighbors
 
 
-def _area_vectors(vertices: Array, faces: Array) -> Array:
+def _area_vectors(
+    vertices: Float[Array, "*B V 3"], faces: Int[Array, "F 3"]
+) -> Float[Array, "*B F 3"]:
+    """Normals with the length of twice the area."""
     a, b, c = jnp.moveaxis(gather_faces(vertices, faces), -2, 0)
     return jnp.cross(b - a, c - a)
 
 
-def _normalize(vectors: Array) -> Array:
+def _normalize(vectors: Float[Array, "*B 3"]) -> Float[Array, "*B 3"]:
+    """Unit vectors; zero, with zero gradient, where the length is zero."""
     squared = (vectors**2).sum(-1, keepdims=True)
     positive = squared > _EPSILON**2
     return jnp.where(positive, vectors / jnp.sqrt(jnp.where(positive, squared, 1.0)), 0.0)

@@ -11,17 +11,17 @@ from dice_jax.array_types import Array
 def procrustes(
     source: Float[Array, "*B N 3"], target: Float[Array, "*B N 3"]
 ) -> tuple[Float[Array, "*B"], Float[Array, "*B 3 3"], Float[Array, "*B 3"]]:
-    """The similarity that brings `source` nearest to `target` in the least-squares sense.
+    """The similarity transform that fits `source` to `target` by least squares.
 
     Returns:
-        scale >= 0, rotation (determinant +1, never a reflection) and translation:
-        `target ~ scale * source @ rotation.T + translation`. Points that all coincide give scale 0.
+        scale >= 0, rotation (determinant +1, never a reflection) and translation, with
+        `target ~ scale * source @ rotation.T + translation`. Coincident points give scale 0.
     """
     source_mean, target_mean = source.mean(-2), target.mean(-2)
     source, target = source - source_mean[..., None, :], target - target_mean[..., None, :]
     covariance = jnp.einsum("...ni,...nj->...ij", target, source, precision="highest")
     u, singular, vt = jnp.linalg.svd(covariance)
-    # If the best orthogonal matrix is a reflection, the axis that matters least is turned back.
+    # If the best orthogonal matrix is a reflection, the least important axis is reflected back.
     handedness = jnp.sign(jnp.linalg.det(u @ vt))
     signs = jnp.ones_like(singular).at[..., -1].set(handedness)
     rotation = jnp.matmul(u * signs[..., None, :], vt, precision="highest")
@@ -32,9 +32,7 @@ def procrustes(
 
 
 def align(source: Float[Array, "*B N 3"], target: Float[Array, "*B N 3"]) -> Float[Array, "*B N 3"]:
-    """`source` after the similarity that brings it nearest to `target`, meters; for the PA-
-    metrics.
-    """
+    """Transforms `source` by the similarity of `procrustes`; used by the PA metrics."""
     scale, rotation, translation = procrustes(source, target)
     turned = jnp.einsum("...ij,...nj->...ni", rotation, source, precision="highest")
     return scale[..., None, None] * turned + translation[..., None, :]

@@ -1,9 +1,9 @@
-"""A z-buffer in JAX: which face is seen at every pixel, its barycentrics, and differentiable depth.
+"""A z-buffer in JAX: the visible face of every pixel, its barycentrics, and differentiable depth.
 
-A face covers the pixel centers in its bounding box at most. The boxes of all faces, laid end to
-end, are one list of candidate fragments; a loop draws that list in passes of equal size, so the
-work is proportional to the covered pixels and a face of any size is drawn. Faces that cover no
-pixel center cost nothing.
+A face covers at most the pixel centers in its bounding box. The boxes of all faces, one after the
+other, form a list of candidate fragments. A loop draws that list in passes of equal size. So the
+work is proportional to the covered pixels, faces may have any size, and faces that cover no pixel
+center take no time.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import math
 import jax
 import jax.numpy as jnp
 from flax import struct
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int, UInt32
 
 from dice_jax.array_types import Array
 from dice_jax.geometry import mesh
@@ -22,12 +22,15 @@ FRAGMENTS_PER_PASS = 2**14
 
 
 class Fragments(struct.PyTreeNode):
-    """What is seen at every pixel.
+    """The visible surface at every pixel.
 
-    face_ids: -1 in the background.
-    barycentrics: of the pixel center in its face, perspective-correct if asked for; zeros in the
-    background. depth: meters; infinite in the background. overflow: number of faces that could not
-    be drawn: 0, unless the boxes of all faces hold about 2^32 pixels.
+    Attributes:
+        face_ids: id of the visible face; -1 in the background.
+        barycentrics: of the pixel center in its face, perspective-correct if `perspective`; zeros
+            in the background.
+        depth: meters; infinite in the background.
+        overflow: number of faces that could not be drawn; 0 unless the boxes of all faces together
+            hold about 2^32 pixels.
     """
 
     face_ids: Int[Array, "*B H W"]
@@ -42,51 +45,59 @@ def rasterize(
     height: int,
     width: int,
     perspective: bool = False,
+    fragments_per_pass: int = FRAGMENTS_PER_PASS,
 ) -> Fragments:
     """Draws a mesh with a z-buffer; both sides of a face are drawn.
 
     Args:
-        vertices_px: x and y in pixels (pixel (row i, column j) has its center at x = j + 0.5, y = i
-            + 0.5) and depth z > 0, meters: see `camera.orthographic_to_screen` and
-            `camera.perspective_to_screen`.
+        vertices_px: x and y in pixels, and depth z > 0 in meters, as from
+            `camera.orthographic_to_screen` and `camera.perspective_to_screen`. The center of the
+            pixel in row i and column j is x = j + 0.5, y = i + 0.5.
         faces: vertex ids.
         height, width: of the image, pixels.
-        perspective: whether z was divided by, so that 1/z and not z is linear on the image.
+        perspective: whether x and y were divided by z, so that 1/z and not z is linear in the
+            image.
+        fragments_per_pass: length of one pass over the list of fragments; changes speed and memory
+            only.
 
     Returns:
         Fragments. Depth and barycentrics are differentiable in x, y and z of the three corners of
-        the face that is seen; which face that is carries no gradient, hence neither do silhouettes.
-        Of faces at equal depth the lowest id is seen. Faces without area, off the image, not
-        finite, or with a corner at z <= 0 are never drawn.
+        the visible face. The choice of that face has no gradient, hence neither have silhouettes.
+        Of faces at equal depth the one with the lowest id is visible. Faces without area, outside
+        the image, not finite, or with a corner at z <= 0 are never drawn.
     """
     batch = vertices_px.shape[:-2]
 
     def draw(vertices):
         face_ids, overflow = _visible_faces(
-            jax.lax.stop_gradient(vertices), faces, height, width, perspective
+            jax.lax.stop_gradient(vertices), faces, height, width, perspective, fragments_per_pass
         )
         barycentrics, depth = _interpolate_depth(vertices, faces, face_ids, perspective)
         return Fragments(
             face_ids=face_ids, barycentrics=barycentrics, depth=depth, overflow=overflow
         )
 
-    # One image after the other: on a CPU scattering into a batch of images costs half as much
-    # again.
+    # One image after the other: on a CPU, scattering into a batch of images takes 1.5 times as
+    # long.
     fragments = jax.lax.map(draw, vertices_px.reshape(math.prod(batch), *vertices_px.shape[-2:]))
-    return jax.tree.map(lambda leaf: leaf.reshape(*batch, *leaf.shape[1:]), fragments)
+    return jax.tree.map(lambda array: array.reshape(*batch, *array.shape[1:]), fragments)
 
 
 def interpolate(
     fragments: Fragments,
     faces: Int[Array, "F 3"],
-    attributes: Float[Array, "*B V C"],
+    attributes: Float[Array, "*#B V C"],
     background: float = 0.0,
 ) -> Float[Array, "*B H W C"]:
-    """Vertex attributes (colors, normals, positions) at every pixel; `background` where no face is
-    seen.
+    """Interpolates vertex attributes (colors, normals, positions) at every pixel.
 
     Differentiable in `attributes` and, through the barycentrics, in the vertices that were drawn.
-    Attributes without batch dimensions are shared.
+
+    Args:
+        fragments: of `rasterize`.
+        faces: vertex ids.
+        attributes: one row per vertex; without batch dimensions, all images share them.
+        background: value of pixels without a face.
     """
     *batch, height, width = fragments.face_ids.shape
     ids = fragments.face_ids.reshape(*batch, height * width)
@@ -99,10 +110,16 @@ def interpolate(
 def sample_depth(
     depth: Float[Array, "*B H W"], keypoints_2d: Float[Array, "*B K 2"]
 ) -> Float[Array, "*B K"]:
-    """Depth at the pixels that contain `keypoints_2d` (x, y in pixels); infinite in the background
-    and off the image.
+    """Depth at the pixels that contain keypoints.
 
-    Differentiable in `depth`, not in where it is read.
+    Differentiable in `depth`, but not in `keypoints_2d`.
+
+    Args:
+        depth: of `rasterize`, meters.
+        keypoints_2d: x and y, pixels.
+
+    Returns:
+        Depth, meters; infinite in the background and outside the image.
     """
     height, width = depth.shape[-2:]
     pixels = jnp.floor(jax.lax.stop_gradient(keypoints_2d)).astype(jnp.int32)
@@ -114,38 +131,40 @@ def sample_depth(
 
 
 def _visible_faces(
-    vertices: Array, faces: Array, height: int, width: int, perspective: bool
-) -> tuple[Array, Array]:
-    """(height, width) id of the nearest face, -1 for none, and the number of faces left out, for
-    one image.
-    """
+    vertices: Float[Array, "V 3"],
+    faces: Int[Array, "F 3"],
+    height: int,
+    width: int,
+    perspective: bool,
+    fragments_per_pass: int,
+) -> tuple[Int[Array, "{height} {width}"], Int[Array, ""]]:
+    """Id of the nearest face at each pixel (-1: none), and the number of faces not drawn."""
     num_faces, num_pixels = faces.shape[0], height * width
     triangles = mesh.gather_faces(vertices, faces)
     setup, left, top, columns, count = _face_setup(triangles, faces, height, width, perspective)
-    starts, total, overflow = _lay_out(count)
-    lanes = jnp.arange(FRAGMENTS_PER_PASS, dtype=jnp.uint32)
+    starts, total, overflow = lay_out_fragments(count, fragments_per_pass)
+    lanes = jnp.arange(fragments_per_pass, dtype=jnp.uint32)
 
     def draw_pass(state):
         first, depth, face_ids = state
-        # Face of each fragment: as many faces start at or before it as the running sum says, the
-        # last of them owns it.
+        # The face of a fragment is the last one that starts at or before it. The running sum counts
+        # these faces.
         begins = jnp.where(starts > first, starts - first, 0)
-        marks = jnp.zeros(FRAGMENTS_PER_PASS, jnp.int32).at[begins].add(1, mode="drop")
+        marks = jnp.zeros(fragments_per_pass, jnp.int32).at[begins].add(1, mode="drop")
         face = jnp.cumsum(marks, dtype=jnp.int32) - 1
         local = (first + lanes - starts[face]).astype(jnp.int32)
         row = local // columns[face]
         x, y = left[face] + local - row * columns[face], top[face] + row
         covered, z = _evaluate(setup[face], x + 0.5, y + 0.5, perspective)
         covered &= first + lanes < total
-        # The barrier makes the two uses of z below see the same bits.
+        # The barrier keeps the two uses of z below bit-identical.
         covered, z = jax.lax.optimization_barrier((covered, z))
         pixel = jnp.where(covered, y * width + x, num_pixels)
         nearer = depth.at[pixel].min(z, mode="drop")
         face_ids = jnp.where(nearer < depth, num_faces, face_ids)
-        seen = jnp.where(
-            z == nearer.at[pixel].get(mode="fill", fill_value=-jnp.inf), pixel, num_pixels
-        )
-        return first + FRAGMENTS_PER_PASS, nearer, face_ids.at[seen].min(face, mode="drop")
+        nearest = nearer.at[pixel].get(mode="fill", fill_value=-jnp.inf)
+        seen = jnp.where(z == nearest, pixel, num_pixels)
+        return first + fragments_per_pass, nearer, face_ids.at[seen].min(face, mode="drop")
 
     empty = (
         jnp.uint32(0),
@@ -157,27 +176,44 @@ def _visible_faces(
     return face_ids.reshape(height, width), overflow
 
 
-def _lay_out(count: Array) -> tuple[Array, Array, Array]:
-    """Where the fragments of each face start in the list, its length, and how many faces it has no
-    room for.
+def lay_out_fragments(
+    count: Int[Array, "F"], fragments_per_pass: int = FRAGMENTS_PER_PASS
+) -> tuple[UInt32[Array, "F"], UInt32[Array, ""], Int[Array, ""]]:
+    """Arranges the fragments of all faces in one list.
+
+    Args:
+        count: number of candidate fragments of each face.
+        fragments_per_pass: see `rasterize`.
+
+    Returns:
+        Where the fragments of each face start, the length of the list, and the number of faces for
+        which a 32-bit index has no room.
     """
     count = count.astype(jnp.uint32)
     ends = jnp.cumsum(count, dtype=jnp.uint32)
     starts = ends - count
-    # A sum beyond 2^32 wraps around to less than it was; the counter of the loop must not wrap
-    # either.
-    fits = jnp.cumsum((ends < starts) | (ends > jnp.uint32(2**32 - 1 - FRAGMENTS_PER_PASS))) == 0
+    # A sum beyond 2^32 wraps around to a smaller number. The counter of the loop, which runs up to
+    # one pass further, must not wrap either.
+    last = jnp.uint32(2**32 - 1 - fragments_per_pass)
+    fits = jnp.cumsum((ends < starts) | (ends > last)) == 0
     total = jnp.max(jnp.where(fits, ends, 0), initial=0)
     return jnp.where(fits, starts, total), total, ((count > 0) & ~fits).sum(dtype=jnp.int32)
 
 
-def _face_setup(triangles: Array, faces: Array, height: int, width: int, perspective: bool):
-    """Edge functions and depths (F, 16) of every face, and its box of pixels: left, top, columns,
-    count.
+def _face_setup(
+    triangles: Float[Array, "F 3 3"],
+    faces: Int[Array, "F 3"],
+    height: int,
+    width: int,
+    perspective: bool,
+) -> tuple[
+    Float[Array, "F 16"], Int[Array, "F"], Int[Array, "F"], Int[Array, "F"], Int[Array, "F"]
+]:
+    """Edge functions and depths of every face, and its box: left, top, columns, pixel count.
 
-    An edge function is a signed area, not below zero on the face's side of the edge. It is formed
-    from the corner with the smaller id, so both faces at an edge compute the same float: a pixel
-    center is never between them.
+    An edge function is a signed area, non-negative on the face's side of the edge. It is computed
+    from the corner with the smaller id, so that both faces at an edge compute the same float and no
+    pixel center falls between them.
     """
     x, y, z = jnp.moveaxis(triangles, -1, 0)
     start, end = (1, 2, 0), (2, 0, 1)  # edge k lies opposite to corner k
@@ -197,14 +233,15 @@ def _face_setup(triangles: Array, faces: Array, height: int, width: int, perspec
     top, bottom = jnp.maximum(top, 0.0), jnp.minimum(bottom, height - 1.0)
     drawn &= (right >= left) & (bottom >= top)
     box = jnp.stack([left, top, right - left + 1.0, bottom - top + 1.0], axis=-1)
-    left, top, columns, rows = jnp.moveaxis(
-        jnp.where(drawn[:, None], box, 1.0).astype(jnp.int32), -1, 0
-    )
+    box = jnp.where(drawn[:, None], box, 1.0).astype(jnp.int32)
+    left, top, columns, rows = jnp.moveaxis(box, -1, 0)
     return setup, left, top, columns, jnp.where(drawn, columns * rows, 0)
 
 
-def _evaluate(setup: Array, x: Array, y: Array, perspective: bool) -> tuple[Array, Array]:
-    """Whether the points (x, y) are on their faces, and the depth there."""
+def _evaluate(
+    setup: Float[Array, "N 16"], x: Float[Array, "N"], y: Float[Array, "N"], perspective: bool
+) -> tuple[Bool[Array, "N"], Float[Array, "N"]]:
+    """Whether each point (x, y) lies on its face, and the depth there."""
     slope_x, slope_y, low_x, low_y, depth = (setup[:, k : k + 3] for k in range(0, 15, 3))
     areas = slope_x * (x[:, None] - low_x) + slope_y * (y[:, None] - low_y)
     total, weighted = areas.sum(-1), (areas * depth).sum(-1)
@@ -214,31 +251,29 @@ def _evaluate(setup: Array, x: Array, y: Array, perspective: bool) -> tuple[Arra
 
 
 def _interpolate_depth(
-    vertices: Array, faces: Array, face_ids: Array, perspective: bool
-) -> tuple[Array, Array]:
-    """Barycentrics and depth at the pixel centers, by gathering the corners of the faces seen:
-    differentiable.
-    """
+    vertices: Float[Array, "V 3"],
+    faces: Int[Array, "F 3"],
+    face_ids: Int[Array, "H W"],
+    perspective: bool,
+) -> tuple[Float[Array, "H W 3"], Float[Array, "H W"]]:
+    """Barycentrics and depth at the pixel centers, differentiable in the corners of their faces."""
     seen = face_ids >= 0
-    rows, columns = jnp.meshgrid(
-        *(jnp.arange(size) + 0.5 for size in face_ids.shape), indexing="ij"
-    )
-    # Background pixels compute on a harmless triangle, so that their zero cotangents meet no
+    centers = (jnp.arange(size) + 0.5 for size in face_ids.shape)
+    rows, columns = jnp.meshgrid(*centers, indexing="ij")
+    # Background pixels get a regular triangle, so that their zero cotangents are not multiplied by
     # infinity.
-    harmless = jnp.array([[0.0, 0.0, 1.0], [1.0, 0.0, 1.0], [0.0, 1.0, 1.0]], dtype=vertices.dtype)
-    corners = mesh.gather_corners(vertices, faces, jnp.maximum(face_ids.ravel(), 0)).reshape(
-        *face_ids.shape, 3, 3
-    )
-    corners = jnp.where(seen[..., None, None], corners, harmless)
+    regular = jnp.array([[0.0, 0.0, 1.0], [1.0, 0.0, 1.0], [0.0, 1.0, 1.0]], dtype=vertices.dtype)
+    corners = mesh.gather_corners(vertices, faces, jnp.maximum(face_ids.ravel(), 0))
+    corners = corners.reshape(*face_ids.shape, 3, 3)
+    corners = jnp.where(seen[..., None, None], corners, regular[None, None])
     centers = jnp.where(seen[..., None], jnp.stack([columns, rows], axis=-1), 0.25)
     dx, dy = jnp.moveaxis(corners[..., :2] - centers[..., None, :], -1, 0)
     z = corners[..., 2]
     start, end = jnp.array([1, 2, 0]), jnp.array([2, 0, 1])  # edge k lies opposite to corner k
     areas = dx[..., start] * dy[..., end] - dx[..., end] * dy[..., start]
     areas *= jnp.sign(jax.lax.stop_gradient(areas.sum(-1, keepdims=True)))
-    areas = jnp.where(
-        areas < 0.0, 0.0, areas
-    )  # rounding at an edge; keeps depth between the corners' depths
+    # Below zero by rounding at an edge; the depth stays between those of the corners.
+    areas = jnp.where(areas < 0.0, 0.0, areas)
     weights = areas / z if perspective else areas
     total = weights.sum(-1, keepdims=True)
     barycentrics = weights / jnp.where(total > 0.0, total, 1.0)

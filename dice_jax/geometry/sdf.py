@@ -1,11 +1,11 @@
-"""Inside tests and signed distances to closed triangle meshes, POSITIVE INSIDE.
+"""Inside tests and signed distances for closed triangle meshes, POSITIVE INSIDE.
 
-The sign is a winding number, so concave shapes, components inside one another and
-self-intersections are handled: a point is inside where the surface winds around it at least once.
-On a closed mesh that integer equals the number of faces a ray leaves through minus the number it
-enters through, for any ray. Rays go along +z here. They never slip through an edge between two
-faces, because what an edge contributes depends on the edge alone, whichever face asks. Compared
-with solid angles this needs no arctangent: a few multiplications a pair, that vectorize.
+A point is inside where the winding number of the surface around it is at least one. This covers
+concave shapes, components inside one another and self-intersections. On a closed mesh the winding
+number is the number of faces through which any ray leaves minus the number through which it enters.
+Rays go along +z here. They never pass between two adjacent faces, because the contribution of an
+edge is computed identically for both. Compared with solid angles this needs no arctangent, only a
+few multiplications per pair, which vectorize.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ def inside(
 
     Args:
         points, vertices: meters.
-        faces: closed (see `mesh.cap_faces`) and counter-clockwise seen from outside; holes give
-            streaks of wrong answers.
+        faces: closed (see `mesh.cap_faces`), counter-clockwise seen from outside. Points below a
+            hole get a wrong result.
     """
     return winding_number(points, vertices, faces) > 0
 
@@ -34,11 +34,14 @@ def inside(
 def winding_number(
     points: Float[Array, "*B N 3"], vertices: Float[Array, "*B V 3"], faces: Int[Array, "F 3"]
 ) -> Int[Array, "*B N"]:
-    """How often a closed mesh winds around each point: 0 outside, 1 inside, 2 in an overlap of two
-    parts.
+    """Winding number of a closed mesh: 0 outside, 1 inside, 2 where two components overlap.
+
+    Args:
+        points, vertices: meters.
+        faces: as in `inside`.
     """
-    # Each edge is given from its smaller vertex id to its larger, so that both its faces compute
-    # the same floats.
+    # Each edge runs from its smaller vertex id to its larger, so that both of its faces compute
+    # identical floats.
     start, end = faces, jnp.roll(faces, -1, axis=-1)
     low, high = jnp.minimum(start, end), jnp.maximum(start, end)
     direction = jnp.where(start < end, 1, -1).astype(vertices.dtype)
@@ -56,33 +59,33 @@ def signed_distance(
     closed_faces: Int[Array, "G 3"] | None = None,
     exclude_vertices: Bool[Array, "V"] | None = None,
 ) -> Float[Array, "*B N"]:
-    """Exact distance to the surface, meters, positive inside, negative outside.
+    """Exact distance to the surface, meters: positive inside, negative outside.
 
     Args:
-        points, vertices: meters; the gradient reaches both.
-        faces: the surface distances are measured to.
-        closed_faces: closed mesh on the same vertices that tells inside from outside
-            (`mesh.cap_faces`); None: `faces`.
-        exclude_vertices: faces with such a corner are no surface, as in mouth and eye cavities;
-            None: all are.
+        points, vertices: meters; the distance is differentiable in both.
+        faces: the surface to which distances are measured.
+        closed_faces: closed mesh on the same vertices that defines the inside (`mesh.cap_faces`);
+            by default `faces`.
+        exclude_vertices: faces with such a corner do not count as surface, for example in mouth and
+            eye cavities; by default all faces count.
     """
     valid = None
     if exclude_vertices is not None:
-        valid = jnp.broadcast_to(
-            ~exclude_vertices[faces].any(-1), (*vertices.shape[:-2], faces.shape[0])
-        )
+        counted = ~exclude_vertices[faces].any(-1)
+        valid = jnp.broadcast_to(counted, (*vertices.shape[:-2], faces.shape[0]))
     *_, distances = closest_point_on_mesh(points, vertices, faces, valid)
     within = inside(points, vertices, faces if closed_faces is None else closed_faces)
     return jnp.where(within, distances, -distances)
 
 
-def _crossings_above(points: Array, half_edges: Array) -> Array:
-    """(N,) signed count of the faces above each point; `half_edges` (3, 7, F): low xyz, high xyz,
-    direction.
-    """
+def _crossings_above(
+    points: Float[Array, "N 3"], half_edges: Float[Array, "3 7 F"]
+) -> Int[Array, "N"]:
+    """Signed count of the faces above each point; a half edge is low xyz, high xyz, direction."""
     x, y, z = points[:, 0, None], points[:, 1, None], points[:, 2, None]
     turn = right_x = right_z = left_x = left_z = 0.0
-    for low_x, low_y, low_z, high_x, high_y, high_z, direction in half_edges:
+    for half_edge in half_edges:
+        low_x, low_y, low_z, high_x, high_y, high_z, direction = half_edge[:, None]
         straddles = (low_y > y) != (high_y > y)
         run = high_y - low_y
         inverse = 1.0 / jnp.where(run == 0.0, 1.0, run)
@@ -96,7 +99,7 @@ def _crossings_above(points: Array, half_edges: Array) -> Array:
         right_z += jnp.where(right, cross_z, 0.0)
         left_x += jnp.where(left, cross_x, 0.0)
         left_z += jnp.where(left, cross_z, 0.0)
-    # Of the two crossed edges one lies left and one right of the point, so the height between them
-    # is an interpolation.
+    # One of the two crossed edges lies left of the point and one right of it, so the height between
+    # them is interpolated.
     above = (left_z - z) * (right_x - left_x) + (right_z - left_z) * (x - left_x) > 0.0
     return jnp.where(above, turn, 0.0).sum(-1).astype(jnp.int32)

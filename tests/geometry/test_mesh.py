@@ -1,4 +1,4 @@
-"""Normals, areas, points on faces; borders and caps."""
+"""Normals, areas and points on faces; borders and caps."""
 
 from collections import Counter
 
@@ -23,9 +23,8 @@ def test_normals_and_areas_agree_with_trimesh(rng):
     vertices = jnp.asarray(np.stack([shape.vertices for shape in shapes]), jnp.float32)
     faces = jnp.asarray(shapes[0].faces)
     for b, shape in enumerate(shapes):
-        np.testing.assert_allclose(
-            mesh.face_normals(vertices, faces)[b], shape.face_normals, atol=1e-4
-        )
+        normals = mesh.face_normals(vertices, faces)
+        np.testing.assert_allclose(normals[b], shape.face_normals, atol=1e-4)
         np.testing.assert_allclose(mesh.face_areas(vertices, faces)[b], shape.area_faces, rtol=1e-4)
         weights = np.zeros((len(shape.vertices), 3))
         np.add.at(weights, shape.faces, (shape.face_normals * shape.area_faces[:, None])[:, None])
@@ -35,9 +34,8 @@ def test_normals_and_areas_agree_with_trimesh(rng):
 
 def test_normals_of_a_sphere_point_outward():
     sphere = trimesh.creation.icosphere(subdivisions=3)
-    normals = mesh.vertex_normals(
-        jnp.asarray(sphere.vertices, jnp.float32), jnp.asarray(sphere.faces)
-    )
+    vertices = jnp.asarray(sphere.vertices, jnp.float32)
+    normals = mesh.vertex_normals(vertices, jnp.asarray(sphere.faces))
     assert (np.asarray(normals) * sphere.vertices).sum(-1).min() > 0.999
 
 
@@ -45,25 +43,25 @@ def test_faces_without_area_have_zero_normals_and_finite_gradients():
     vertices = jnp.array([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [2.0, 0.0, 0.0]])
     faces = jnp.array([[0, 1, 2], [1, 1, 1]])
     for function in (mesh.face_normals, mesh.face_areas, mesh.vertex_normals):
-        total = jax.jit(jax.value_and_grad(lambda v: jnp.abs(function(v, faces) + 1e-9).sum()))
-        value, gradient = total(vertices)
+        total = lambda v, function=function: jnp.abs(function(v, faces) + 1e-9).sum()
+        value, gradient = jax.jit(jax.value_and_grad(total))(vertices)
         assert value < 1e-7 and np.isfinite(gradient).all()
 
 
-def test_gradients_of_normals_and_areas(rng):
+def test_gradients_of_normals_and_areas_equal_finite_differences(rng):
     shape = blob(rng, subdivisions=1)
+    faces = jnp.asarray(shape.faces)
     with jax.enable_x64(True):
         weights, direction = rng.normal(size=(2, *shape.vertices.shape))
         for function in (mesh.vertex_normals, lambda v, f: mesh.face_areas(v, f)[:, None] * 100):
-            scalar = lambda v: (function(v, shape.faces) * weights[0, 0]).sum()
+            scalar = lambda v, function=function: (function(v, faces) * weights[0, 0]).sum()
             gradient = jax.jit(jax.grad(scalar))(jnp.asarray(shape.vertices))
-            expected = directional_derivative(
-                jax.jit(scalar), (shape.vertices,), (direction,), 1e-7
-            )
+            inputs = (np.asarray(shape.vertices),)
+            expected = directional_derivative(jax.jit(scalar), inputs, (direction,), 1e-7)
             np.testing.assert_allclose((gradient * direction).sum(), expected, rtol=1e-5)
 
 
-def test_barycentric_points_broadcast_and_hit_the_corners(rng):
+def test_barycentric_points_broadcast_and_reach_the_corners(rng):
     shape = blob(rng)
     values = rng.normal(size=(2, len(shape.vertices), 4)).astype(np.float32)
     ids = rng.integers(0, len(shape.faces), (2, 7))
@@ -76,13 +74,12 @@ def test_barycentric_points_broadcast_and_hit_the_corners(rng):
         np.testing.assert_allclose(found[b], expected, atol=1e-6)
         expected = np.einsum("kvc,kv->kc", values[b][shape.faces[ids[0]]], weights[0])
         np.testing.assert_allclose(shared[b], expected, atol=1e-6)
-    corner = mesh.barycentric_points(
-        jnp.asarray(values[0]), faces, ids[0], np.tile([0.0, 1.0, 0.0], (7, 1))
-    )
+    second = np.tile([0.0, 1.0, 0.0], (7, 1))
+    corner = mesh.barycentric_points(jnp.asarray(values[0]), faces, ids[0], second)
     np.testing.assert_allclose(corner, values[0][shape.faces[ids[0], 1]])
 
 
-def test_caps_close_every_hole_with_one_orientation(rng):
+def test_caps_close_every_hole_with_consistent_orientation(rng):
     closed, faces = open_tube(rng)
     loops = mesh.boundary_loops(faces)
     capped = mesh.cap_faces(faces)
@@ -90,18 +87,14 @@ def test_caps_close_every_hole_with_one_orientation(rng):
     np.testing.assert_array_equal(capped[: len(faces)], faces)
     assert len(capped) == len(faces) + sum(len(loop) - 2 for loop in loops)
     assert set(capped[len(faces) :].ravel()) <= set(np.concatenate(loops))
-    directed = Counter(
-        map(
-            tuple,
-            np.concatenate([capped[:, [0, 1]], capped[:, [1, 2]], capped[:, [2, 0]]]).tolist(),
-        )
-    )
+    directed = np.concatenate([capped[:, [0, 1]], capped[:, [1, 2]], capped[:, [2, 0]]])
+    directed = Counter(map(tuple, directed.tolist()))
     assert all(directed[b, a] == times for (a, b), times in directed.items())
     assert mesh.boundary_loops(capped) == []
     np.testing.assert_array_equal(mesh.cap_faces(closed.faces), closed.faces)
 
 
-def test_a_cut_cylinder_is_capped_into_the_cylinder_it_was():
+def test_the_caps_of_a_cylinder_without_ends_restore_it():
     whole = trimesh.creation.cylinder(radius=1.0, height=2.0, sections=16)
     side = whole.faces[np.abs(whole.face_normals[:, 2]) < 0.5]
     capped = trimesh.Trimesh(whole.vertices, mesh.cap_faces(side), process=False)
@@ -109,7 +102,7 @@ def test_a_cut_cylinder_is_capped_into_the_cylinder_it_was():
     np.testing.assert_allclose(capped.volume, whole.volume)
 
 
-def test_loops_follow_the_faces_and_split_where_borders_touch():
+def test_loops_have_the_direction_of_their_faces_and_split_where_borders_touch():
     fan = np.array([[0, 1, 2], [0, 3, 4]])  # two triangles that share one vertex
     loops = mesh.boundary_loops(fan)
     assert sorted(sorted(loop.tolist()) for loop in loops) == [[0, 1, 2], [0, 3, 4]]
@@ -121,9 +114,8 @@ def test_loops_follow_the_faces_and_split_where_borders_touch():
 def test_edges_and_adjacency_agree_with_trimesh(rng):
     shape, faces = open_tube(rng)
     used = trimesh.Trimesh(shape.vertices, faces, process=False)
-    np.testing.assert_array_equal(
-        mesh.edges(faces), np.unique(np.sort(used.edges_unique, axis=1), axis=0)
-    )
+    expected = np.unique(np.sort(used.edges_unique, axis=1), axis=0)
+    np.testing.assert_array_equal(mesh.edges(faces), expected)
     neighbors = mesh.vertex_adjacency(faces, len(shape.vertices))
     for row, expected in zip(neighbors, used.vertex_neighbors):
         assert row[row >= 0].tolist() == sorted(expected)

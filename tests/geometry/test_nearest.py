@@ -1,5 +1,6 @@
-"""Nearest neighbors and closest points: brute force, SciPy and trimesh agree; gradients are exact
-and finite.
+"""Nearest neighbors and closest points agree with brute force, SciPy and trimesh.
+
+Gradients are exact and finite.
 """
 
 import jax
@@ -27,17 +28,15 @@ def test_neighbors_agree_with_a_kd_tree(rng):
         np.testing.assert_allclose(chosen, expected, atol=1e-6)
 
 
-def test_blocks_do_not_change_the_answer(rng, monkeypatch):
-    query, points = (
-        rng.normal(size=(2, 101, 3)).astype(np.float32),
-        rng.normal(size=(2, 57, 3)).astype(np.float32),
+@pytest.mark.parametrize("rows_per_block", [1, 8, 101, 1000])
+def test_blocks_do_not_change_the_result(rng, rows_per_block):
+    query = rng.normal(size=(2, 101, 3)).astype(np.float32)
+    points = rng.normal(size=(2, 57, 3)).astype(np.float32)
+    nearest_of = lambda rows, points: jnp.argmin(
+        ((rows[:, None] - points[None]) ** 2).sum(-1), axis=-1
     )
-    whole = neighbors(jnp.asarray(query), jnp.asarray(points))
-    monkeypatch.setattr(nearest, "PAIRS_PER_BLOCK_CPU", 57 * 8)
-    monkeypatch.setattr(nearest, "PAIRS_PER_BLOCK", 57 * 8)
-    parts = nearest.nearest_neighbors(jnp.asarray(query), jnp.asarray(points))
-    np.testing.assert_array_equal(whole[1], parts[1])
-    np.testing.assert_allclose(whole[0], parts[0], rtol=1e-6)
+    found = nearest.blocked(nearest_of, query, (points,), 57, pairs_per_block=57 * rows_per_block)
+    np.testing.assert_array_equal(found, neighbors(jnp.asarray(query), jnp.asarray(points))[1])
 
 
 def test_only_valid_points_count(rng):
@@ -48,17 +47,15 @@ def test_only_valid_points_count(rng):
     arrays = [jnp.asarray(array, jnp.float32) for array in (query, points, moved)]
     distances, indices = neighbors(arrays[0], arrays[1], jnp.asarray(valid))
     for b in range(2):
-        pairwise = np.where(
-            valid[b], np.linalg.norm(query[b][:, None] - points[b], axis=-1), np.inf
-        )
-        np.testing.assert_allclose(distances[b], pairwise.min(-1), rtol=1e-5)
+        pairwise = np.linalg.norm(query[b][:, None] - points[b], axis=-1)
+        expected = np.where(valid[b], pairwise, np.inf).min(-1)
+        np.testing.assert_allclose(distances[b], expected, rtol=1e-5)
         assert valid[b][np.asarray(indices[b])].all()
     assert np.isinf(distances[2]).all()
     np.testing.assert_array_equal(neighbors(arrays[0], arrays[2], jnp.asarray(valid))[0], distances)
-    # Where nothing is valid a mask afterwards gives a zero gradient, not NaN.
-    masked = lambda q: jnp.where(
-        valid.any(-1)[:, None], neighbors(q, arrays[1], valid)[0], 0.0
-    ).sum()
+    # Masking the infinite distances afterwards leaves a gradient of zero, not NaN.
+    has_any = valid.any(-1)[:, None]
+    masked = lambda q: jnp.where(has_any, neighbors(q, arrays[1], valid)[0], 0.0).sum()
     gradient = jax.jit(jax.grad(masked))(arrays[0])
     assert np.isfinite(gradient).all() and (np.asarray(gradient[2]) == 0).all()
 
@@ -70,10 +67,8 @@ def test_the_lowest_index_wins_a_tie():
 
 
 def test_gradient_is_the_unit_direction_and_zero_at_contact(rng):
-    query, points = (
-        jnp.asarray(rng.normal(size=(20, 3)), jnp.float32),
-        jnp.asarray(rng.normal(size=(50, 3)), jnp.float32),
-    )
+    query = jnp.asarray(rng.normal(size=(20, 3)), jnp.float32)
+    points = jnp.asarray(rng.normal(size=(50, 3)), jnp.float32)
     query = query.at[0].set(points[7])
     scalar = lambda q, p: neighbors(q, p)[0].sum()
     to_query, to_points = jax.jit(jax.grad(scalar, (0, 1)))(query, points)
@@ -81,9 +76,8 @@ def test_gradient_is_the_unit_direction_and_zero_at_contact(rng):
     expected = (query - points[indices])[1:] / distances[1:, None]
     np.testing.assert_allclose(to_query[1:], expected, atol=1e-5)
     np.testing.assert_array_equal(to_query[0], 0.0)
-    np.testing.assert_allclose(
-        to_points, -jnp.zeros_like(points).at[indices].add(to_query), atol=1e-6
-    )
+    expected = -jnp.zeros_like(points).at[indices].add(to_query)
+    np.testing.assert_allclose(to_points, expected, atol=1e-6)
 
 
 def test_closest_points_agree_with_trimesh(rng):
@@ -97,18 +91,16 @@ def test_closest_points_agree_with_trimesh(rng):
     for b, shape in enumerate(shapes):
         _, expected, _ = trimesh.proximity.closest_point(shape, points[b].astype(np.float64))
         np.testing.assert_allclose(distances[b], expected, atol=1e-6)
-        np.testing.assert_allclose(
-            np.linalg.norm(points[b] - closest[b], axis=-1), distances[b], atol=1e-6
-        )
+        lengths = np.linalg.norm(points[b] - closest[b], axis=-1)
+        np.testing.assert_allclose(lengths, distances[b], atol=1e-6)
         corners = shape.vertices[shape.faces[face_ids[b]]]
-        np.testing.assert_allclose(
-            np.einsum("kvc,kv->kc", corners, barycentrics[b]), closest[b], atol=1e-6
-        )
+        interpolated = np.einsum("kvc,kv->kc", corners, barycentrics[b])
+        np.testing.assert_allclose(interpolated, closest[b], atol=1e-6)
     assert (barycentrics >= 0).all()
     np.testing.assert_allclose(barycentrics.sum(-1), 1.0, atol=1e-6)
 
 
-def test_every_region_of_single_triangles_agrees_with_trimesh(rng):
+def test_corners_edges_and_interiors_of_triangles_agree_with_trimesh(rng):
     triangles = rng.normal(size=(4000, 3, 3))
     triangles[:500, 2] = triangles[:500, 0] + 1e-3 * rng.normal(size=(500, 3))  # slivers
     points = rng.normal(size=(4000, 3)) * 2
@@ -123,7 +115,7 @@ def test_every_region_of_single_triangles_agrees_with_trimesh(rng):
     assert {1, 2, 3} == set(positive.tolist())  # corners, edges and interiors all occurred
 
 
-def test_triangles_without_area_are_segments_and_points():
+def test_triangles_without_area_are_treated_as_segments_and_points():
     flat = jnp.array(
         [[[0.0, 0, 0], [1.0, 0, 0], [2.0, 0, 0]], [[1.0, 1, 1], [1.0, 1, 1], [1.0, 1, 1]]]
     )
@@ -131,28 +123,21 @@ def test_triangles_without_area_are_segments_and_points():
     found = (flat * nearest.closest_barycentrics(points, flat)[..., None]).sum(-2)
     np.testing.assert_allclose(found, [[1.5, 0, 0], [1, 1, 1]], atol=1e-6)
     *_, distances = closest_point(points, flat.reshape(-1, 3), jnp.arange(6).reshape(2, 3))
-    np.testing.assert_allclose(
-        distances, [1.5, 2.0], atol=1e-6
-    )  # point 0 is nearer to the second: sqrt(.25 + 1 + 1)
+    # Point 0 is nearer to the second triangle: sqrt(0.25 + 1 + 1).
+    np.testing.assert_allclose(distances, [1.5, 2.0], atol=1e-6)
 
 
-def test_excluded_faces_are_not_found(rng):
+def test_faces_that_are_not_valid_are_not_found(rng):
     shape = blob(rng)
     valid = shape.triangles_center[:, 2] > 0
     points = rng.uniform(-0.15, 0.15, (100, 3))
-    vertices = jnp.asarray(shape.vertices, jnp.float32)
-    arguments = (
-        jnp.asarray(points, jnp.float32),
-        vertices,
-        jnp.asarray(shape.faces),
-        jnp.asarray(valid),
-    )
-    _, face_ids, _, distances = closest_point(*arguments)
+    inputs = jnp.asarray(points, jnp.float32), jnp.asarray(shape.vertices, jnp.float32)
+    found = closest_point(*inputs, jnp.asarray(shape.faces), jnp.asarray(valid))
+    _, face_ids, _, distances = found
     assert valid[np.asarray(face_ids)].all()
     half = trimesh.Trimesh(shape.vertices, shape.faces[valid], process=False)
-    np.testing.assert_allclose(
-        distances, trimesh.proximity.closest_point(half, points)[1], atol=1e-6
-    )
+    expected = trimesh.proximity.closest_point(half, points)[1]
+    np.testing.assert_allclose(distances, expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("moves", ["points", "vertices"])
@@ -163,10 +148,8 @@ def test_distance_gradient_agrees_with_finite_differences(rng, moves):
         weights = rng.normal(size=60)
         scalar = lambda p, v: (closest_point(p, v, faces)[3] * weights).sum()
         arrays = (jnp.asarray(points), jnp.asarray(shape.vertices))
-        directions = tuple(
-            rng.normal(size=a.shape) * (name == moves)
-            for name, a in zip(("points", "vertices"), arrays)
-        )
+        moved = [name == moves for name in ("points", "vertices")]
+        directions = tuple(rng.normal(size=a.shape) * m for a, m in zip(arrays, moved))
         gradients = jax.jit(jax.grad(scalar, (0, 1)))(*arrays)
         found = sum((g * d).sum() for g, d in zip(gradients, directions))
         expected = directional_derivative(jax.jit(scalar), arrays, directions, 1e-7)

@@ -1,4 +1,4 @@
-"""The rasterizer against float64 brute force, embree rays and finite differences."""
+"""The rasterizer agrees with float64 brute force, Embree rays and finite differences."""
 
 import functools
 
@@ -21,16 +21,16 @@ draw = functools.partial(jax.jit, static_argnums=(2, 3, 4))(rasterize.rasterize)
 
 
 def to_screen(vertices, zoom, perspective):
-    """The scene on a SIZE image; at zoom 1 the head fills it."""
+    """Projects the scene to an image of SIZE pixels a side, which the head fills at zoom 1."""
     scale, center = jnp.asarray(SIZE * 3.5 * zoom), jnp.full(2, SIZE / 2.0)
     if perspective:
-        moved = jnp.asarray(vertices) + jnp.array([0.0, 0.0, 0.6])
+        moved = jnp.asarray(vertices) + jnp.array([[0.0, 0.0, 0.6]])
         return np.asarray(camera.perspective_to_screen(moved, 0.6 * scale, center))
     return np.asarray(camera.orthographic_to_screen(jnp.asarray(vertices), scale, center))
 
 
 def assert_agrees(fragments, vertices_px, faces, perspective, height=SIZE, width=SIZE):
-    """Same faces as brute force, except where two faces are equally deep up to rounding."""
+    """Faces equal those of brute force, except where two are equally deep up to rounding."""
     expected_ids, expected_depth, expected_barycentrics = rasterize_brute_force(
         vertices_px, faces, height, width, perspective
     )
@@ -44,11 +44,10 @@ def assert_agrees(fragments, vertices_px, faces, perspective, height=SIZE, width
         np.asarray(fragments.barycentrics)[same], expected_barycentrics[same], atol=2e-3
     )
     for row, column in np.argwhere(seen & ~same):
-        # A tie: the face we chose covers the pixel too, up to rounding, at the same depth.
+        # A tie: the other face covers the pixel too, up to rounding, at the same depth.
         corners = np.float64(vertices_px[faces[face_ids[row, column]]])
-        weights, _ = barycentrics_2d(
-            corners[:, :2], np.float64(column + 0.5), np.float64(row + 0.5)
-        )
+        center = np.float64(column + 0.5), np.float64(row + 0.5)
+        weights, _ = barycentrics_2d(corners[:, :2], *center)
         assert weights.min() > -1e-4
         inverse = weights @ (1 / corners[:, 2]) if perspective else None
         z = 1 / inverse if perspective else weights @ corners[:, 2]
@@ -77,10 +76,8 @@ def test_perspective_depth_agrees_with_embree_rays(rng):
     )
     fragments = draw(vertices_px, jnp.asarray(shape.faces, jnp.int32), SIZE, SIZE, True)
     columns, rows = np.meshgrid(np.arange(SIZE) + 0.5, np.arange(SIZE) + 0.5)
-    rays = np.stack(
-        [(columns - SIZE / 2) / focal_length, (rows - SIZE / 2) / focal_length, np.ones_like(rows)],
-        -1,
-    )
+    rays = np.stack([columns - SIZE / 2, rows - SIZE / 2, np.full_like(rows, focal_length)], -1)
+    rays /= focal_length
     solid = trimesh.Trimesh(vertices.astype(np.float64), shape.faces, process=False)
     hits, ray_ids, _ = solid.ray.intersects_location(
         np.zeros((SIZE**2, 3)), rays.reshape(-1, 3), multiple_hits=False
@@ -89,9 +86,8 @@ def test_perspective_depth_agrees_with_embree_rays(rng):
     expected[ray_ids] = hits[:, 2]
     depth = np.asarray(fragments.depth).ravel()
     both = np.isfinite(depth) & np.isfinite(expected)
-    assert (
-        np.isfinite(depth) != np.isfinite(expected)
-    ).sum() <= 4  # rays that graze the silhouette
+    differing = np.isfinite(depth) != np.isfinite(expected)
+    assert differing.sum() <= 4  # rays that graze the silhouette
     close = np.isclose(depth[both], expected[both], atol=1e-4)
     assert both.sum() > 1000 and close.mean() > 0.999
 
@@ -136,7 +132,7 @@ def test_gradients_are_finite_with_background_edge_on_and_flat_faces(rng):
         assert np.isfinite(gradient).all() and np.abs(gradient).max() > 0
 
 
-def test_what_must_not_draw_does_not(rng):
+def test_invalid_and_invisible_faces_are_not_drawn(rng):
     triangle = np.array([[10.0, 10, 1], [60, 12, 1], [30, 70, 1]], np.float32)
     bad = {
         "behind": triangle * [1, 1, -1],
@@ -157,7 +153,7 @@ def test_what_must_not_draw_does_not(rng):
         drawn = (np.asarray(fragments.face_ids) != -1).any((1, 2))
         assert not drawn.any(), np.array(list(bad))[drawn]
         assert np.isinf(fragments.depth).all() and (fragments.overflow == 0).all()
-    # A good face among them is drawn as if they were not there, with a finite gradient.
+    # They do not affect a valid face, and its gradient is finite.
     together = jnp.asarray(np.concatenate([triangle, *bad.values()]), jnp.float32)
     faces = jnp.arange(len(together)).reshape(-1, 3)
 
@@ -171,14 +167,12 @@ def test_what_must_not_draw_does_not(rng):
     assert np.isfinite(gradient[:3]).all() and (gradient[3:] == 0).all()
 
 
-def test_faces_are_seen_from_both_sides_and_the_lowest_id_wins_a_tie():
+def test_both_sides_of_a_face_are_drawn_and_the_lowest_id_wins_a_tie():
     square = jnp.array([[10.0, 10, 1], [50, 10, 1], [50, 50, 1], [10, 50, 1]])
+    # Faces 2 to 4 are copies of faces 0 and 1 in either orientation.
     faces = jnp.array([[0, 1, 2], [0, 2, 3], [0, 2, 1], [0, 3, 2], [0, 1, 2]])
     ids = np.asarray(draw(square, faces, SIZE, SIZE, False).face_ids)
-    assert set(ids[10:50, 10:50].ravel().tolist()) == {
-        0,
-        1,
-    }  # copies of faces 0 and 1, either way round, lose
+    assert set(ids[10:50, 10:50].ravel().tolist()) == {0, 1}
     np.testing.assert_array_equal(ids[::-1][-50:-10, 10:50] >= 0, True)
     flipped = np.asarray(draw(square, faces[:, ::-1], SIZE, SIZE, False).face_ids)
     np.testing.assert_array_equal(flipped, ids)
@@ -187,91 +181,78 @@ def test_faces_are_seen_from_both_sides_and_the_lowest_id_wins_a_tie():
 
 
 def test_neighboring_faces_leave_no_gap(rng):
-    # A fine, jittered height field: the inside of its border must be covered without a hole, at any
-    # sub-pixel offset.
+    """A fine, jittered height field is covered without a hole, at any sub-pixel offset."""
     ticks = np.linspace(8, SIZE - 8, 60)
     x, y = np.meshgrid(ticks, ticks)
     index = np.arange(x.size).reshape(x.shape)
-    a, b, c, d = (index[:-1, :-1], index[:-1, 1:], index[1:, 1:], index[1:, :-1])
-    faces = (
-        np.concatenate([np.stack([a, b, c], -1), np.stack([a, c, d], -1)])
-        .reshape(-1, 3)
-        .astype(np.int32)
-    )
+    a, b, c, d = index[:-1, :-1], index[:-1, 1:], index[1:, 1:], index[1:, :-1]
+    faces = np.concatenate([np.stack([a, b, c], -1), np.stack([a, c, d], -1)])
+    faces = faces.reshape(-1, 3).astype(np.int32)
+
+    def assert_covered(x, y, z):
+        vertices_px = jnp.asarray(np.stack([x, y, z], -1).reshape(-1, 3), jnp.float32)
+        covered = np.asarray(draw(vertices_px, faces, SIZE, SIZE, False).face_ids) >= 0
+        assert covered[9 : SIZE - 9, 9 : SIZE - 9].all()
+
     for _ in range(5):
         jitter = rng.uniform(-0.4, 0.4, (2, *x.shape))
-        vertices_px = np.stack(
-            [x + jitter[0], y + jitter[1], 1 + 0.01 * rng.random(x.shape)], -1
-        ).reshape(-1, 3)
-        covered = (
-            np.asarray(
-                draw(jnp.asarray(vertices_px, jnp.float32), faces, SIZE, SIZE, False).face_ids
-            )
-            >= 0
-        )
-        assert covered[9 : SIZE - 9, 9 : SIZE - 9].all()
+        assert_covered(x + jitter[0], y + jitter[1], 1 + 0.01 * rng.random(x.shape))
     # Corners exactly on pixel centers.
-    on_centers = np.stack([np.floor(x) + 0.5, np.floor(y) + 0.5, np.ones_like(x)], -1).reshape(
-        -1, 3
-    )
-    covered = (
-        np.asarray(draw(jnp.asarray(on_centers, jnp.float32), faces, SIZE, SIZE, False).face_ids)
-        >= 0
-    )
-    assert covered[9 : SIZE - 9, 9 : SIZE - 9].all()
+    assert_covered(np.floor(x) + 0.5, np.floor(y) + 0.5, np.ones_like(x))
 
 
 def test_pixel_centers_lie_at_plus_one_half():
-    # The face covers exactly the points with x <= 3.5 and y <= 2.5: centers of columns 0..3 and
-    # rows 0..2.
+    # The square covers the points with x <= 3.5 and y <= 2.5: the centers of columns 0 to 3 and of
+    # rows 0 to 2.
     square = jnp.array([[0.0, 0, 1], [3.5, 0, 1], [3.5, 2.5, 1], [0.0, 2.5, 1]])
     ids = np.asarray(draw(square, jnp.array([[0, 1, 2], [0, 2, 3]]), 6, 8, False).face_ids)
     np.testing.assert_array_equal(np.argwhere(ids >= 0), np.argwhere(np.ones((3, 4))))
 
 
-def test_batches_are_drawn_one_by_one(rng):
+def test_every_image_of_a_batch_agrees_with_brute_force(rng):
     vertices, faces = posed_hand_and_head(rng)
-    batch = np.stack([to_screen(vertices, zoom, False) for zoom in (0.3, 1.0, 2.0, 0.05)]).reshape(
-        2, 2, -1, 3
-    )
+    batch = np.stack([to_screen(vertices, zoom, False) for zoom in (0.3, 1.0, 2.0, 0.05)])
+    batch = batch.reshape(2, 2, -1, 3)
     together = draw(jnp.asarray(batch), jnp.asarray(faces), 96, SIZE, False)
     assert together.face_ids.shape == (2, 2, 96, SIZE) and together.overflow.shape == (2, 2)
     for b in np.ndindex(2, 2):
-        assert_agrees(
-            jax.tree.map(lambda leaf, b=b: leaf[b], together), batch[b], faces, False, 96, SIZE
-        )
+        single = jax.tree.map(lambda array, b=b: array[b], together)
+        assert_agrees(single, batch[b], faces, False, 96, SIZE)
 
 
-def test_passes_of_any_size_draw_the_same(rng, monkeypatch):
+def test_the_size_of_a_pass_does_not_change_the_image(rng):
     vertices, faces = posed_hand_and_head(rng)
     vertices_px = jnp.asarray(to_screen(vertices, 1.0, False))
     expected = draw(vertices_px, jnp.asarray(faces), SIZE, SIZE, False)
     for size in (1000, 2**18):
-        monkeypatch.setattr(rasterize, "FRAGMENTS_PER_PASS", size)
-        found = jax.jit(lambda v: rasterize.rasterize(v, jnp.asarray(faces), SIZE, SIZE))(
-            vertices_px
+        compiled = jax.jit(
+            lambda v, size=size: rasterize.rasterize(
+                v, jnp.asarray(faces), SIZE, SIZE, fragments_per_pass=size
+            )
         )
-        np.testing.assert_array_equal(found.face_ids, expected.face_ids)
+        np.testing.assert_array_equal(compiled(vertices_px).face_ids, expected.face_ids)
 
 
-def test_faces_beyond_the_list_are_counted_not_forgotten():
+def test_faces_without_room_in_the_list_are_counted():
     count = jnp.full(5, 2**30, jnp.int32)
-    starts, total, overflow = rasterize._lay_out(count)
+    starts, total, overflow = rasterize.lay_out_fragments(count)
     np.testing.assert_array_equal(starts, np.uint32([0, 2**30, 2**31, 3 * 2**30, 3 * 2**30]))
     assert int(total) == 3 * 2**30 and overflow == 2
-    _, total, overflow = rasterize._lay_out(jnp.array([3, 0, 4], jnp.int32))
+    _, total, overflow = rasterize.lay_out_fragments(jnp.array([3, 0, 4], jnp.int32))
     assert total == 7 and overflow == 0
 
 
-def test_interpolated_positions_are_the_pixel_centers_and_the_depth(rng):
+def test_interpolated_positions_project_to_the_pixel_centers_at_the_depth(rng):
     vertices, faces = posed_hand_and_head(rng)
     for perspective in (False, True):
         vertices_px = jnp.asarray(to_screen(vertices, 0.8, perspective))
         fragments = draw(vertices_px, jnp.asarray(faces), SIZE, SIZE, perspective)
-        camera_points = jnp.asarray(vertices) + jnp.array([0.0, 0.0, 0.6 if perspective else 1.0])
-        values = np.asarray(
-            rasterize.interpolate(fragments, jnp.asarray(faces), camera_points, background=-7.0)
+        distance = 0.6 if perspective else 1.0
+        camera_points = jnp.asarray(vertices) + jnp.array([[0.0, 0.0, distance]])
+        values = rasterize.interpolate(
+            fragments, jnp.asarray(faces), camera_points, background=-7.0
         )
+        values = np.asarray(values)
         seen = np.asarray(fragments.face_ids) >= 0
         np.testing.assert_array_equal(values[~seen], -7.0)
         np.testing.assert_allclose(values[seen][:, 2], np.asarray(fragments.depth)[seen], atol=1e-6)
@@ -281,7 +262,7 @@ def test_interpolated_positions_are_the_pixel_centers_and_the_depth(rng):
         np.testing.assert_allclose(found, columns_rows, atol=2e-3)
 
 
-def test_depth_is_sampled_at_the_pixel_that_holds_the_keypoint():
+def test_depth_is_sampled_at_the_pixel_that_contains_the_keypoint():
     depth = jnp.arange(2.0 * 4 * 5).reshape(2, 4, 5)
     keypoints = jnp.array(
         [[[0.0, 0.0], [4.99, 3.99], [2.5, 1.0]], [[-0.01, 1.0], [5.0, 1.0], [1.0, 4.0]]]

@@ -1,4 +1,4 @@
-"""Rotations: maps invert each other, agree with SciPy, and have finite, right gradients."""
+"""Rotations: maps are inverse to each other, agree with SciPy, and have exact gradients."""
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +17,7 @@ ANGLES = [0.0, 1e-7, 1e-4, 9.9e-3, 1.01e-2, 0.3, 1.7, 3.0, np.pi - 1e-2, np.pi -
 
 
 def vectors(rng, angle, count=20):
+    """Random axis-angle vectors of one angle, radians."""
     axes = rng.normal(size=(count, 3))
     return (axes / np.linalg.norm(axes, axis=-1, keepdims=True) * angle).astype(np.float32)
 
@@ -31,14 +32,14 @@ def test_exponential_and_logarithm_agree_with_scipy(rng, angle):
     np.testing.assert_allclose(back, axis_angle, atol=2e-6)
 
 
-def test_a_half_turn_comes_back_up_to_the_sign_of_its_axis(rng):
+def test_a_half_turn_round_trips_up_to_the_sign_of_its_axis(rng):
     axis_angle = vectors(rng, np.pi)
     back = np.asarray(logarithm(exponential(jnp.asarray(axis_angle))))
     sign = np.sign((back * axis_angle).sum(-1, keepdims=True))
     np.testing.assert_allclose(back, sign * axis_angle, atol=5e-6)
 
 
-def test_turns_beyond_pi_come_back_as_the_shorter_turn(rng):
+def test_angles_beyond_pi_become_the_shorter_rotation(rng):
     axis_angle = vectors(rng, 4.0)
     back = logarithm(exponential(jnp.asarray(axis_angle)))
     np.testing.assert_allclose(back, axis_angle * (4.0 - 2 * np.pi) / 4.0, atol=3e-6)
@@ -53,8 +54,7 @@ def test_random_rotations_are_proper_and_uniform():
         atol=2e-6,
     )
     np.testing.assert_allclose(np.linalg.det(matrices), 1.0, atol=2e-6)
-    # Under the Haar measure every entry has mean 0 and variance 1/3, and the trace has mean 0 and
-    # variance 1.
+    # Under the Haar measure every entry has mean 0 and variance 1/3; the trace has variance 1.
     flat = matrices.reshape(-1, 3, 3)
     np.testing.assert_allclose(flat.mean(0), 0.0, atol=0.025)
     np.testing.assert_allclose((flat**2).mean(0), 1 / 3, atol=0.015)
@@ -69,9 +69,8 @@ def test_quaternions_round_trip_with_positive_w_and_agree_with_scipy():
         canonical=True, scalar_first=True
     )
     np.testing.assert_allclose(quaternions, expected, atol=2e-6)
-    np.testing.assert_allclose(
-        rotations.quaternion_to_matrix(3.0 * quaternions), matrices, atol=2e-6
-    )
+    back = rotations.quaternion_to_matrix(3.0 * quaternions)
+    np.testing.assert_allclose(back, matrices, atol=2e-6)
 
 
 def test_composition_applies_the_second_rotation_first(rng):
@@ -79,8 +78,8 @@ def test_composition_applies_the_second_rotation_first(rng):
     expected = (Rotation.from_rotvec(first) * Rotation.from_rotvec(second)).as_rotvec()
     found = np.asarray(compose(jnp.asarray(first), jnp.asarray(second)))
     np.testing.assert_allclose(found, expected, atol=2e-5)
-    undone = compose(jnp.asarray(first), jnp.asarray(-first))
-    np.testing.assert_allclose(undone, 0.0, atol=1e-6)
+    identity = compose(jnp.asarray(first), jnp.asarray(-first))
+    np.testing.assert_allclose(identity, 0.0, atol=1e-6)
 
 
 @jax.jit
@@ -92,7 +91,8 @@ def weighted_matrix(axis_angle, weights):
 @jax.jit
 @jax.value_and_grad
 def weighted_composition(axis_angle, weights):
-    return (rotations.compose_axis_angle(axis_angle, 0.2 * jnp.ones(3)) * weights).sum()
+    second = jnp.full_like(axis_angle, 0.2)
+    return (rotations.compose_axis_angle(axis_angle, second) * weights).sum()
 
 
 @pytest.mark.parametrize("angle", ANGLES)
@@ -100,7 +100,7 @@ def test_gradients_agree_with_finite_differences(rng, angle):
     with jax.enable_x64(True):
         axis_angle, direction = vectors(rng, angle, 5).astype(np.float64), rng.normal(size=(5, 3))
         cases = [(weighted_matrix, rng.normal(size=(5, 3, 3)))]
-        if angle < 2.5:  # composed, larger turns may cross the half turn, where the logarithm jumps
+        if angle < 2.5:  # a larger composition may reach a half turn, where the logarithm jumps
             cases.append((weighted_composition, rng.normal(size=(5, 3))))
         for function, weights in cases:
             _, gradient = function(axis_angle, weights)

@@ -1,6 +1,4 @@
-"""Independent references for the geometry tests: float64 NumPy, brute force, and shapes to try them
-on.
-"""
+"""Independent references for the geometry tests, in float64 NumPy, and shapes to test on."""
 
 from __future__ import annotations
 
@@ -17,8 +15,12 @@ from dice_jax.structs import HandParams, HeadParams
 def blob(
     rng: np.random.Generator, subdivisions: int = 3, radius: float = 0.1, depth: float = 0.35
 ) -> trimesh.Trimesh:
-    """A closed, smooth, concave shape (dents and bumps of `depth` times its radius), float32-exact
-    vertices.
+    """A closed, smooth, concave shape; its vertices are exact in float32.
+
+    Args:
+        subdivisions: of the icosphere that is deformed.
+        radius: mean, meters.
+        depth: height of the bumps relative to the radius.
     """
     mesh = trimesh.creation.icosphere(subdivisions=subdivisions)
     waves = rng.normal(size=(4, 3)) * 3.0
@@ -29,9 +31,7 @@ def blob(
 
 
 def posed_hand_and_head(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """The shipped hand, bent at random, before the shipped head, camera axes: (5801, 3) float32
-    meters, (11514, 3).
-    """
+    """The open hand, posed at random, in front of the open head: vertices (meters) and faces."""
     hand_model, head_model = load_hand(), load_head()
     draw = lambda scale, *shape: (scale * rng.normal(size=shape)).astype(np.float32)
     upright = np.float32([np.pi, 0, 0])
@@ -64,7 +64,7 @@ def posed_hand_and_head(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarra
 def rasterize_brute_force(
     vertices_px: np.ndarray, faces: np.ndarray, height: int, width: int, perspective: bool
 ):
-    """Face by face z-buffer in float64: (face_ids, depth, barycentrics)."""
+    """A z-buffer in float64, face by face: (face_ids, depth, barycentrics)."""
     vertices_px = np.asarray(vertices_px, np.float64)
     face_ids = np.full((height, width), -1)
     depth = np.full((height, width), np.inf)
@@ -73,15 +73,13 @@ def rasterize_brute_force(
         if not np.isfinite(corners).all() or (corners[:, 2] <= 0).any():
             continue
         low, high = corners[:, :2].min(0), corners[:, :2].max(0)
-        columns = np.arange(
-            max(0, int(np.floor(low[0])) - 1), min(width, int(np.ceil(high[0])) + 1)
-        )
-        rows = np.arange(max(0, int(np.floor(low[1])) - 1), min(height, int(np.ceil(high[1])) + 1))
+        first, last = np.floor(low).astype(int) - 1, np.ceil(high).astype(int) + 1
+        columns = np.arange(max(0, first[0]), min(width, last[0]))
+        rows = np.arange(max(0, first[1]), min(height, last[1]))
         if not len(columns) or not len(rows):
             continue
-        weights, covered = barycentrics_2d(
-            corners[:, :2], columns[None, :] + 0.5, rows[:, None] + 0.5
-        )
+        x, y = columns[None, :] + 0.5, rows[:, None] + 0.5
+        weights, covered = barycentrics_2d(corners[:, :2], x, y)
         if perspective:
             weights = weights / corners[:, 2]
             weights = weights / np.where(covered, weights.sum(-1), 1.0)[..., None]
@@ -97,9 +95,7 @@ def rasterize_brute_force(
 def barycentrics_2d(
     corners: np.ndarray, x: np.ndarray, y: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Barycentrics of points in one flat triangle by solving the 2x2 system, and whether they are
-    inside.
-    """
+    """Barycentrics of points in a 2D triangle, and whether the points are inside it."""
     (ax, ay), (bx, by), (cx, cy) = corners
     determinant = (bx - ax) * (cy - ay) - (cx - ax) * (by - ay)
     if determinant == 0:
@@ -114,7 +110,7 @@ def barycentrics_2d(
 def winding_by_solid_angles(
     points: np.ndarray, vertices: np.ndarray, faces: np.ndarray
 ) -> np.ndarray:
-    """Generalised winding number in float64 (van Oosterom and Strackee 1983)."""
+    """Generalized winding number in float64 (van Oosterom and Strackee 1983)."""
     corners = np.asarray(vertices, np.float64)[faces]
     numbers = []
     for point in np.asarray(points, np.float64):
@@ -129,7 +125,7 @@ def winding_by_solid_angles(
 def directional_derivative(
     function, arrays: tuple[np.ndarray, ...], directions: tuple[np.ndarray, ...], step: float
 ):
-    """Central difference of a scalar function along `directions`; give it float64."""
+    """Central difference of a scalar function of float64 arrays along `directions`."""
     forward = function(*(a + step * d for a, d in zip(arrays, directions)))
     backward = function(*(a - step * d for a, d in zip(arrays, directions)))
     return (float(forward) - float(backward)) / (2 * step)
