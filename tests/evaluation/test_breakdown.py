@@ -34,7 +34,7 @@ def test_a_sample_touches_if_a_vertex_of_either_part_is_labeled_as_contact(rows)
     )
     hand, head = clear(rows.hand_contact), clear(rows.head_contact)
     hand.true_positive[1], head.false_negative[4] = 3, 1
-    labeled = np.array([1, 1, 1, 1, 1, 1, 0, 0])
+    labeled = np.array([1.0, 1, 1, 1, 1, 1, 0, 0])
     groups = breakdown.groups(
         rows.replace(hand_contact=hand, head_contact=head, contact_frames=labeled), GESTURES, TONES
     )["touch"]

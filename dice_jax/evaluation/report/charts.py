@@ -63,8 +63,8 @@ def histogram(series: Mapping[str, Float[np.ndarray, "N"]], label: str, bins: in
     top = max(float(values.max()) for values in series.values()) or 1.0
     step = _round_step(top / bins)
     edges = np.arange(0, math.ceil(top / step + 1e-9) + 1) * step
-    counts = {name: np.histogram(values, edges)[0] for name, values in series.items()}
-    axes = _Axes(edges[-1], max(1, *(int(c.max()) for c in counts.values())))
+    counts = {name: np.histogram(values, edges)[0].tolist() for name, values in series.items()}
+    axes = _Axes(edges[-1], max(1, *(max(one) for one in counts.values())))
     body = []
     for i, (name, values) in enumerate(series.items()):
         steps = [(edge, c) for k, c in enumerate(counts[name]) for edge in edges[k : k + 2]]
