@@ -1,5 +1,7 @@
 """A known prediction: a pointing hand whose fingertips deform the right cheek."""
 
+import functools
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ SCALE, TRANSL = 750.0, np.array([112.0, 118.0])  # pixels; the head is in the mi
 _DEFORMATION_RADIUS, _CONTACT_RADIUS = 0.012, 0.008  # meters
 
 
+@functools.cache
 def touching_prediction(yaw: float = 0.25, depth: float = 0.006) -> Prediction:
     """The prediction of one image.
 
