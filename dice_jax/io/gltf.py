@@ -23,7 +23,9 @@ _TYPES = {1: "SCALAR", 3: "VEC3"}
 CAMERA_TO_GLTF = np.array([1.0, -1.0, -1.0], np.float32)
 
 
-def write_glb(path: str | Path, meshes: Sequence[NamedMesh], extras: Mapping[str, Any] | None = None) -> None:
+def write_glb(
+    path: str | Path, meshes: Sequence[NamedMesh], extras: Mapping[str, Any] | None = None
+) -> None:
     """Writes a scene with one node for each mesh.
 
     Args:

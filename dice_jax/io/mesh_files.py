@@ -16,7 +16,10 @@ FORMATS = ("glb", "ply", "obj")
 
 
 def write_meshes(
-    stem: str | Path, meshes: Sequence[NamedMesh], kind: str, extras: Mapping[str, Any] | None = None
+    stem: str | Path,
+    meshes: Sequence[NamedMesh],
+    kind: str,
+    extras: Mapping[str, Any] | None = None,
 ) -> list[Path]:
     """Writes `stem.glb` with all meshes, or `stem_<name>.ply` / `.obj` for each mesh.
 

@@ -24,7 +24,7 @@ import numpy as np
 from flax import traverse_util
 
 import dice_jax
-from dice_jax import errors, inference, models, xla_flags
+from dice_jax import errors, inference, xla_flags
 from dice_jax.body_models import asset_folder, assets
 from dice_jax.checkpoints import config_file, npz_weights
 from dice_jax.checkpoints.shipped import WEIGHTS_DIR
