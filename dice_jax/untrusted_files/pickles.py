@@ -1,9 +1,9 @@
-"""Reads other people's pickles without trusting them.
+"""Reads pickles from untrusted sources.
 
-A pickle may run any code when it is opened. The unpickler here knows plain containers, NumPy
-arrays, SciPy's sparse matrices and the chumpy objects of the SMPL family, all of them by stand-ins
-of our own: neither package is needed and nothing in the file is executed. Any other name in a file
-is an error. Arrays that joblib wrote are read too.
+A pickle can run any code when it is loaded. The unpickler here accepts plain containers, NumPy
+arrays, SciPy's sparse matrices, the chumpy objects of the SMPL family, and arrays that joblib
+wrote. Each accepted name maps to a stand-in defined here, so chumpy and joblib need not be
+installed and nothing in the file is executed. Any other name in a file is an error.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ import pickle
 import struct
 import zlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from dice_jax.errors import UserError
 
+# What the unpickler and the stand-ins raise on a damaged file.
 _DAMAGE = (
     pickle.UnpicklingError,
     EOFError,
@@ -35,40 +36,43 @@ _DAMAGE = (
     RecursionError,
     MemoryError,
 )
-_MAX_DENSE = 10**9  # entries of a sparse matrix written out; the largest here has 25 thousand
+# Compressed streams start with one of these: gzip, then zlib at its four levels.
+_COMPRESSED = (b"\x1f\x8b", b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda")
+_EITHER_HEADER = 47  # `wbits` of zlib that accepts gzip and zlib headers
+_MAX_DENSE = 10**9  # entries of a sparse matrix as a dense one; MANO's and FLAME's have 25 thousand
 
 
 def read_pickle(path: str | os.PathLike) -> Any:
-    """Reads a pickle of containers, numbers and arrays; chumpy and sparse arrays come out as plain
-    ones.
+    """Reads a pickle of containers, numbers and arrays.
 
     Args:
-        path: written by Python 2 or 3, or by joblib; a zlib or gzip stream of such is accepted.
+        path: a pickle of Python 2 or 3 or of joblib, possibly compressed by zlib or gzip.
+
+    Returns:
+        The contents; chumpy and sparse arrays become dense NumPy arrays.
 
     Raises:
         FileNotFoundError: no such file.
-        UserError: damaged, or it names something that is not data. Nothing of it has been run.
+        UserError: the file is damaged or contains a name that is not data. Nothing in it was run.
     """
     return _read(path, io.BytesIO)
 
 
 def read_object_array(path: str | os.PathLike) -> Any:
-    """Reads a `.npy` file that holds one pickled Python object, such as FLAME's
-    `landmark_embedding.npy`.
+    """Reads a `.npy` file with one pickled object, such as `landmark_embedding.npy` of DECA.
+
+    Args:
+        path: the file.
 
     Raises:
         FileNotFoundError: no such file.
-        UserError: not such a file, damaged, or it names something that is not data.
+        UserError: the file is damaged, of another kind, or contains a name that is not data.
     """
 
     def payload(data: bytes) -> io.BytesIO:
-        file = io.BytesIO(data)
-        version = np.lib.format.read_magic(file)
-        read_header = (
-            np.lib.format.read_array_header_1_0
-            if version == (1, 0)
-            else np.lib.format.read_array_header_2_0
-        )
+        file, npy = io.BytesIO(data), np.lib.format
+        first_version = npy.read_magic(file) == (1, 0)
+        read_header = npy.read_array_header_1_0 if first_version else npy.read_array_header_2_0
         _, _, dtype = read_header(file)
         if not dtype.hasobject:
             raise pickle.UnpicklingError("it holds a plain array, not an object")
@@ -79,7 +83,7 @@ def read_object_array(path: str | os.PathLike) -> Any:
 
 
 class Unread:
-    """Stands for what a file holds and nobody here needs, such as PyTorch tensors."""
+    """Stand-in for objects that are accepted but not read, such as PyTorch tensors."""
 
     def __init__(self, *args: Any):
         del args
@@ -89,13 +93,14 @@ class Unread:
 
 
 def _read(path: str | os.PathLike, payload: Callable[[bytes], io.BytesIO]) -> Any:
+    """Reads a file whose pickle `payload` finds in its (decompressed) bytes."""
     if not os.path.isfile(path):
         raise FileNotFoundError(f"no file at {path}")
     with open(path, "rb") as file:
         data = file.read()
     try:
-        if data[:2] in (b"\x1f\x8b", b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda"):
-            data = zlib.decompress(data, wbits=47)  # either header
+        if data[:2] in _COMPRESSED:
+            data = zlib.decompress(data, wbits=_EITHER_HEADER)
         return _plain(_Unpickler(payload(data)).load())
     except _Untrusted as error:
         raise UserError(
@@ -108,13 +113,11 @@ def _read(path: str | os.PathLike, payload: Callable[[bytes], io.BytesIO]) -> An
 
 
 class _Untrusted(Exception):
-    """A name that no data file needs."""
+    """The file contains a name that is not accepted."""
 
 
 class _Chumpy:
-    """An array that chumpy computes: the values themselves, or entries or another shape of another
-    one.
-    """
+    """Stand-in for chumpy's `Ch` (values), `Select` (entries of another) and `Reshape`."""
 
     def __init__(self, *args):
         if args:
@@ -143,7 +146,7 @@ _CHUMPY_CLASSES = ("Ch", "Select", "Reshape")
 
 
 class _Sparse:
-    """A SciPy matrix by columns, by rows or by coordinates."""
+    """Stand-in for SciPy's matrices by columns (csc), by rows (csr) or by coordinates (coo)."""
 
     kind = ""
 
@@ -163,9 +166,8 @@ class _Sparse:
             row, column = state["coords"] if "coords" in state else (state["row"], state["col"])
         else:
             outer = np.repeat(np.arange(len(state["indptr"]) - 1), np.diff(state["indptr"]))
-            row, column = (
-                (state["indices"], outer) if self.kind == "csc" else (outer, state["indices"])
-            )
+            inner = state["indices"]
+            row, column = (inner, outer) if self.kind == "csc" else (outer, inner)
         dense = np.zeros((rows, columns), np.asarray(state["data"]).dtype)
         np.add.at(dense, (np.asarray(row), np.asarray(column)), np.asarray(state["data"]))
         return dense
@@ -179,7 +181,7 @@ _SPARSE = {
 
 
 class _JoblibArray:
-    """What joblib writes in place of an array; the array's bytes follow in the file."""
+    """Stand-in for joblib's array wrapper, which the bytes of the array follow in the file."""
 
     def __init__(self, *args):
         del args
@@ -192,18 +194,18 @@ class _JoblibArray:
         if dtype.hasobject:
             return _Unpickler(file).load()
         if self.state.get("numpy_array_alignment_bytes"):
-            file.read(file.read(1)[0])
+            file.read(file.read(1)[0])  # padding, preceded by its length
         count = int(np.prod(shape, dtype=np.int64))
         flat = np.frombuffer(file.read(count * dtype.itemsize), dtype, count)
         return flat.reshape(shape, order="F" if self.state.get("order") == "F" else "C").copy()
 
 
 class _NdarrayTag:
-    """`numpy.ndarray` as a name in a file: only `_reconstruct` makes one."""
+    """Stand-in for the name `numpy.ndarray`, which is only an argument of `_reconstruct`."""
 
 
 def _dtype(name, align=False, copy=True):
-    del copy  # a state is set afterwards, which must never be NumPy's own copy
+    del copy  # always a copy: BUILD sets a state on it, which must not reach NumPy's own object
     return np.dtype(name, align=bool(align), copy=True)
 
 
@@ -220,23 +222,36 @@ def _encode(text, encoding):
 
 
 def _no_bytes():
-    """How Python 3 writes b"" for Python 2."""
+    """Stand-in for `bytes`, which Python 3 calls without arguments to write b"" for Python 2."""
     return b""
+
+
+_STAND_INS = _Chumpy | _Sparse | _JoblibArray | Unread
 
 
 def _reconstructor(cls, base, state):
     del base, state
-    if not issubclass(cls, _Chumpy | _Sparse | _JoblibArray | Unread):
+    if not issubclass(cls, _STAND_INS):
         raise pickle.UnpicklingError(f"an object of {cls.__name__}")
     return cls()
 
 
+def _reconstruct(subtype, shape, typecode):
+    """A new array; BUILD sets its contents."""
+    del subtype, shape, typecode
+    return np.zeros(0, np.int8)
+
+
+def _frombuffer(data, dtype, shape, order):
+    return np.frombuffer(data, dtype).reshape(shape, order=order)
+
+
+# The accepted names and their stand-ins. The keys of _NUMPY are names in `numpy.core` or
+# `numpy._core`.
 _NUMPY = {
-    ("multiarray", "_reconstruct"): lambda subtype, shape, typecode: np.zeros(0, np.int8),
+    ("multiarray", "_reconstruct"): _reconstruct,
     ("multiarray", "scalar"): _scalar,
-    ("numeric", "_frombuffer"): lambda data, dtype, shape, order: np.frombuffer(
-        data, dtype
-    ).reshape(shape, order=order),
+    ("numeric", "_frombuffer"): _frombuffer,
 }
 _NAMES = {
     ("numpy", "ndarray"): _NdarrayTag,
@@ -257,9 +272,13 @@ _NAMES |= {(module, "bytes"): _no_bytes for module in ("__builtin__", "builtins"
 
 
 class _Unpickler(pickle._Unpickler):
-    """Python's own unpickler in Python, whose steps can be added to: joblib's arrays lie between
-    them.
+    """Python's unpickler with a list of accepted names.
+
+    The pure Python version, because the bytes of joblib's arrays lie between the opcodes and must
+    be read when one of them is built.
     """
+
+    stack: list[Any]  # of `pickle._Unpickler`, which has no type stubs
 
     def __init__(self, file: io.BytesIO):
         super().__init__(file, encoding="latin1")
@@ -271,9 +290,7 @@ class _Unpickler(pickle._Unpickler):
             found = _NUMPY.get((module.rpartition(".")[2], name))
         elif module.startswith("scipy.sparse"):
             found = _SPARSE.get(name)
-        elif (
-            module.split(".")[0] == "chumpy"
-        ):  # what computes in other ways stands for itself, unread
+        elif module.split(".")[0] == "chumpy":  # other chumpy operations are accepted but not read
             found = _Chumpy if name in _CHUMPY_CLASSES else Unread
         if found is None:
             raise _Untrusted(f"{module}.{name}")
@@ -283,20 +300,19 @@ class _Unpickler(pickle._Unpickler):
         raise _Untrusted(f"the external object {pid!r}")
 
     def load_build(self):
-        # Elsewhere a state could plant attributes on a class or a function.
-        if not isinstance(
-            self.stack[-2], np.ndarray | np.dtype | _Chumpy | _Sparse | _JoblibArray | Unread
-        ):
-            raise pickle.UnpicklingError(f"a state for {type(self.stack[-2]).__name__}")
-        super().load_build()
+        # On any other object, a state could set attributes of a class or a function.
+        target = self.stack[-2]
+        if not isinstance(target, np.ndarray | np.dtype | _STAND_INS):
+            raise pickle.UnpicklingError(f"a state for {type(target).__name__}")
+        super().load_build()  # pyright: ignore[reportAttributeAccessIssue]
         if isinstance(self.stack[-1], _JoblibArray):
             self.stack[-1] = self.stack[-1].read(self._bytes)
 
-    dispatch = pickle._Unpickler.dispatch | {pickle.BUILD[0]: load_build}
+    dispatch: ClassVar[dict[int, Any]] = pickle._Unpickler.dispatch | {pickle.BUILD[0]: load_build}
 
 
 def _plain(value: Any) -> Any:
-    """Stand-ins as arrays, at any depth of dicts, lists and tuples."""
+    """Replaces stand-ins by arrays at any depth of dicts, lists, tuples and object arrays."""
     if isinstance(value, _Chumpy | _Sparse):
         return value.plain()
     if isinstance(value, dict):

@@ -1,6 +1,4 @@
-"""Reads `.safetensors`, the format in which timm and Hugging Face publish weights: a JSON table and
-raw bytes.
-"""
+"""Reads `.safetensors`, the weight format of timm and Hugging Face: a JSON table and raw bytes."""
 
 from __future__ import annotations
 
@@ -28,16 +26,24 @@ _DTYPES = {
 def read_safetensors(path: str | os.PathLike) -> dict[str, np.ndarray]:
     """Reads all tensors of a file.
 
+    Args:
+        path: the file.
+
+    Returns:
+        Arrays by name, as views of the memory-mapped file.
+
     Raises:
         FileNotFoundError: no such file.
-        ValueError: not such a file, or damaged.
+        ValueError: the file is damaged or of another format.
     """
     if not os.path.isfile(path):
         raise FileNotFoundError(f"no weights at {path}")
     data = np.memmap(path, np.uint8, "r") if os.path.getsize(path) else np.zeros(0, np.uint8)
     try:
         (length,) = struct.unpack("<Q", data[:8].tobytes())
-        table = json.loads(data[8 : 8 + length].tobytes()) if length <= data.size else None
+        if length > data.size:
+            raise ValueError(f"its table has {length} bytes, the file {data.size}")
+        table = json.loads(data[8 : 8 + length].tobytes())
         table.pop("__metadata__", None)
         return {name: _tensor(data[8 + length :], **entry) for name, entry in table.items()}
     except (struct.error, ValueError, TypeError, KeyError, AttributeError) as error:
@@ -49,5 +55,5 @@ def read_safetensors(path: str | os.PathLike) -> dict[str, np.ndarray]:
 def _tensor(data, dtype, shape, data_offsets):
     begin, end = data_offsets
     if not 0 <= begin <= end <= data.size:
-        raise ValueError(f"a tensor lies at bytes {begin} to {end} of {data.size}")
+        raise ValueError(f"a tensor is at bytes {begin} to {end} of {data.size}")
     return data[begin:end].view(np.dtype(_DTYPES[dtype])).reshape(shape)

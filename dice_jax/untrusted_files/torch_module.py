@@ -1,9 +1,8 @@
-"""Reads whole modules that PyTorch has pickled, without PyTorch, without their classes, and without
-running anything.
+"""Reads modules that PyTorch pickled, without PyTorch, without their classes, running nothing.
 
-Such a file names the classes of its author. Each becomes an inert stub that keeps what was stored
-in it; only names of the packages below may become one. A file that names anything else, `os.system`
-for instance, is refused.
+Such a file contains the names of its author's classes. Each class of an accepted package becomes an
+inert stub that only keeps its stored state. A file with any other name, `os.system` for instance,
+is rejected.
 """
 
 from __future__ import annotations
@@ -18,17 +17,19 @@ import numpy as np
 
 from dice_jax.untrusted_files import torch_file
 
-# What a network, its configuration and mesh matrices are made of. None of it is ever imported.
+# Modules whose names become stubs: networks, configurations and mesh matrices. They are never
+# imported.
 _INERT = re.compile(
-    r"(metro|src\.modeling|apex|torch\.nn|torchvision|timm|transformers|pytorch_transformers|scipy\.sparse|yacs|easydict"
-    r"|manopth|mano|smplx|pytorch3d)(\..+)?|torch\._C\._nn|argparse|torch\.serialization|numpy\._?core\.multiarray"
+    r"(metro|src\.modeling|apex|torch\.nn|torchvision|timm|transformers|pytorch_transformers"
+    r"|scipy\.sparse|yacs|easydict|manopth|mano|smplx|pytorch3d)(\..+)?"
+    r"|torch\._C\._nn|argparse|torch\.serialization|numpy\._?core\.multiarray"
 )
 _INERT_TORCH = re.compile(r"device|dtype|strided|sparse_\w+|b?float\d+|u?int\d+|bool")
 _BUILTINS = {
     cls.__name__: cls
     for cls in (set, frozenset, list, dict, tuple, slice, object, complex, bytearray)
 }
-# A state is set on what these return, which must therefore be new.
+# These return new objects, because BUILD sets a state on them.
 _NUMPY = {
     "_reconstruct": lambda subtype, shape, typecode: np.zeros(0, np.int8),
     "dtype": lambda name, *_: np.dtype(name, copy=True),
@@ -36,8 +37,11 @@ _NUMPY = {
 
 
 class Saved(NamedTuple):
-    """Attributes: `state`, tensors by name; `modules`, the plain attributes of each module by its
-    name ("" the root).
+    """A pickled module.
+
+    Attributes:
+        state: tensors by name, as in `state_dict`.
+        modules: the public attributes of each module, by the name of the module ("" is the root).
     """
 
     state: dict[str, np.ndarray]
@@ -45,7 +49,13 @@ class Saved(NamedTuple):
 
 
 class SparseTensor(NamedTuple):
-    """A PyTorch COO tensor: `indices` (2, N) rows and columns, `values` (N,), `size`."""
+    """A PyTorch COO tensor.
+
+    Attributes:
+        indices: (2, N) rows and columns.
+        values: (N,).
+        size: shape of the tensor.
+    """
 
     indices: np.ndarray
     values: np.ndarray
@@ -55,9 +65,12 @@ class SparseTensor(NamedTuple):
 def read_module(path: str | os.PathLike) -> Saved:
     """Reads a pickled `torch.nn.Module`, or a state dict, which has no `modules`.
 
+    Args:
+        path: the file.
+
     Raises:
         FileNotFoundError: no such file.
-        ValueError: not such a file, damaged, or naming what a network is not made of.
+        ValueError: the file is damaged, of another format, or contains a name that is not accepted.
     """
     saved = read_object(path)
     if not isinstance(saved, Stub):
@@ -72,24 +85,30 @@ def read_module(path: str | os.PathLike) -> Saved:
 
 
 def read_object(path: str | os.PathLike) -> Any:
-    """What `torch.save` wrote: arrays, containers, `SparseTensor`s, and `Stub`s for everything
-    else; raises as above.
+    """Reads what `torch.save` wrote: arrays, containers, `SparseTensor`, and `Stub` for the rest.
+
+    Args:
+        path: the file.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: the file is damaged, of another format, or contains a name that is not accepted.
     """
     return torch_file.load(path, _ModuleUnpickler, "a PyTorch module or state_dict")
 
 
 class Stub:
-    """Stands for an object whose class is not here: keeps its state as attributes and does nothing."""
+    """Inert stand-in for an object of an accepted class; its state becomes attributes."""
 
     def __init__(self, *args, **kwargs):
         self.args = args
 
     def __setstate__(self, state):
-        if isinstance(state, tuple) and len(state) == 2:  # attributes, and attributes in slots
+        if isinstance(state, tuple) and len(state) == 2:  # attributes in `__dict__` and in slots
             state = {**(state[0] or {}), **(state[1] or {})}
         vars(self).update(state if isinstance(state, dict) else {"state": state})
 
-    def __setitem__(self, key, value):  # of classes derived from dict
+    def __setitem__(self, key, value):  # entries of classes derived from dict
         vars(self)[key] = value
 
 
@@ -106,7 +125,7 @@ class _ModuleUnpickler(torch_file.Unpickler):
         if module.split(".")[0] == "numpy" and name in _NUMPY:
             return _NUMPY[name]
         if (module, name) == ("numpy", "ndarray"):
-            return Stub  # only ever an argument of _reconstruct
+            return Stub  # only an argument of `_reconstruct`
         if (module, name) == ("_codecs", "encode"):
             return lambda text, encoding: text.encode("latin1")
         if (module, name) in (("collections", "defaultdict"), ("collections", "deque")):
@@ -117,16 +136,14 @@ class _ModuleUnpickler(torch_file.Unpickler):
 
 
 def _reconstruct(cls, base, state):
-    """`copyreg._reconstructor`, which pickles of protocol 0 and 1 call, for stubs alone."""
+    """Stand-in for `copyreg._reconstructor` of pickle protocols 0 and 1; builds only stubs."""
     if not (isinstance(cls, type) and issubclass(cls, Stub)):
         raise pickle.UnpicklingError(f"it builds a {cls}")
     return cls()
 
 
 def _walk(module, prefix, state, modules, parents):
-    """Collects a module's tensors and attributes, and those of its children, as `state_dict` names
-    them.
-    """
+    """Collects tensors and attributes of a module and its children under `state_dict`'s names."""
     if not isinstance(module, Stub) or id(module) in parents:
         return
     fields = vars(module)

@@ -1,4 +1,4 @@
-"""The open models, and random parameters for them."""
+"""The open models and random parameters."""
 
 import jax.numpy as jnp
 import pytest
@@ -28,18 +28,18 @@ def model(request):
 
 @pytest.fixture
 def random_hand(rng):
-    """A function that draws 100 hands far from the flat one; a keyword fixes a parameter for all."""
+    """Function that draws the parameters of 100 hands; a keyword fixes one of them."""
     return lambda **fixed: HandParams(**_draw(rng, HAND_SIZES, fixed))
 
 
 @pytest.fixture
 def random_head(rng):
-    """A function that draws 100 heads far from the template; a keyword fixes a parameter for all."""
+    """Function that draws the parameters of 100 heads; a keyword fixes one of them."""
     return lambda **fixed: HeadParams(**_draw(rng, HEAD_SIZES, fixed))
 
 
 def _draw(rng, sizes, fixed):
-    """One batch size everywhere: the tests share one compilation."""
+    """One batch size for all tests, which share one compilation."""
     values = {
         name: fixed.get(name, rng.normal(0, 0.5, (100, size))) for name, size in sizes.items()
     }

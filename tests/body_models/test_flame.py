@@ -1,4 +1,4 @@
-"""The head: FLAME's semantics, and landmarks on its surface."""
+"""The head: FLAME's parameters, and landmarks on its surface."""
 
 import jax
 import jax.numpy as jnp
@@ -12,9 +12,7 @@ pose_head = jax.jit(body_models.pose_head)
 
 
 def test_agrees_with_flame_of_body_models(head, random_head, tmp_path):
-    """100 random heads against an independent implementation of FLAME, through FLAME's own file
-    layout.
-    """
+    """100 random heads against an independent implementation that reads FLAME's file layout."""
     oracle = pytest.importorskip("body_models.flame.numpy")
     betas, expression = np.split(np.asarray(head.shapedirs), [100], axis=-1)
     # FLAME's file has 300 shape and 100 expression components; ours are the first of each.
@@ -34,11 +32,9 @@ def test_agrees_with_flame_of_body_models(head, random_head, tmp_path):
     flame = oracle.FLAME(model_path=path)
     params = random_head()
     pad = lambda array, size: np.pad(np.asarray(array), ((0, 0), (0, size - array.shape[-1])))
-    eyes = np.zeros((100, 2, 3), np.float32)
+    eye = np.zeros((100, 3), np.float32)
     inputs = dict(
-        head_pose=np.concatenate(
-            [np.asarray(params.neck_pose)[:, None], np.asarray(params.jaw_pose)[:, None], eyes], 1
-        ),
+        head_pose=np.stack([params.neck_pose, params.jaw_pose, eye, eye], 1),
         head_rotation=np.asarray(params.global_orient),
         shape=pad(params.betas, 300),
         expression=pad(params.expression, 100),
@@ -46,9 +42,8 @@ def test_agrees_with_flame_of_body_models(head, random_head, tmp_path):
     )
     posed = pose_head(head, params)
     np.testing.assert_allclose(posed.vertices, flame.forward_vertices(**inputs), atol=1e-5)
-    np.testing.assert_allclose(
-        posed.joints, flame.forward_skeleton(**inputs)[..., :3, 3], atol=1e-5
-    )
+    joints = flame.forward_skeleton(**inputs)[..., :3, 3]
+    np.testing.assert_allclose(posed.joints, joints, atol=1e-5)
 
 
 def test_landmarks_agree_with_smplx(head, random_head):
@@ -61,24 +56,24 @@ def test_landmarks_agree_with_smplx(head, random_head):
         torch.tensor(np.asarray(head.lmk_faces_idx), dtype=torch.long).repeat(3, 1),
         torch.tensor(np.asarray(head.lmk_bary_coords)).repeat(3, 1, 1),
     )
-    np.testing.assert_allclose(
-        head_landmarks(head, jnp.asarray(vertices)), expected.numpy(), atol=1e-6
-    )
+    landmarks = head_landmarks(head, jnp.asarray(vertices))
+    np.testing.assert_allclose(landmarks, expected.numpy(), atol=1e-6)
 
 
-def test_global_orient_turns_about_the_root_and_transl_moves_everything(head, random_head):
+def test_global_orient_rotates_about_the_root_and_transl_is_added(head, random_head):
     params = random_head()
     posed = pose_head(head, params)
-    turned = pose_head(head, params.replace(global_orient=-2.0 * params.global_orient))
-    np.testing.assert_allclose(turned.joints[:, 0], posed.joints[:, 0], atol=1e-6)
-    assert np.abs(turned.keypoints - posed.keypoints).max() > 1e-2
-    step = jnp.array([0.1, -0.2, 0.3])
-    moved = pose_head(head, params.replace(transl=params.transl + step))
+    rotated = pose_head(head, params.replace(global_orient=-2.0 * params.global_orient))
+    np.testing.assert_allclose(rotated.joints[:, 0], posed.joints[:, 0], atol=1e-6)
+    assert np.abs(rotated.keypoints - posed.keypoints).max() > 1e-2
+    step = np.array([0.1, -0.2, 0.3], np.float32)
+    moved = pose_head(head, params.replace(transl=params.transl + step[None]))
     for name in ("vertices", "joints", "keypoints"):
-        np.testing.assert_allclose(getattr(moved, name), getattr(posed, name) + step, atol=1e-6)
+        expected = np.asarray(getattr(posed, name)) + step
+        np.testing.assert_allclose(getattr(moved, name), expected, atol=1e-6)
 
 
-def test_opening_the_jaw_lowers_the_chin_and_leaves_the_forehead(head, random_head):
+def test_opening_the_jaw_lowers_the_chin_and_not_the_forehead(head, random_head):
     zero = dict(betas=0.0, expression=0.0, global_orient=0.0, neck_pose=0.0, transl=0.0)
     closed = pose_head(head, random_head(**zero, jaw_pose=0.0))
     opened = pose_head(head, random_head(**zero, jaw_pose=np.array([0.3, 0, 0])))
@@ -91,9 +86,7 @@ def test_opening_the_jaw_lowers_the_chin_and_leaves_the_forehead(head, random_he
 
 
 def test_landmarks_lie_on_the_skin_in_ibug_order(head):
-    """Chin lowest, brows above the eyes, the right side of the subject first, left and right
-    mirrored.
-    """
+    """The chin is lowest, brows are above the eyes, the subject's right side comes first."""
     bary = np.asarray(head.lmk_bary_coords)
     assert bary.min() >= -1e-5
     corners = np.asarray(head.faces)[np.asarray(head.lmk_faces_idx)]
@@ -107,14 +100,10 @@ def test_landmarks_lie_on_the_skin_in_ibug_order(head):
     assert y[36:48].min() > y[30] > y[48:68].max()
     assert z[30] == z.max()  # tip of the nose
     assert np.abs(x[[8, 27, 28, 29, 30, 33, 51, 57, 62, 66]]).max() < 0.003
-    mirrored = np.array([*range(16, -1, -1)])
-    np.testing.assert_allclose(landmarks[mirrored] * [-1, 1, 1], landmarks[:17], atol=0.004)
+    np.testing.assert_allclose(landmarks[16::-1] * [-1, 1, 1], landmarks[:17], atol=0.004)
 
 
-def test_eyes_do_not_move_and_sit_in_the_head(head, random_head):
-    """FLAME's eye joints lie inside the eyeballs at every shape: nothing but the eyeballs is
-    skinned to them.
-    """
+def test_eye_joints_lie_inside_the_eyeballs_for_every_shape(head, random_head):
     posed = pose_head(head, random_head(global_orient=0.0, neck_pose=0.0))
     weights = np.asarray(head.lbs_weights)
     for joint in (3, 4):
@@ -123,8 +112,7 @@ def test_eyes_do_not_move_and_sit_in_the_head(head, random_head):
         assert (radius > 0.005).all() and (radius < 0.025).all()
 
 
-def test_head_center_is_the_mean(head, random_head):
+def test_head_center_is_the_mean_of_the_vertices(head, random_head):
     posed = pose_head(head, random_head())
-    np.testing.assert_allclose(
-        head_center(posed.vertices), np.asarray(posed.vertices).mean(1), rtol=1e-5
-    )
+    expected = np.asarray(posed.vertices).mean(1)
+    np.testing.assert_allclose(head_center(posed.vertices), expected, rtol=1e-5)

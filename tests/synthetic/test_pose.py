@@ -1,5 +1,6 @@
-"""Gestures: within the joints' limits, patches that exist and lie where their names say."""
+"""Gestures and hand patches: joint limits, existing names, and the sides that the names state."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -7,55 +8,59 @@ import pytest
 from dice_jax.body_models import load_hand, load_head, pose_hand
 from dice_jax.structs import HandParams
 from dice_jax.synthetic import pose
+from dice_jax.synthetic.contact_problem import NUM_SECONDARY
+from dice_jax.synthetic.gestures import GESTURES, NEAR_GESTURES
 
-ALL = (*pose.GESTURES, *pose.NEAR_GESTURES)
+ALL = (*GESTURES, *NEAR_GESTURES)
+
+
+@pytest.fixture(scope="module")
+def patches():
+    return pose.hand_patches(load_hand())
 
 
 @pytest.mark.parametrize("gesture", ALL, ids=lambda gesture: gesture.name)
-def test_gestures_name_real_patches_and_regions(gesture):
-    patches, head = pose.hand_patches(load_hand()), load_head()
-    for name in (gesture.anchor, *gesture.also):
+def test_gestures_name_existing_patches_and_regions(gesture, patches):
+    head = load_head()
+    for name in (gesture.anchor, *gesture.secondary):
         assert len(patches[name]) >= 3, name
     for name in gesture.regions:
         assert head.region(name).sum() >= 10, name
-    assert len(gesture.bends) == 4 and len(gesture.also) <= 4
+    assert len(gesture.flexion) == 4 and len(gesture.secondary) <= NUM_SECONDARY
 
 
-def test_jittered_gestures_stay_within_the_joints(rng):
-    low, high = pose.pose_limits()
+def test_sampled_poses_stay_near_the_joint_limits(rng):
+    low, high = pose.joint_limits()
     for gesture in ALL:
-        values = np.stack([pose.gesture_pose(gesture, rng) for _ in range(50)])
+        values = np.stack([pose.sample_pose(gesture, rng) for _ in range(50)])
         assert values.std(0).max() > 0.03
-        over = np.maximum(low - values, 0) + np.maximum(values - high, 0)
-        assert over.max() < 0.35 and over.mean() < 0.01, gesture.name
+        excess = np.maximum(low - values, 0) + np.maximum(values - high, 0)
+        assert excess.max() < 0.35 and excess.mean() < 0.01, gesture.name
 
 
-def test_bent_fingers_curl_to_the_palm():
+def test_flexed_fingers_curl_towards_the_palm(patches):
     hand = load_hand()
     fist = next(gesture for gesture in ALL if gesture.name == "fist_cheek")
+    hand_pose = pose.sample_pose(fist, np.random.default_rng(0), variation=0.0)
     zero = jnp.zeros(3)
-    angles = jnp.asarray(
-        pose.gesture_pose(fist, np.random.default_rng(0), looseness=0.0), jnp.float32
-    )
-    flat = pose_hand(hand, HandParams(jnp.zeros(10), zero, jnp.zeros(45), zero))
-    curled = pose_hand(hand, HandParams(jnp.zeros(10), zero, angles, zero))
+    posed = jax.jit(lambda values: pose_hand(hand, HandParams(jnp.zeros(10), zero, values, zero)))
+    flat, curled = (posed(jnp.asarray(values, jnp.float32)) for values in (np.zeros(45), hand_pose))
     tips = np.array([8, 12, 16, 20])
-    from_wrist = lambda mesh: np.linalg.norm(
-        np.asarray(mesh.keypoints)[tips] - np.asarray(mesh.keypoints)[0], axis=-1
-    )
+
+    def from_wrist(mesh):
+        keypoints = np.asarray(mesh.keypoints)
+        return np.linalg.norm(keypoints[tips] - keypoints[:1], axis=-1)
+
     assert (from_wrist(curled) < 0.65 * from_wrist(flat)).all()
-    palm = np.asarray(curled.vertices)[pose.hand_patches(hand)["palm"]].mean(0)
+    palm = np.asarray(curled.vertices)[patches["palm"]].mean(0)
     assert np.linalg.norm(np.asarray(curled.keypoints)[tips] - palm, axis=-1).max() < 0.06
 
 
-def test_patches_are_on_the_sides_they_are_named_after():
-    hand = load_hand()
-    vertices, patches = np.asarray(hand.v_template), pose.hand_patches(hand)
-    assert vertices[patches["palm"], 1].mean() < vertices[patches["back"], 1].mean()
+def test_patches_lie_on_the_side_that_their_name_states(patches):
+    vertices = np.asarray(load_hand().v_template)
+    x, y, z = ({name: vertices[ids, axis] for name, ids in patches.items()} for axis in range(3))
+    assert y["palm"].mean() < y["back"].mean()
     for finger in ("index", "middle", "ring", "little"):
-        assert vertices[patches[f"{finger}_pad"], 0].max() < vertices[patches["palm"], 0].min()
-        assert (
-            vertices[patches[f"{finger}_pad"], 1].mean()
-            < vertices[patches[f"{finger}_dorsal"], 1].mean()
-        )
-    assert vertices[patches["index_pad"], 2].mean() > vertices[patches["little_pad"], 2].mean()
+        assert x[f"{finger}_pad"].max() < x["palm"].min()
+        assert y[f"{finger}_pad"].mean() < y[f"{finger}_dorsal"].mean()
+    assert z["index_pad"].mean() > z["little_pad"].mean()

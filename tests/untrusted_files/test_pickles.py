@@ -1,4 +1,4 @@
-"""Pickles of arrays come out as arrays, and nothing in a pickle is ever run."""
+"""Pickles of arrays are read as NumPy reads them, and nothing in a pickle is run."""
 
 import collections
 import gzip
@@ -44,23 +44,22 @@ def assert_same(read, expected):
     elif isinstance(expected, np.ndarray) and expected.dtype.hasobject:
         assert_same(list(read), list(expected))
     elif isinstance(expected, np.ndarray):
-        assert read.dtype.newbyteorder("=") == expected.dtype.newbyteorder(
-            "="
-        )  # NumPy itself reads into native order
+        # NumPy reads into native byte order.
+        assert read.dtype.newbyteorder("=") == expected.dtype.newbyteorder("=")
         np.testing.assert_array_equal(read, expected)
     else:
         assert read == expected
 
 
 @pytest.mark.parametrize("protocol", range(6))
-def test_what_pickle_wrote_comes_back(tmp_path, contents, protocol):
+def test_reads_containers_and_arrays_of_every_protocol(tmp_path, contents, protocol):
     path = tmp_path / "data.pkl"
     path.write_bytes(pickle.dumps(contents, protocol=protocol))
     assert_same(pickles.read_pickle(path), contents)
 
 
 @pytest.mark.parametrize("compress", [zlib.compress, gzip.compress])
-def test_compressed(tmp_path, contents, compress):
+def test_reads_compressed_pickles(tmp_path, contents, compress):
     path = tmp_path / "data.pkl"
     path.write_bytes(compress(pickle.dumps(contents)))
     assert_same(pickles.read_pickle(path), contents)
@@ -69,7 +68,7 @@ def test_compressed(tmp_path, contents, compress):
 @pytest.mark.parametrize(
     "kind", [sparse.csc_matrix, sparse.csr_matrix, sparse.coo_matrix, sparse.csc_array]
 )
-def test_sparse_matrices(tmp_path, rng, kind):
+def test_sparse_matrices_become_dense_arrays(tmp_path, rng, kind):
     dense = rng.normal(size=(6, 9)) * (rng.random((6, 9)) < 0.3)
     path = tmp_path / "data.pkl"
     path.write_bytes(pickle.dumps({"J": kind(dense)}))
@@ -77,55 +76,51 @@ def test_sparse_matrices(tmp_path, rng, kind):
 
 
 @pytest.mark.parametrize("protocol", [0, 2, 4])
-def test_chumpy_and_old_scipy(tmp_path, rng, protocol):
+def test_reads_chumpy_and_old_scipy_objects_without_these_packages(tmp_path, rng, protocol):
     values = rng.normal(size=(4, 3, 2))
-    path = licensed_trees.write_pickle(
-        tmp_path / "data.pkl",
-        dict(
-            ch=licensed_trees.Ch(values),
-            select=licensed_trees.Select(values),
-            J=licensed_trees.OldCsc(values[..., 0]),
-        ),
-        protocol,
+    stand_ins = dict(
+        ch=licensed_trees.Ch(values),
+        select=licensed_trees.Select(values),
+        J=licensed_trees.OldCsc(values[..., 0]),
     )
+    path = licensed_trees.write_pickle(tmp_path / "data.pkl", stand_ins, protocol)
     read = pickles.read_pickle(path)
     np.testing.assert_array_equal(read["ch"], values)
     np.testing.assert_array_equal(read["select"], values)
     np.testing.assert_array_equal(read["J"], values[..., 0])
 
 
-def test_what_chumpy_computes_in_other_ways_stays_unread_and_harms_nothing_else(tmp_path):
+def test_other_chumpy_operations_are_skipped_and_the_rest_is_read(tmp_path):
     class Dot:
         def __init__(self):
             self.a = licensed_trees.Ch(np.ones(3))
 
     with licensed_trees.pretended(chumpy__ch__Ch=licensed_trees.Ch, chumpy__ch_ops__dot=Dot):
-        (tmp_path / "data.pkl").write_bytes(
-            pickle.dumps({"J": Dot(), "faces": np.arange(3)}, protocol=2)
-        )
+        content = pickle.dumps({"J": Dot(), "faces": np.arange(3)}, protocol=2)
+        (tmp_path / "data.pkl").write_bytes(content)
     read = pickles.read_pickle(tmp_path / "data.pkl")
     assert isinstance(read["J"], pickles.Unread)
     np.testing.assert_array_equal(read["faces"], np.arange(3))
 
 
-def test_arrays_between_the_lines_of_joblib(tmp_path, rng):
+def test_reads_arrays_of_joblib(tmp_path, rng):
     joblib = pytest.importorskip("joblib")
-    frames = {
-        i: {"shape": rng.normal(size=100), "jaw": np.asfortranarray(rng.normal(size=(3, 2)))}
-        for i in range(3)
-    }
+    frame = lambda: dict(shape=rng.normal(size=100), jaw=np.asfortranarray(rng.normal(size=(3, 2))))
+    frames = {i: frame() for i in range(3)}
     for compress in (0, 3):
         joblib.dump(frames, tmp_path / "data.pkl", compress=compress)
         assert_same(pickles.read_pickle(tmp_path / "data.pkl"), frames)
 
 
-def test_a_plain_array_is_no_object_file(tmp_path):
+def test_an_array_file_without_an_object_is_rejected(tmp_path):
     np.save(tmp_path / "plain.npy", np.zeros(3))
     with pytest.raises(UserError, match="plain array"):
         pickles.read_object_array(tmp_path / "plain.npy")
 
 
 class Bomb:
+    """Calls a function with arguments when it is unpickled without protection."""
+
     def __init__(self, function, *arguments):
         self.call = function, arguments
 
@@ -134,30 +129,28 @@ class Bomb:
 
 
 @pytest.mark.parametrize("protocol", [0, 2, 5])
-def test_payloads_are_told_by_name_and_never_run(tmp_path, protocol):
-    trap, path = tmp_path / "trap", tmp_path / "data.pkl"
+def test_a_payload_is_rejected_by_name_and_not_run(tmp_path, protocol):
+    target, path = tmp_path / "target", tmp_path / "data.pkl"
     for bomb in (
-        Bomb(os.mkdir, str(trap)),
-        Bomb(exec, f"open({str(trap)!r}, 'w')"),
-        Bomb(np.load, str(trap)),
+        Bomb(os.mkdir, str(target)),
+        Bomb(exec, f"open({str(target)!r}, 'w')"),
+        Bomb(np.load, str(target)),
         Bomb(getattr, "text", "upper"),
         Bomb(collections.Counter, "aab"),
     ):
         for content in ({"weights": bomb}, np.array([bomb], dtype=object)):
             path.write_bytes(pickle.dumps(content, protocol=protocol))
-            with pytest.raises(
-                UserError, match=r"data\.pkl names \w+.*nothing of it was run"
-            ) as caught:
+            message = r"data\.pkl names \w+.*nothing of it was run"
+            with pytest.raises(UserError, match=message) as caught:
                 pickles.read_pickle(path)
-            assert "\n" not in str(caught.value) and not trap.exists()
+            assert "\n" not in str(caught.value) and not target.exists()
 
 
-def test_attributes_cannot_be_planted_on_what_is_allowed(tmp_path):
-    """BUILD on a class would change it for everyone: only our own stand-ins are objects at all."""
+def test_a_state_cannot_set_attributes_of_an_accepted_class(tmp_path):
+    """The opcode BUILD on a class would change it for the whole process."""
     for name in (b"numpy\nndarray\n", b"collections\nOrderedDict\n", b"builtins\nset\n"):
-        (tmp_path / "data.pkl").write_bytes(
-            b"\x80\x02c" + name + b"N}X\x04\x00\x00\x00evilK\x01s\x86b."
-        )
+        content = b"\x80\x02c" + name + b"N}X\x04\x00\x00\x00evilK\x01s\x86b."
+        (tmp_path / "data.pkl").write_bytes(content)
         with pytest.raises(UserError):
             pickles.read_pickle(tmp_path / "data.pkl")
     assert not hasattr(collections.OrderedDict, "evil")
@@ -166,7 +159,7 @@ def test_attributes_cannot_be_planted_on_what_is_allowed(tmp_path):
 @pytest.mark.parametrize(
     "content", [b"", b"no pickle", pickle.dumps({"a": np.zeros(100)})[:-40], b"\x78\x9cbroken"]
 )
-def test_damaged_files_are_one_clear_line(tmp_path, content):
+def test_a_damaged_file_gives_a_one_line_error(tmp_path, content):
     path = tmp_path / "data.pkl"
     path.write_bytes(content)
     with pytest.raises(UserError, match=r"data\.pkl cannot be read") as caught:
@@ -174,6 +167,6 @@ def test_damaged_files_are_one_clear_line(tmp_path, content):
     assert "\n" not in str(caught.value)
 
 
-def test_an_absent_file(tmp_path):
+def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere"):
         pickles.read_pickle(tmp_path / "nowhere.pkl")

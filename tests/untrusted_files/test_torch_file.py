@@ -1,4 +1,4 @@
-"""PyTorch's files are read bit for bit without PyTorch, and nothing in them is ever run."""
+"""PyTorch's files are read exactly and without PyTorch, and nothing in them is run."""
 
 import collections
 import os
@@ -13,9 +13,7 @@ from dice_jax.untrusted_files.torch_file import read_state
 
 @pytest.fixture
 def state():
-    """Tensors of several types: a transposed view, a slice of a shared storage, a scalar, an empty
-    one.
-    """
+    """Tensors of several types: a transposed view of a shared storage, a scalar, an empty one."""
     torch = pytest.importorskip("torch")
     torch.manual_seed(0)
     base = torch.randn(6, 5)
@@ -31,13 +29,13 @@ def state():
 
 
 @pytest.mark.parametrize("zipped", [True, False])
-def test_reads_what_pytorch_writes(tmp_path, state, zipped):
+def test_reads_both_formats_of_pytorch_exactly(tmp_path, state, zipped):
     torch = pytest.importorskip("torch")
     path = tmp_path / "state.pth"
     state = state if zipped else {k: v for k, v in state.items() if k != "parameter"}
     for wrapped in (state, {"state_dict": state, "epoch": 3}):
         if not zipped and "state_dict" in wrapped:
-            continue  # nobody wrote those in the old format with nested tensors that we need
+            continue  # no file of interest nests a state in the old format
         torch.save(wrapped, path, _use_new_zipfile_serialization=zipped)
         read = read_state(path)
         assert set(read) == set(state)
@@ -48,7 +46,7 @@ def test_reads_what_pytorch_writes(tmp_path, state, zipped):
 
 
 class Bomb:
-    """Runs a command when a careless reader unpickles it."""
+    """Creates a folder when it is unpickled without protection."""
 
     def __init__(self, path):
         self.path = path
@@ -58,9 +56,9 @@ class Bomb:
 
 
 @pytest.mark.parametrize("zipped", [True, False])
-def test_runs_nothing(tmp_path, zipped):
-    trap, path = tmp_path / "trap", tmp_path / "state.pth"
-    content = pickle.dumps({"weight": Bomb(trap)}, protocol=2)
+def test_a_payload_is_rejected_by_name_and_not_run(tmp_path, zipped):
+    target, path = tmp_path / "target", tmp_path / "state.pth"
+    content = pickle.dumps({"weight": Bomb(target)}, protocol=2)
     if zipped:
         with zipfile.ZipFile(path, "w") as archive:
             archive.writestr("archive/data.pkl", content)
@@ -68,7 +66,7 @@ def test_runs_nothing(tmp_path, zipped):
         path.write_bytes(content)
     with pytest.raises(ValueError, match="mkdir"):
         read_state(path)
-    assert not trap.exists()
+    assert not target.exists()
 
 
 def test_a_tensor_cannot_reach_beyond_its_storage(tmp_path, state):
@@ -77,7 +75,7 @@ def test_a_tensor_cannot_reach_beyond_its_storage(tmp_path, state):
     torch.save({"weight": torch.zeros(4)}, path)
     with zipfile.ZipFile(path) as archive:
         files = {name: archive.read(name) for name in archive.namelist()}
-    # The storage loses half of its bytes; its pickle still promises four numbers.
+    # Half of the storage's bytes are removed; the pickle states four numbers.
     with zipfile.ZipFile(path, "w") as archive:
         for name, content in files.items():
             archive.writestr(name, content[:8] if "/data/" in name else content)
@@ -85,7 +83,7 @@ def test_a_tensor_cannot_reach_beyond_its_storage(tmp_path, state):
         read_state(path)
 
 
-def test_says_what_is_wrong_with_a_file(tmp_path):
+def test_errors_name_the_file(tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere"):
         read_state(tmp_path / "nowhere.pth")
     for content in (b"", b"not weights at all", pickle.dumps([1, 2])):
