@@ -1,20 +1,16 @@
-"""Miniatures of FreiHAND, METRO's labels and RenderMe-360 come out as the parameters that they were
-made from.
-"""
+"""Reading miniatures of FreiHAND, METRO's labels and RenderMe-360 gives their parameters."""
 
 import json
 import pickle
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from support import licensed_trees
 
 from dice_jax import body_models
 from dice_jax.body_models import load_hand
-from dice_jax.datasets import pose_prior_sources as readers
-from dice_jax.datasets import registry
+from dice_jax.datasets import pose_prior_sources as sources
 from dice_jax.errors import UserError
 from dice_jax.input_pipeline import pose_priors
 from dice_jax.structs import HandParams
@@ -26,7 +22,7 @@ COUNT = 40
 
 @pytest.fixture(scope="module")
 def hand(tmp_path_factory):
-    """A converted hand whose mean pose is far from flat, by the name that the tool asks for."""
+    """A converted hand with a mean pose far from flat, in the folder of assets."""
     folder = tmp_path_factory.mktemp("assets")
     licensed_trees.write_mano(folder)
     convert_mano.main(["--assets", str(folder)])
@@ -37,25 +33,15 @@ def hand(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def truth(hand):
-    """Absolute poses, betas, orientations, and the joints that they make."""
+    """Absolute poses, betas, orientations, and the joints of the posed hands."""
     rng = np.random.default_rng(3)
-    pose, betas, orient = (
-        rng.normal(0, 0.3, (COUNT, 45)),
-        rng.normal(0, 0.5, (COUNT, 10)),
-        rng.normal(0, 1, (COUNT, 3)),
-    )
-    params = HandParams(
-        *(
-            jnp.asarray(x, jnp.float32)
-            for x in (betas, orient, pose, rng.normal(0, 0.1, (COUNT, 3)))
-        )
-    )
-    return dict(
-        pose=pose,
-        betas=betas,
-        orient=orient,
-        joints=np.asarray(pose_hand(hand, params).keypoints, np.float64),
-    )
+    pose = rng.normal(0, 0.3, (COUNT, 45))
+    betas = rng.normal(0, 0.5, (COUNT, 10))
+    orient = rng.normal(0, 1, (COUNT, 3))
+    transl = rng.normal(0, 0.1, (COUNT, 3))
+    params = HandParams(*(np.float32(values) for values in (betas, orient, pose, transl)))
+    joints = np.asarray(pose_hand(hand, params).keypoints, np.float64)
+    return dict(pose=pose, betas=betas, orient=orient, joints=joints)
 
 
 def write_freihand(folder, truth, hand, offsets):
@@ -82,7 +68,7 @@ def write_metro(path, truth, hand, offsets, joints=True):
 
 @pytest.mark.parametrize("offsets", [True, False])
 @pytest.mark.parametrize("release", ["freihand", "metro"])
-def test_either_convention_is_recognized(hand, truth, tmp_path, capsys, release, offsets):
+def test_the_pose_convention_of_a_file_is_detected(hand, truth, tmp_path, capsys, release, offsets):
     if release == "freihand":
         write_freihand(tmp_path, truth, hand, offsets)
     else:
@@ -92,34 +78,33 @@ def test_either_convention_is_recognized(hand, truth, tmp_path, capsys, release,
     read = pose_priors.load(tmp_path / pose_priors.FILE)
     np.testing.assert_allclose(read.hand[release]["hand_pose"], truth["pose"], atol=1e-5)
     np.testing.assert_allclose(read.hand[release]["hand_betas"], truth["betas"], atol=1e-6)
-    told = capsys.readouterr().out
-    assert (
-        f"poses are {'offset' if offsets else 'absolute'}" in told
-        and "self-test, mm: offset" in told
-    )
-    errors = readers.self_test(
-        readers.read_freihand(path) if release == "freihand" else readers.read_metro(path), hand
-    )
+    printed = capsys.readouterr().out
+    assert f"poses are {'offset' if offsets else 'absolute'}" in printed
+    assert "distance to the joints, mm: offset" in printed
+    read_hands = sources.read_freihand if release == "freihand" else sources.read_metro
+    errors = sources.convention_errors(read_hands(path), hand)
     right, wrong = ("offset", "absolute") if offsets else ("absolute", "offset")
     assert errors[right] < 0.01 and errors[wrong] > 3
 
 
-def test_without_joints_poses_are_offsets_as_freihands_are(hand, truth, tmp_path):
+def test_poses_without_joints_count_as_offsets(hand, truth, tmp_path):
     write_metro(tmp_path / "train.label.tsv", truth, hand, True, joints=False)
-    made, told = readers.absolute_hands(readers.read_metro(tmp_path / "train.label.tsv"), hand)
+    made, explanation = sources.absolute_hands(
+        sources.read_metro(tmp_path / "train.label.tsv"), hand
+    )
     np.testing.assert_allclose(made["hand_pose"], truth["pose"], atol=1e-5)
-    assert "no joints" in told
+    assert "no joints" in explanation
 
 
-def test_joints_in_other_units_are_refused(hand, truth, tmp_path):
+def test_joints_in_other_units_are_an_error(hand, truth, tmp_path):
     write_freihand(tmp_path, {**truth, "joints": 1000 * truth["joints"]}, hand, True)
-    with pytest.raises(UserError, match="neither convention"):
-        readers.absolute_hands(readers.read_freihand(tmp_path), hand)
+    with pytest.raises(UserError, match="neither pose convention"):
+        sources.absolute_hands(sources.read_freihand(tmp_path), hand)
 
 
 @pytest.fixture
 def renderme(tmp_path, rng):
-    """Two people, one file each, and what cannot be used."""
+    """The folder of two people with one file each, and their frames."""
     normal = lambda **shapes: {name: rng.normal(size=shape) for name, shape in shapes.items()}
     fit = lambda: normal(shape=100, exp=50, global_pose=3, jaw_pose=(1, 3))
     frames = {person: {frame: fit() for frame in range(4)} for person in "ab"}
@@ -129,7 +114,7 @@ def renderme(tmp_path, rng):
     return tmp_path / "renderme", frames
 
 
-def test_renderme(renderme, tmp_path, capsys):
+def test_renderme_fits_are_read_and_bad_files_left_out(renderme, tmp_path, capsys):
     folder, frames = renderme
     (folder / "c.pkl").write_bytes(b"\x80\x04cos\nsystem\n.")
     (folder / "d.pkl").write_bytes(pickle.dumps({0: dict(shape=np.full(100, np.nan))}))
@@ -142,44 +127,29 @@ def test_renderme(renderme, tmp_path, capsys):
     ):
         expected = [np.ravel(frame[theirs]) for person in "ab" for frame in frames[person].values()]
         np.testing.assert_allclose(read[name], expected, rtol=1e-6)
-    told = capsys.readouterr().out
-    assert (
-        "c.pkl names os.system" in told
-        and "d.pkl: frame 0 has no shape" in told
-        and "2 files left out" in told
-    )
+    printed = capsys.readouterr().out
+    for words in ("c.pkl names os.system", "d.pkl: frame 0 has no shape", "2 files left out"):
+        assert words in printed
 
 
-def test_our_own_data_sets_join_in_with_counts(monkeypatch, tmp_path, rng, capsys, renderme):
+def test_our_data_sets_are_added_and_every_source_is_counted(tmp_path, capsys, renderme):
     sizes = {**pose_priors.HAND, **pose_priors.HEAD}
     samples = [
         {name: np.full(size, i, np.float32) for name, size in sizes.items()} | {"image": b""}
         for i in range(10)
     ]
-    monkeypatch.setitem(registry.DATASETS, "hand_face_synth", lambda *_: samples)
     prepare_priors.main(
-        [
-            "--renderme",
-            str(renderme[0]),
-            "--data",
-            "hand_face_synth",
-            "--limit",
-            "4",
-            "--out",
-            str(tmp_path),
-        ]
+        [f"--renderme={renderme[0]}", "--data=ours", "--limit=4", f"--out={tmp_path}"],
+        datasets={"ours": lambda folder, split, size: samples},
     )
     read = pose_priors.load(tmp_path / pose_priors.FILE)
-    assert read.counts() == {
-        "hand": {"hand_face_synth": 4},
-        "head": {"renderme": 8, "hand_face_synth": 4},
-    }
-    np.testing.assert_array_equal(read.hand["hand_face_synth"]["hand_pose"][:, 0], [0, 3, 6, 9])
+    assert read.counts() == {"hand": {"ours": 4}, "head": {"renderme": 8, "ours": 4}}
+    np.testing.assert_array_equal(read.hand["ours"]["hand_pose"][:, 0], [0, 3, 6, 9])
     table = capsys.readouterr().out
-    assert "hand_face_synth" in table and "       4        4" in table
+    assert "ours" in table and "       4        4" in table
 
 
-def test_draws_are_a_pure_function_and_hold_their_shares(rng):
+def test_draws_are_a_pure_function_of_seed_and_step_with_the_given_shares():
     part = lambda sizes, value: {
         name: np.full((50, size), value, np.float32) for name, size in sizes.items()
     }
@@ -188,18 +158,13 @@ def test_draws_are_a_pure_function_and_hold_their_shares(rng):
         {"a": part(pose_priors.HEAD, 1)},
     )
     hand, head = made.draw(0, 7, 4000, {"a": 6, "b": 4})
-    assert (
-        hand.hand_pose.shape == (4000, 45)
-        and head.betas.shape == (4000, 100)
-        and head.jaw_pose.shape == (4000, 3)
-    )
+    assert hand.hand_pose.shape == (4000, 45)
+    assert head.betas.shape == (4000, 100) and head.jaw_pose.shape == (4000, 3)
     assert abs((hand.betas[:, 0] == 1).mean() - 0.6) < 0.04
-    np.testing.assert_array_equal(
-        hand.betas[:, 0], hand.hand_pose[:, 0]
-    )  # of one and the same hand
-    jax.tree.map(
-        np.testing.assert_array_equal, made.draw(0, 7, 4000, {"a": 6, "b": 4}), (hand, head)
-    )
+    # Betas and pose belong to the same hand.
+    np.testing.assert_array_equal(hand.betas[:, 0], hand.hand_pose[:, 0])
+    again = made.draw(0, 7, 4000, {"a": 6, "b": 4})
+    jax.tree.map(np.testing.assert_array_equal, again, (hand, head))
     assert (made.draw(0, 8, 4000)[0].betas != hand.betas).any()
     with pytest.raises(UserError, match="no head of b"):
         made.draw(0, 0, 4, {"b": 1})
@@ -214,16 +179,16 @@ def test_draws_are_a_pure_function_and_hold_their_shares(rng):
         ("training_xyz.json", json.dumps([[[0.0] * 3] * 21]), "40 hands in"),
     ],
 )
-def test_bad_files_are_named(hand, truth, tmp_path, name, content, words):
+def test_a_bad_file_of_freihand_is_one_clear_line(hand, truth, tmp_path, name, content, words):
     write_freihand(tmp_path, truth, hand, True)
     (tmp_path / name).unlink()
     if content is not None:
         (tmp_path / name).write_text(content)
     with pytest.raises((UserError, FileNotFoundError), match=words):
-        readers.read_freihand(tmp_path)
+        sources.read_freihand(tmp_path)
 
 
-def test_what_is_no_file_of_priors(tmp_path):
+def test_a_file_without_valid_priors_is_one_clear_line(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"dice_jax.tools\.prepare_priors"):
         pose_priors.load(tmp_path / "nowhere.npz")
     for arrays in (
@@ -237,5 +202,8 @@ def test_what_is_no_file_of_priors(tmp_path):
     (tmp_path / "other.npz").write_bytes(b"none")
     with pytest.raises(UserError, match="is not a file of pose priors"):
         pose_priors.load(tmp_path / "other.npz")
+
+
+def test_preparing_without_a_source_is_one_clear_line():
     with pytest.raises(UserError, match="no source named"):
         prepare_priors.main([])

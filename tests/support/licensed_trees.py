@@ -1,5 +1,6 @@
-"""Licensed files in miniature: the documented layouts, filled with the open models, without chumpy,
-joblib or torch.
+"""Licensed files in their documented layouts, filled with the open models.
+
+Pickled objects of chumpy, old SciPy and PyTorch are imitated, so none of them is needed.
 """
 
 import contextlib
@@ -11,6 +12,7 @@ import numpy as np
 from scipy import sparse
 
 from dice_jax.body_models import assets
+from dice_jax.constants import NUM_HEAD_VERTICES
 
 MANO_KEYS = dict(
     v_template="v_template", shapedirs="shapedirs", posedirs="posedirs", weights="lbs_weights"
@@ -19,8 +21,9 @@ MANO_KEYS = dict(
 
 @contextlib.contextmanager
 def pretended(**classes):
-    """Makes classes importable under names such as `chumpy__ch__Ch` (dots doubled) for as long as a
-    pickle is written.
+    """Makes classes importable under names such as `chumpy__ch__Ch`, while a pickle is written.
+
+    Each "__" stands for a dot.
     """
     before = {}
     for name, cls in classes.items():
@@ -43,23 +46,27 @@ def pretended(**classes):
 
 
 def write_pickle(path, contents, protocol=2):
-    """Writes `contents`, which may hold the stand-ins of chumpy and of SciPy below."""
-    with pretended(
+    """Pickles `contents`, which may contain the imitated objects below."""
+    classes = dict(
         chumpy__ch__Ch=Ch, chumpy__reordering__Select=Select, scipy__sparse__csc__csc_matrix=OldCsc
-    ):
+    )
+    with pretended(**classes):
         path.write_bytes(pickle.dumps(contents, protocol=protocol))
     return path
 
 
 class Ch:
+    """An array of chumpy."""
+
     def __init__(self, x):
         self.x = np.asarray(x)
         self._dirty_vars = ["x"]
 
 
 class Select:
+    """Selected entries of a larger chumpy array: how MANO stores its blend shapes."""
+
     def __init__(self, x):
-        """Entries of a larger array, picked and shaped: how MANO keeps its blend shapes."""
         x = np.asarray(x)
         self.a = Ch(np.concatenate([np.full(7, np.nan), x.ravel()[::-1]]))
         self.idxs = np.arange(7 + x.size)[:6:-1]
@@ -67,7 +74,7 @@ class Select:
 
 
 class OldCsc:
-    """A sparse matrix as SciPy of Python 2's days wrote it."""
+    """A sparse matrix as SciPy for Python 2 pickled it."""
 
     def __init__(self, dense):
         real = sparse.csc_matrix(dense)
@@ -78,14 +85,13 @@ class OldCsc:
 def mano_contents(side="right", coefficients=200):
     """The dictionary of a MANO file; the left hand is the mirror image of the right one."""
     hand, rng = assets.load_hand(), np.random.default_rng(5)
-    contents = {
-        theirs: np.array(getattr(hand, ours), np.float64) for theirs, ours in MANO_KEYS.items()
-    }
+    array = lambda name: np.array(getattr(hand, name), np.float64)
+    contents = {theirs: array(ours) for theirs, ours in MANO_KEYS.items()}
     faces, regressor = np.array(hand.faces), np.array(hand.J_regressor, np.float64)
     if side == "left":
         flip = np.array([-1.0, 1.0, 1.0])
         faces, contents["v_template"] = faces[:, ::-1].copy(), contents["v_template"] * flip
-        # A mirrored rotation is M R M, and its entries drive the correctives.
+        # The pose correctives are driven by the entries of rotations; a mirrored one is M R M.
         contents["posedirs"] = (
             contents["posedirs"] * flip[:, None] * np.tile(np.outer(flip, flip).ravel(), 15)
         )
@@ -103,6 +109,7 @@ def mano_contents(side="right", coefficients=200):
 
 
 def write_mano(folder, side="right", **changes):
+    """Writes MANO_RIGHT.pkl or MANO_LEFT.pkl; a change to None removes an entry."""
     contents = mano_contents(side) | changes
     for name, wrap in dict(shapedirs=Select, v_template=Ch, J_regressor=OldCsc).items():
         if isinstance(contents.get(name), np.ndarray):
@@ -112,10 +119,10 @@ def write_mano(folder, side="right", **changes):
 
 
 def flame_contents(vertex_order, face_order):
-    """The dictionary of a FLAME file, the open head's vertices and faces in another order."""
+    """The dictionary of a FLAME file, with vertices and faces of the open head reordered."""
     head = assets.load_head()
-    place = np.argsort(vertex_order)
-    shapedirs = np.random.default_rng(6).normal(0, 1e-3, (5023, 3, 400))
+    new_index = np.argsort(vertex_order)
+    shapedirs = np.random.default_rng(6).normal(0, 1e-3, (NUM_HEAD_VERTICES, 3, 400))
     shapedirs[..., :100], shapedirs[..., 300:350] = np.split(
         np.asarray(head.shapedirs)[vertex_order], [100], -1
     )
@@ -125,7 +132,7 @@ def flame_contents(vertex_order, face_order):
         posedirs=np.array(head.posedirs, np.float64)[vertex_order],
         weights=np.array(head.lbs_weights)[vertex_order],
         J_regressor=np.array(head.J_regressor, np.float64)[:, vertex_order],
-        f=place[np.array(head.faces)][face_order].astype(np.uint32),
+        f=new_index[np.array(head.faces)][face_order].astype(np.uint32),
         bs_style="lbs",
         bs_type="lrotmin",
         kintree_table=np.array([[2**32 - 1, 0, 1, 1, 1], range(5)], np.int64),
@@ -134,35 +141,37 @@ def flame_contents(vertex_order, face_order):
 
 
 def write_flame(folder, seed=7, **changes):
-    """`generic_model.pkl` and `landmark_embedding.npy`, the latter with objects of PyTorch's names
-    in it.
+    """Writes generic_model.pkl and landmark_embedding.npy, which contains PyTorch objects.
+
+    Returns:
+        The order of the vertices and of the faces in the files.
     """
     rng = np.random.default_rng(seed)
-    vertex_order, face_order = rng.permutation(5023), rng.permutation(9976)
+    head = assets.load_head()
+    vertex_order = rng.permutation(NUM_HEAD_VERTICES)
+    face_order = rng.permutation(len(head.faces))
     contents = flame_contents(vertex_order, face_order) | changes
     for name, wrap in dict(shapedirs=Ch, v_template=Ch, J_regressor=OldCsc).items():
         if isinstance(contents[name], np.ndarray):
             contents[name] = wrap(contents[name])
     write_pickle(folder / "generic_model.pkl", contents)
-    head = assets.load_head()
-    embedding = np.array(
-        dict(
-            full_lmk_faces_idx=np.argsort(face_order)[np.array(head.lmk_faces_idx)][None],
-            full_lmk_bary_coords=np.array(head.lmk_bary_coords)[None],
-            dynamic_lmk_faces_idx=Tensor(),
-        ),
-        dtype=object,
+    embedding = dict(
+        full_lmk_faces_idx=np.argsort(face_order)[np.array(head.lmk_faces_idx)][None],
+        full_lmk_bary_coords=np.array(head.lmk_bary_coords)[None],
+        dynamic_lmk_faces_idx=Tensor(),
     )
-    with pretended(
+    classes = dict(
         torch___utils___rebuild_tensor_v2=type("Rebuild", (), {}),
         torch__storage___load_from_bytes=Storage,
-    ):
-        np.save(folder / "landmark_embedding.npy", embedding, allow_pickle=True)
+    )
+    with pretended(**classes):
+        path = folder / "landmark_embedding.npy"
+        np.save(path, np.array(embedding, dtype=object), allow_pickle=True)
     return vertex_order, face_order
 
 
 class Storage:
-    """Pickles as a call of PyTorch's loader of storages."""
+    """Pickles as a call of PyTorch's `_load_from_bytes`."""
 
     def __init__(self, data=b""):
         self.data = data
@@ -172,14 +181,8 @@ class Storage:
 
 
 class Tensor:
-    """Pickles as a call of PyTorch's maker of tensors."""
+    """Pickles as a call of PyTorch's `_rebuild_tensor_v2`."""
 
     def __reduce__(self):
-        return sys.modules["torch._utils"]._rebuild_tensor_v2, (
-            Storage(),
-            0,
-            (3,),
-            (1,),
-            False,
-            None,
-        )
+        arguments = Storage(), 0, (3,), (1,), False, None
+        return sys.modules["torch._utils"]._rebuild_tensor_v2, arguments
