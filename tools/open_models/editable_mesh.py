@@ -1,9 +1,9 @@
-"""A triangle mesh that can be collapsed, bisected and flipped, and remembers every vertex as a
-linear combination.
+"""A triangle mesh under edit, whose vertices are linear combinations of those of a source mesh.
 
-Because a new vertex is a fixed row of weights over the source mesh, every morph target, skinning
-weight and joint marker of the source carries over by one sparse product. With a mirror table all
-edits are made in pairs, so a symmetric mesh stays exactly symmetric, in geometry and in topology.
+Edges can be collapsed, bisected and flipped. A new vertex is a fixed row of weights over the source
+mesh, so one sparse product transfers every morph target, skinning weight and joint marker of the
+source. With a mirror table all edits are made in pairs: a symmetric mesh stays exactly symmetric in
+geometry and topology.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ import collections
 import numpy as np
 import scipy.sparse as sp
 
-_MIN_NORMAL_DOT = 0.3  # a collapse may not turn a face by more than about 70 degrees
+_MIN_NORMAL_DOT = 0.3  # a collapse may not rotate a face by more than about 70 degrees
 _MIN_SHAPE = 0.12  # twice the area over the longest edge squared; a sliver has less
 _FLAT = 0.95  # an edge is flipped only where the surface is this flat (cosine)
 
 
 class EditableMesh:
-    """A triangle mesh under edit; with a mirror table, every edit is made on both sides.
+    """A triangle mesh under edit.
 
     Args:
-        vertices: (V, 3) positions that the decisions are taken on.
+        vertices: (V, 3) positions on which all decisions are based.
         faces: (F, 3) triangles, a manifold with at most one hole.
-        mirror: (V,) the vertex on the other side, or None for an unsymmetric mesh. No face may
-            straddle the mid plane.
+        mirror: (V,) the mirrored vertex; None for a mesh without symmetry. No face may cross the
+            mid plane.
     """
 
     def __init__(self, vertices: np.ndarray, faces: np.ndarray, mirror: np.ndarray | None = None):
@@ -51,17 +51,18 @@ class EditableMesh:
         return vertex in self._faces_of
 
     def alive(self) -> list[int]:
-        """The vertices there are, in rising order; a collapsed one's number is not used again."""
+        """The remaining vertices, ascending; the id of a collapsed one is not used again."""
         return sorted(self._faces_of)
 
     def edges(self) -> set[tuple[int, int]]:
-        """All edges, as pairs in rising order."""
+        """All edges, smaller vertex id first."""
         corners = ((face[j - 1], face[j]) for face in self._faces.values() for j in range(3))
         return {(min(a, b), max(a, b)) for a, b in corners}
 
     def result(self) -> tuple[sp.csr_matrix, np.ndarray]:
-        """Resampling matrix (V', source vertices) and faces (F', 3); what stays keeps its order,
-        new vertices follow.
+        """Resampling matrix (V', source vertices) and faces (F', 3).
+
+        The remaining source vertices keep their order, and new vertices follow.
         """
         alive = self.alive()
         index = {vertex: i for i, vertex in enumerate(alive)}
@@ -70,40 +71,34 @@ class EditableMesh:
             (i, k, w) for i, vertex in enumerate(alive) for k, w in self._rows[vertex].items()
         ]
         rows, columns, weights = zip(*entries, strict=True)
-        return sp.csr_matrix(
-            (weights, (rows, columns)), shape=(len(alive), self._source_count)
-        ), faces
+        shape = (len(alive), self._source_count)
+        return sp.csr_matrix((weights, (rows, columns)), shape=shape), faces
 
     def mirror(self) -> np.ndarray:
-        """(V',) the mirror table of `result()`."""
+        """Mirror table (V',) of `result()`."""
         index = {vertex: i for i, vertex in enumerate(self.alive())}
         return np.array([index[self._mirror[vertex]] for vertex in index])
 
-    # ---------------------------------------------------------------------------------------------------
-    # neighborhoods
+    # ---- neighborhoods ----
 
     def neighbors(self, vertex: int) -> set[int]:
-        """The vertices that share an edge with this one; none, if it has collapsed."""
-        return (
-            {v for i in self._faces_of[vertex] for v in self._faces[i]} - {vertex}
-            if vertex in self._faces_of
-            else set()
-        )
+        """The vertices that share an edge with this one; none if it has collapsed."""
+        if vertex not in self._faces_of:
+            return set()
+        return {v for i in self._faces_of[vertex] for v in self._faces[i]} - {vertex}
 
     def edge_faces(self, a: int, b: int) -> set[int]:
-        """The one or two faces at an edge; none, if there is no such edge."""
-        return (
-            self._faces_of[a] & self._faces_of[b]
-            if a in self._faces_of and b in self._faces_of
-            else set()
-        )
+        """The one or two faces at an edge; none if there is no such edge."""
+        if a not in self._faces_of or b not in self._faces_of:
+            return set()
+        return self._faces_of[a] & self._faces_of[b]
 
     def length(self, a: int, b: int) -> float:
         """Distance between two vertices."""
         return float(np.linalg.norm(self._positions[a] - self._positions[b]))
 
     def mirrored_edge(self, a: int, b: int) -> tuple[int, int] | None:
-        """The edge on the other side, or None for a mesh without a mirror table."""
+        """The mirrored edge; None for a mesh without a mirror table."""
         return None if self._mirror is None else (self._mirror[a], self._mirror[b])
 
     def _normal(self, face: tuple[int, ...]) -> np.ndarray:
@@ -114,8 +109,7 @@ class EditableMesh:
         normal = sum(self._normal(self._faces[i]) for i in sorted(self._faces_of[vertex]))
         return normal / max(np.linalg.norm(normal), 1e-12)
 
-    # ---------------------------------------------------------------------------------------------------------
-    # collapses
+    # ---- collapses ----
 
     def _initial_quadrics(self) -> dict[int, np.ndarray]:
         quadrics = {vertex: np.zeros((4, 4)) for vertex in self._faces_of}
@@ -129,18 +123,19 @@ class EditableMesh:
         return quadrics
 
     def collapse_cost(self, u: int, v: int) -> float:
-        """Squared distance to the old surface, plus a little for length, which keeps flat areas
-        even.
+        """Squared distance to the old surface, plus a small penalty of the edge's length.
+
+        The penalty keeps vertices of flat areas evenly spaced.
         """
         point = np.append(self._positions[v], 1)
-        return (
-            max(point @ (self._quadrics[u] + self._quadrics[v]) @ point, 0.0)
-            + 2e-3 * self.length(u, v) ** 4
-        )
+        distance = max(point @ (self._quadrics[u] + self._quadrics[v]) @ point, 0.0)
+        return distance + 2e-3 * self.length(u, v) ** 4
 
     def may_collapse(self, u: int, v: int) -> bool:
-        """Whether u may move onto v: same topology, no folded or sliver face, and no touching of
-        its mirror image.
+        """Whether u may move onto v.
+
+        The topology must stay, no face may fold or become a sliver, and the mirrored collapse must
+        not share a face with this one.
         """
         shared = self.edge_faces(u, v)
         if u in self.boundary and len(shared) != 1:
@@ -148,13 +143,12 @@ class EditableMesh:
         around_u, around_v = self.neighbors(u), self.neighbors(v)
         if len(around_u & around_v) != len(shared) or len(around_v) <= 3:
             return False
-        if any(
-            len(self.neighbors(c)) <= (3 if c in self.boundary else 4) for c in around_u & around_v
-        ):
+        fewest = lambda vertex: 3 if vertex in self.boundary else 4
+        if any(len(self.neighbors(c)) <= fewest(c) for c in around_u & around_v):
             return False
         image = self.mirrored_edge(u, v)
-        # Across the mid plane the two collapses would share faces, or the mid line would lose its
-        # mate.
+        # At the mid plane the two collapses would share faces, or change the mid line on one side
+        # only.
         if image not in (None, (u, v)) and (
             u == image[0] or v == image[1] or {*image} & (around_u | around_v)
         ):
@@ -164,15 +158,13 @@ class EditableMesh:
             before, after = self._normal(self._faces[i]), self._normal(moved)
             size_before, size_after = np.linalg.norm(before), np.linalg.norm(after)
             longest = max(self.length(moved[j], moved[j - 1]) for j in range(3))
-            if (
-                before @ after < _MIN_NORMAL_DOT * size_before * size_after
-                or size_after < _MIN_SHAPE * longest**2
-            ):
+            folds = before @ after < _MIN_NORMAL_DOT * size_before * size_after
+            if folds or size_after < _MIN_SHAPE * longest**2:
                 return False
         return True
 
     def collapse(self, u: int, v: int) -> list[int]:
-        """Moves u onto v, and their mirror images; returns v and its image."""
+        """Moves u onto v, also on the other side; returns v and its mirror image."""
         image = self.mirrored_edge(u, v)
         self._collapse_one(u, v)
         if image is None or image == (u, v):
@@ -191,11 +183,10 @@ class EditableMesh:
         del self._faces_of[u]
         self.boundary.discard(u)
 
-    # --------------------------------------------------------------------------------------------------------
-    # bisections
+    # ---- bisections ----
 
     def bisect(self, a: int, b: int) -> list[int]:
-        """Splits an edge and its mirror image in the middle; returns the new vertices."""
+        """Splits an edge and its mirror image at their midpoints; returns the new vertices."""
         image = self.mirrored_edge(a, b)
         if image is None or image in ((a, b), (b, a)):
             created = [self._bisect_one(a, b, self._midpoint_row(a, b))]
@@ -209,9 +200,9 @@ class EditableMesh:
     def _midpoint_row(self, a: int, b: int) -> tuple[dict[int, float], np.ndarray]:
         """Weights and position of the midpoint, lifted towards the curved surface.
 
-        The lift aims at Phong tessellation (Boubekeur and Alexa 2008), but is written as a multiple
-        of the Laplacians at the two ends, which is linear in the vertices and so follows every
-        morph target.
+        The lift approximates Phong tessellation (Boubekeur and Alexa 2008) by a multiple of the
+        Laplacians at the two ends. These are linear in the vertices, so the lift also applies to
+        every morph target.
         """
         middle = (self._positions[a] + self._positions[b]) / 2
         terms = [(a, 0.5), (b, 0.5)]
@@ -221,13 +212,8 @@ class EditableMesh:
                 normal = self._vertex_normal(end)
                 lift = lift - 0.25 * ((middle - self._positions[end]) @ normal) * normal
             rings = {end: sorted(self.neighbors(end)) for end in (a, b)}
-            bend = (
-                middle
-                - sum(
-                    np.mean([self._positions[v] for v in ring], axis=0) for ring in rings.values()
-                )
-                / 2
-            )
+            means = [np.mean([self._positions[v] for v in ring], axis=0) for ring in rings.values()]
+            bend = middle - sum(means) / 2
             gain = float(np.clip(lift @ bend / max(bend @ bend, 1e-16), 0.0, 0.5))
             terms = [(end, 0.5 + gain / 2) for end in (a, b)]
             terms += [(v, -gain / 2 / len(ring)) for ring in rings.values() for v in ring]
@@ -263,8 +249,7 @@ class EditableMesh:
             self._faces_of[vertex].add(self._next_face)
         self._next_face += 1
 
-    # -------------------------------------------------------------------------------------------------------------
-    # flips
+    # ---- flips ----
 
     def _opposite(self, a: int, b: int) -> tuple[int, int]:
         """The vertices c, d of the two faces (a, b, c) and (b, a, d)."""
@@ -274,14 +259,15 @@ class EditableMesh:
         return next(x for x in first if x not in (a, b)), next(x for x in second if x not in (a, b))
 
     def flip_if_better(self, a: int, b: int) -> bool:
-        """Flips an edge, and its mirror image, where the surface is nearly flat and Delaunay's
-        condition asks for it.
+        """Flips an edge and its mirror image if that satisfies the Delaunay condition.
+
+        Only where the surface is nearly flat. Returns whether the edge was flipped.
         """
         if len(self.edge_faces(a, b)) != 2 or not self._should_flip(a, b):
             return False
         image = self.mirrored_edge(a, b)
         if image in ((a, b), (b, a)):
-            return False  # an edge of the mid line would come to straddle it
+            return False  # an edge of the mid line would cross it after the flip
         if image is not None and (
             self.edge_faces(a, b) & self.edge_faces(*image) or not self._should_flip(*image)
         ):
@@ -302,10 +288,7 @@ class EditableMesh:
         return all(one @ other > _FLAT for one in normals for other in normals)
 
     def _angle(self, apex: int, a: int, b: int) -> float:
-        first, second = (
-            self._positions[a] - self._positions[apex],
-            self._positions[b] - self._positions[apex],
-        )
+        first, second = (self._positions[end] - self._positions[apex] for end in (a, b))
         return float(np.arctan2(np.linalg.norm(np.cross(first, second)), first @ second))
 
     def _flip_one(self, a: int, b: int) -> None:

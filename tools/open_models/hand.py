@@ -1,8 +1,7 @@
-"""The open right hand: 778 vertices, 16 joints in MANO's order, 10 shape components, 135 pose
-correctives.
+"""The open right hand: 778 vertices, 16 joints, 10 shape components, 135 pose correctives.
 
-Frame as MANO: meters, fingers along -x, palm towards -y, thumb towards +z, wrist near (0.096,
-0.006, 0.006).
+Joints and frame are MANO's: meters, fingers along -x, palm towards -y, thumb towards +z, wrist near
+(0.096, 0.006, 0.006).
 """
 
 from __future__ import annotations
@@ -12,30 +11,34 @@ import dataclasses
 import numpy as np
 import scipy.sparse as sp
 
+from dice_jax.constants import NUM_HAND_VERTICES
 from tools.open_models import anthropometry as sizes
 from tools.open_models import shape_space, skinning
 from tools.open_models.appearance import hand_colors
 from tools.open_models.editable_mesh import EditableMesh
 from tools.open_models.hand_poses import pose_prior, sample_poses
 from tools.open_models.remesh import boundary_loop, decimate, flip, triangulate
-from tools.open_models.source import METRES_PER_UNIT, Source
+from tools.open_models.source import METERS_PER_UNIT, Source
 
-NUM_VERTICES, NUM_WRIST, NUM_BETAS = 778, 16, 10
+NUM_WRIST, NUM_BETAS = 16, 10
 PARENTS = np.array([-1, 0, 1, 2, 0, 4, 5, 0, 7, 8, 0, 10, 11, 0, 13, 14])
 _WRIST = np.array([0.0957, 0.0064, 0.0062])
-_FINGERS = (2, 3, 5, 4, 1)  # the rig's numbers of MANO's index, middle, little, ring, thumb
+_FINGERS = (2, 3, 5, 4, 1)  # MANO's index, middle, little, ring and thumb in the source's rig
 _TIP_ORDER = (4, 0, 1, 3, 2)  # thumb, index, middle, ring, little
 _KNUCKLES = [1, 4, 7, 10, 13]
 _WRIST_RINGS = 2  # rings of quads above the segmented hand
-# Not the source's `fingers-length`, which stretches the index three times as much as the ring
-# finger.
+# Without the source's `fingers-length`, which stretches the index finger three times as much as the
+# ring finger.
 _LOCAL_STDS = {"fingers-diameter": 0.3, "fingers-distance": 0.4, "wrist-circ": 0.25}
 
 
 @dataclasses.dataclass(frozen=True)
 class _Samples:
-    """Random hands, canonical frame: `points` (N, P, 3) are native vertices, then 16 joints, then
-    MANO-ordered tips.
+    """Random hands in the canonical frame, meters.
+
+    Attributes:
+        points: (N, P, 3) source vertices, then 16 joints, then 5 finger tips in MANO's order.
+        num_vertices: number of source vertices.
     """
 
     points: np.ndarray
@@ -54,18 +57,18 @@ class _Samples:
 
 
 def build_hand(source: Source, seed: int = 0, num_samples: int = 1500) -> tuple[dict, dict]:
-    """Builds the arrays of `dice_jax.body_models.assets.build_model` and a dict of measured
-    statistics.
-    """
+    """The arrays of `dice_jax.body_models.assets.build_model`, and measured statistics."""
     rng = np.random.default_rng(seed)
     kept, quads = _cut(source)
     resampling = _point_rows(source, kept)
-    native_weights = _skin_weights(source)[kept]
-    samples = _sample_hands(source, resampling, native_weights, num_samples, rng)
+    source_weights = _skin_weights(source)[kept]
+    samples = _sample_hands(source, resampling, source_weights, num_samples, rng)
 
     mean = samples.points.mean(0)
     mesh = EditableMesh(mean[: len(kept)], triangulate(mean[: len(kept)], quads))
-    decimate(mesh, NUM_VERTICES, importance=_importance(native_weights), boundary_count=NUM_WRIST)
+    decimate(
+        mesh, NUM_HAND_VERTICES, importance=_importance(source_weights), boundary_count=NUM_WRIST
+    )
     flip(mesh)
     selection, faces = mesh.result()
     shapes = np.stack([selection @ points for points in samples.points[:, : len(kept)]])
@@ -74,27 +77,23 @@ def build_hand(source: Source, seed: int = 0, num_samples: int = 1500) -> tuple[
     )
     template = template.reshape(-1, 3)
 
-    weights = selection @ native_weights
-    regressor = np.stack(
-        [
-            skinning.fit_joint(
-                shapes[::25],
-                samples.joints[::25, j],
-                _nearest(template, joint, 150 if j == 0 else 80),
-            )
-            for j, joint in enumerate(samples.joints.mean(0))
-        ]
-    )
-    joint_errors = np.linalg.norm(
-        np.einsum("jv,nvd->njd", regressor, shapes) - samples.joints, axis=-1
-    )
+    weights = selection @ source_weights
+    candidates = [
+        _nearest(template, joint, 150 if j == 0 else 80)
+        for j, joint in enumerate(samples.joints.mean(0))
+    ]
+    regressor = [
+        skinning.fit_joint(shapes[::25], samples.joints[::25, j], ids)
+        for j, ids in enumerate(candidates)
+    ]
+    regressor = np.stack(regressor)
+    regressed = np.einsum("jv,nvd->njd", regressor, shapes)
+    joint_errors = np.linalg.norm(regressed - samples.joints, axis=-1)
     rest_joints = regressor @ template
-    tip_ids = np.array(
-        [
-            _tip_vertex(template, rest_joints[3 * finger + 3], samples.tips[:, finger].mean(0))
-            for finger in _TIP_ORDER
-        ]
-    )
+    tip_ids = [
+        _tip_vertex(template, rest_joints[3 * finger + 3], samples.tips[:, finger].mean(0))
+        for finger in _TIP_ORDER
+    ]
     offsets = lambda poses: skinning.corrective_targets(
         template, rest_joints, weights, PARENTS, poses
     )
@@ -110,12 +109,12 @@ def build_hand(source: Source, seed: int = 0, num_samples: int = 1500) -> tuple[
     model = dict(
         v_template=template,
         faces=faces,
-        shapedirs=components.T.reshape(NUM_VERTICES, 3, NUM_BETAS),
+        shapedirs=components.T.reshape(NUM_HAND_VERTICES, 3, NUM_BETAS),
         posedirs=posedirs,
         J_regressor=regressor,
         lbs_weights=weights,
         parents=PARENTS,
-        tip_ids=tip_ids,
+        tip_ids=np.array(tip_ids),
         colors=hand_colors(template, faces, selection @ source.texture_mask("fingernails")[kept]),
         pose_mean=pose_mean,
         pose_components=pose_components,
@@ -123,14 +122,12 @@ def build_hand(source: Source, seed: int = 0, num_samples: int = 1500) -> tuple[
     )
     lengths = 1e3 * samples.lengths()
     rms = lambda x: float(1e3 * np.sqrt((x**2).sum(-1).mean()))
+    longest = lambda x: float(1e3 * np.linalg.norm(x, axis=1).max())
     statistics = dict(
         hand_length_mm=[float(lengths.mean()), float(lengths.std())],
         explained_variance=float(variances[:NUM_BETAS].sum() / variances.sum()),
         beta_rms_mm=[rms(component.reshape(-1, 3)) for component in components],
-        beta_max_mm=[
-            float(1e3 * np.linalg.norm(component.reshape(-1, 3), axis=1).max())
-            for component in components
-        ],
+        beta_max_mm=[longest(component.reshape(-1, 3)) for component in components],
         joint_error_mm=float(1e3 * joint_errors.mean()),
         pose_corrective_rms_mm={"without": rms(wanted), "with": rms(residual)},
     )
@@ -142,7 +139,7 @@ def _nearest(points: np.ndarray, target: np.ndarray, count: int) -> np.ndarray:
 
 
 def _tip_vertex(vertices: np.ndarray, last_joint: np.ndarray, tip: np.ndarray) -> int:
-    """The vertex furthest along the last bone and close to its axis."""
+    """The vertex furthest along the last bone among those near its axis."""
     bone = tip - last_joint
     length = np.linalg.norm(bone)
     along = (vertices - last_joint) @ bone / length
@@ -151,15 +148,13 @@ def _tip_vertex(vertices: np.ndarray, last_joint: np.ndarray, tip: np.ndarray) -
 
 
 def _importance(weights: np.ndarray) -> np.ndarray:
-    """(V,) cost factor of removing a vertex: finger tips, which touch, stay finest; the wrist gets
-    coarsest.
-    """
+    """Factor (V,) of the cost of removing a vertex: highest at finger tips, lowest at the wrist."""
     tips = weights[:, 3::3].sum(1)
     return 0.8 + 1.7 * (1 - weights[:, 0] - tips) + 8 * tips
 
 
 def _cut(source: Source) -> tuple[np.ndarray, np.ndarray]:
-    """Base vertices of the hand (V,), and its quads (Q, 4) over them."""
+    """Ids (V,) of the hand's base vertices, and its quads (Q, 4) as indices into them."""
     chosen = source.body_part("hand.R")
     for _ in range(_WRIST_RINGS):
         loop = boundary_loop(triangulate(source.vertices, source.quads[chosen]))
@@ -169,9 +164,7 @@ def _cut(source: Source) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _point_rows(source: Source, kept: np.ndarray) -> sp.csr_matrix:
-    """Rows over the base vertices: the hand's own, 16 joints, 5 tips (index, middle, little, ring,
-    thumb).
-    """
+    """Rows over the base vertices: those of the hand, 16 joints, 5 finger tips."""
     bones = ["wrist.R"] + [f"finger{finger}-{j}.R" for finger in _FINGERS for j in (1, 2, 3)]
     markers = [source.joint_vertices(bone) for bone in bones]
     markers += [source.cube(f"joint-r-finger-{finger}-4") for finger in _FINGERS]
@@ -184,9 +177,7 @@ def _point_rows(source: Source, kept: np.ndarray) -> sp.csr_matrix:
 
 
 def _skin_weights(source: Source) -> np.ndarray:
-    """(base vertices, 16) skinning weights; what no finger bone holds (palm bones, arm) belongs to
-    the wrist.
-    """
+    """Skinning weights (base vertices, 16); those of palm and arm bones go to the wrist."""
     weights = np.zeros((len(source.vertices), 16))
     for i, finger in enumerate(_FINGERS):
         for j in (1, 2, 3):
@@ -203,39 +194,33 @@ def _sample_hands(
     count: int,
     rng: np.random.Generator,
 ) -> _Samples:
-    """Random adults' hands in the canonical frame, scaled to the lengths people's hands have."""
+    """Random hands of adults in the canonical frame, scaled to the measured hand lengths."""
     macro = shape_space.macro_targets(source)
-    local = [
-        name
-        for name in source.targets("hands")
-        if any(key in name for key in _LOCAL_STDS) and "/l-" not in name
-    ]
-    stds = np.array(
-        [next(std for key, std in _LOCAL_STDS.items() if key in name) for name in local]
-    )
+    right = [name for name in source.targets("hands") if "/l-" not in name]
+    local = [name for name in right if any(key in name for key in _LOCAL_STDS)]
+    stds = [next(std for key, std in _LOCAL_STDS.items() if key in name) for name in local]
     macro_coefficients, maleness = shape_space.sample_macro(
         macro, count, rng, height_std=0.12, proportion_std=0.15
     )
-    coefficients = np.concatenate(
-        [macro_coefficients, shape_space.sample_local(local, stds, count, rng)], 1
-    )
+    local_coefficients = shape_space.sample_local(local, np.array(stds), count, rng)
+    coefficients = np.concatenate([macro_coefficients, local_coefficients], 1)
     displacements = shape_space.resampled_targets(source, macro + local, resampling)
-    points = resampling @ source.vertices * METRES_PER_UNIT + np.tensordot(
-        coefficients, displacements, 1
-    )
+    points = resampling @ source.vertices * METERS_PER_UNIT
+    points = points + np.tensordot(coefficients, displacements, 1)
 
     num_vertices = len(vertex_weights)
     points = _canonical(points, num_vertices)
     points = _individual_proportions(points, vertex_weights, rng)
     deviate = rng.standard_normal(count)
-    wanted = sizes.HAND_LENGTH.sample(maleness, deviate)
-    points *= (wanted / _Samples(points, num_vertices).lengths())[:, None, None]
+    target_lengths = sizes.HAND_LENGTH.sample(maleness, deviate)
+    points *= (target_lengths / _Samples(points, num_vertices).lengths())[:, None, None]
     return _Samples(points + _WRIST, num_vertices)
 
 
 def _canonical(points: np.ndarray, num_vertices: int) -> np.ndarray:
-    """Every hand with its wrist at the origin, turned (Kabsch 1976) so that wrist and knuckles
-    agree with the mean's.
+    """Hands with the wrist at the origin, rotated to fit wrist and knuckles of the mean hand.
+
+    The rotations are those of Kabsch (1976).
     """
     points = points - points[:, [num_vertices]]
     joints = points[:, num_vertices : num_vertices + 16]
@@ -254,12 +239,10 @@ def _canonical(points: np.ndarray, num_vertices: int) -> np.ndarray:
 def _individual_proportions(
     points: np.ndarray, vertex_weights: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
-    """Stretches every finger along its bones, thickens fingers, and widens palms, each by a random
-    factor.
+    """Scales lengths and thickness of fingers, and palms, by random factors.
 
-    A bone maps its skin by a similarity of its own (stretch along the bone, thickness across it,
-    carried by the bones before it); skin between two bones takes their weighted mean, as in
-    skinning.
+    Each bone scales its skin along and across the bone, and moves with the bones before it. Skin
+    between two bones takes the weighted mean, as in skinning.
     """
     count, num_vertices = len(points), len(vertex_weights)
     stretch_stds = np.array([sizes.FINGER_RATIO_STD] * 4 + [sizes.THUMB_RATIO_STD])
@@ -269,7 +252,7 @@ def _individual_proportions(
     palm = np.ones((count, 3))
     palm[:, 1:] += sizes.PALM_RATIO_STD * rng.standard_normal((count, 2))
 
-    # A joint moves with the bone that ends there, a tip with the last bone.
+    # A joint moves with the bone that ends at it, a tip with the last bone.
     marker_weights = np.eye(16)[np.concatenate([np.maximum(PARENTS, 0), np.arange(3, 16, 3)])]
     weights = np.concatenate([vertex_weights, marker_weights])
     joints, tips = points[:, num_vertices : num_vertices + 16], points[:, num_vertices + 16 :]
@@ -283,11 +266,8 @@ def _individual_proportions(
             moved_ids = np.flatnonzero(weights[:, bone])
             local = points[:, moved_ids] - start[:, None]
             along = np.einsum("npc,nc->np", local, axis)[..., None] * axis[:, None]
-            moved = (
-                new_start[:, None]
-                + stretch[:, finger, None, None] * along
-                + thickness[:, None, None] * (local - along)
-            )
+            moved = new_start[:, None] + stretch[:, finger, None, None] * along
+            moved = moved + thickness[:, None, None] * (local - along)
             result[:, moved_ids] += weights[moved_ids, bone, None] * moved
             new_start = new_start + stretch[:, finger, None] * (end - start)
     return result

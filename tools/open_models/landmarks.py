@@ -1,10 +1,9 @@
-"""The 68 iBUG landmarks, anchored to triangles of the source mesh and carried over to any remeshing
-of it.
+"""The 68 iBUG landmarks: anchored to the source mesh, and attached to any remeshing of it.
 
 `data/landmark_anchors.csv` holds one row for a landmark and its mirror image: three base vertices
-and their weights. The anchors were placed once: MediaPipe's face mesh detector (Apache-2.0) on a
-frontal rendering of the average head, the 68 iBUG points taken from its 468, made symmetric, and
-the jaw contour laid evenly along the jaw by hand.
+and their weights. The anchors were placed once. MediaPipe's face mesh detector (Apache-2.0) was run
+on a frontal rendering of the average head, the 68 iBUG points were taken from its 468 and made
+symmetric, and the jaw contour was spaced evenly along the jaw by hand.
 """
 
 from __future__ import annotations
@@ -15,9 +14,10 @@ from pathlib import Path
 import numpy as np
 
 from dice_jax.body_models.simplify import closest_points
+from dice_jax.constants import NUM_HEAD_KEYPOINTS
 
 _ANCHORS = Path(__file__).parent / "data" / "landmark_anchors.csv"
-_NEAREST = 40  # triangles by their center, among which the closest point is sought
+_NEAREST = 40  # triangles, by their centers, among which the closest point is searched
 
 
 def _rows() -> list[dict[str, str]]:
@@ -26,18 +26,21 @@ def _rows() -> list[dict[str, str]]:
 
 
 def mirror_order() -> np.ndarray:
-    """(68,) the landmark on the other side of each one."""
-    order = np.zeros(68, int)
+    """Index (68,) of the mirror image of each landmark."""
+    order = np.zeros(NUM_HEAD_KEYPOINTS, int)
     for row in _rows():
         order[int(row["right"])], order[int(row["left"])] = int(row["left"]), int(row["right"])
     return order
 
 
 def anchor_points(vertices: np.ndarray, mirror: np.ndarray) -> np.ndarray:
-    """(68, 3) landmark positions on the base mesh `vertices` (19158, 3), a mirror table of which is
-    `mirror`.
+    """Positions (68, 3) of the landmarks on the base mesh.
+
+    Args:
+        vertices: (19158, 3) of the base mesh.
+        mirror: (19158,) the mirrored vertex.
     """
-    points = np.zeros((68, 3))
+    points = np.zeros((NUM_HEAD_KEYPOINTS, 3))
     for row in _rows():
         corners = np.array([int(row[f"vertex_{c}"]) for c in "abc"])
         weights = np.array([float(row[f"weight_{c}"]) for c in "abc"])
@@ -46,17 +49,19 @@ def anchor_points(vertices: np.ndarray, mirror: np.ndarray) -> np.ndarray:
     return points
 
 
-def attach(points: np.ndarray, vertices: np.ndarray, faces: np.ndarray, allowed: np.ndarray):
+def attach(
+    points: np.ndarray, vertices: np.ndarray, faces: np.ndarray, allowed: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The point of a mesh that is closest to each landmark.
 
     Args:
         points: (68, 3).
         vertices: (V, 3), same frame and unit.
         faces: (F, 3).
-        allowed: (F,) bool, the faces that may carry a landmark.
+        allowed: (F,) bool, the faces that may contain a landmark.
 
     Returns:
-        face ids (68,), barycentric coordinates (68, 3) and distances to `points` (68,).
+        Face ids (68,), barycentric coordinates (68, 3) and distances to `points` (68,).
     """
     ids = np.flatnonzero(allowed)
     corners = vertices[faces[ids]]

@@ -1,8 +1,7 @@
-"""Anatomical regions of the head on the source mesh, and what follows from them: edge lengths and
-stiffness.
+"""Anatomical regions of the head, and the edge lengths and stiffness derived from them.
 
-Lips, ears and eyelids have painted masks in the source; the rest is cut by curves in the frame of
-the average head: millimeters, origin between the eyes, x to the person's left, y up, z forward.
+Lips and ears have painted masks in the source. All other regions are bounded by curves in the frame
+of the average head: millimeters, origin between the eyes, x to the person's left, y up, z forward.
 """
 
 from __future__ import annotations
@@ -29,8 +28,8 @@ REGIONS = (
     "eyes",
 )
 
-# Edge length wanted, millimeters: fine where hands touch, coarse on scalp and neck. Only ratios
-# count.
+# Desired edge lengths, millimeters: fine where hands touch, coarse on scalp and neck. Only their
+# ratios matter.
 _EDGE_LENGTH = {
     "forehead": 7.0,
     "temple": 7.0,
@@ -67,17 +66,16 @@ _STIFFNESS = {
 def head_regions(
     points: np.ndarray, lips: np.ndarray, ears: np.ndarray, eyeballs: np.ndarray | int
 ) -> dict[str, np.ndarray]:
-    """Which region each vertex belongs to.
+    """Assigns every vertex to one region.
 
     Args:
-        points: (N, 3) vertices of the average head, millimeters from between the eyes.
-        lips: (N,) painted mask in [0, 1].
-        ears: the same.
-        eyeballs: (N,) bool, or the index of the first vertex of an eyeball, when they come last.
+        points: (N, 3) vertices of the average head, millimeters, origin between the eyes.
+        lips, ears: (N,) painted masks in [0, 1].
+        eyeballs: (N,) bool, or the index of the first eyeball vertex where these come last.
 
     Returns:
-        One (N,) bool mask for each of `REGIONS`; a vertex is in exactly one. `left` is the person's
-        left, +x.
+        One (N,) bool mask for each of `REGIONS`, of which every vertex is in exactly one. "left" is
+        the person's left, +x.
     """
     if np.ndim(eyeballs) == 0:
         eyeballs = np.arange(len(points)) >= eyeballs
@@ -105,19 +103,18 @@ def head_regions(
     masks = {}
     for name, inside in rules:
         chosen, free = free & inside, free & ~inside
-        sides = {f"{name}_left": points[:, 0] >= 0, f"{name}_right": points[:, 0] < 0}
-        masks |= (
-            {name: chosen}
-            if name in REGIONS
-            else {side: chosen & half for side, half in sides.items()}
-        )
+        if name in REGIONS:
+            masks[name] = chosen
+        else:
+            masks[f"{name}_left"] = chosen & (points[:, 0] >= 0)
+            masks[f"{name}_right"] = chosen & (points[:, 0] < 0)
     return {name: masks[name] for name in REGIONS}
 
 
 def region_values(
     masks: dict[str, np.ndarray], values: dict[str, float], default: float
 ) -> np.ndarray:
-    """(N,) one number a vertex, from one number a region (left and right share theirs)."""
+    """Values (N,) of the vertices from those of their regions; left and right have the same."""
     result = np.full(len(next(iter(masks.values()))), default)
     for name, mask in masks.items():
         result[mask] = values.get(name.split("_")[0], default)
@@ -125,34 +122,38 @@ def region_values(
 
 
 def edge_lengths(masks: dict[str, np.ndarray], brows: np.ndarray) -> np.ndarray:
-    """(N,) edge length wanted around every vertex, millimeters; `brows` (N,) in [0, 1] are painted,
-    so need more.
+    """Desired edge length (N,) at every vertex, millimeters.
+
+    Args:
+        masks: of `head_regions`.
+        brows: (N,) in [0, 1]; vertices are denser there, because brows are vertex colors.
     """
     lengths = region_values(masks, _EDGE_LENGTH, 10.0)
     return lengths + brows * (np.minimum(lengths, _BROW_EDGE_LENGTH) - lengths)
 
 
 def stiffness(masks: dict[str, np.ndarray], points: np.ndarray, faces: np.ndarray) -> np.ndarray:
-    """(N,) in [0, 1], smooth: 0 where skin is soft (cheeks, lips), 1 where bone is just below
-    (forehead, skull).
+    """Stiffness (N,) of the skin: 0 for soft skin (cheeks, lips), 1 for skin on bone (scalp).
 
-    The bridge of the nose and the cheek bones are stiffer than the rest of their regions. `points`
-    as in `head_regions`.
+    Smooth over the mesh. The bridge of the nose and the cheek bones are stiffer than the rest of
+    their regions.
+
+    Args:
+        masks: of `head_regions`.
+        points: as in `head_regions`.
+        faces: (F, 3).
     """
     x, y = np.abs(points[:, 0]), points[:, 1]
     values = region_values(masks, _STIFFNESS, 0.0)
     values = np.where(masks["nose"], np.interp(y, [-40, -15], [0.4, 0.95]), values)
     cheek = masks["cheek_left"] | masks["cheek_right"]
-    values = np.where(
-        cheek,
-        np.maximum(values, 0.5 * np.exp(-(((x - 55) / 14) ** 2) - ((y + 18) / 12) ** 2)),
-        values,
-    )
+    cheek_bone = 0.5 * np.exp(-(((x - 55) / 14) ** 2) - ((y + 18) / 12) ** 2)
+    values = np.where(cheek, np.maximum(values, cheek_bone), values)
     return np.clip(smooth(values, faces, rounds=6), 0, 1)
 
 
 def smooth(values: np.ndarray, faces: np.ndarray, rounds: int) -> np.ndarray:
-    """Averages values over the mesh neighborhood, `rounds` times."""
+    """Averages values (N,) over adjacent vertices, `rounds` times."""
     edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
     edges = np.unique(np.sort(edges, 1), axis=0)
     degree = np.bincount(edges.ravel(), minlength=len(values))

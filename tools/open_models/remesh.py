@@ -1,7 +1,6 @@
-"""Remeshing to an exact number of vertices: decimation, refinement, flips; and the few helpers of
-quads and holes.
+"""Remeshing to an exact number of vertices: decimation, refinement and edge flips.
 
-Half-edge collapse with quadrics: Garland and Heckbert (1997); longest-edge bisection: Rivara
+Half-edge collapse with quadrics: Garland and Heckbert (1997). Longest-edge bisection: Rivara
 (1984).
 """
 
@@ -16,19 +15,22 @@ from tools.open_models.editable_mesh import EditableMesh
 
 
 def triangulate(vertices: np.ndarray, quads: np.ndarray) -> np.ndarray:
-    """(2Q, 3) triangles: every quad is cut along its shorter diagonal."""
+    """Triangles (2Q, 3) of quads (Q, 4), each cut along its shorter diagonal."""
     corner = vertices[quads]
     first = np.linalg.norm(corner[:, 0] - corner[:, 2], axis=1)
     second = np.linalg.norm(corner[:, 1] - corner[:, 3], axis=1)
-    # The tolerance keeps rounding from deciding about squares.
-    cut_02 = (first <= second * (1 + 1e-6))[:, None, None]
-    return np.where(
-        cut_02, quads[:, [[0, 1, 2], [0, 2, 3]]], quads[:, [[0, 1, 3], [1, 2, 3]]]
-    ).reshape(-1, 3)
+    # With the tolerance, the cut of a square does not depend on rounding.
+    along_02 = (first <= second * (1 + 1e-6))[:, None, None]
+    cut_02, cut_13 = quads[:, [[0, 1, 2], [0, 2, 3]]], quads[:, [[0, 1, 3], [1, 2, 3]]]
+    return np.where(along_02, cut_02, cut_13).reshape(-1, 3)
 
 
 def boundary_loop(faces: np.ndarray) -> list[int]:
-    """The vertices of the only hole of an open mesh, in order."""
+    """The vertices around the only hole of a mesh, in order.
+
+    Raises:
+        ValueError: the mesh has several holes.
+    """
     half_edges = {
         (a, b) for face in faces.tolist() for a, b in zip(face, face[1:] + face[:1], strict=True)
     }
@@ -37,10 +39,15 @@ def boundary_loop(faces: np.ndarray) -> list[int]:
     while (vertex := following[loop[-1]]) != loop[0]:
         loop.append(vertex)
     if len(loop) != len(following):
-        raise ValueError(
-            f"expected one hole, but {len(following) - len(loop)} boundary vertices are not on the first loop"
-        )
+        others = len(following) - len(loop)
+        raise ValueError(f"expected one hole, but {others} boundary vertices lie on another loop")
     return loop
+
+
+def _hole_edges(mesh: EditableMesh) -> list[tuple[float, int, int]]:
+    """Edges of the hole, in both directions: length and vertices."""
+    pairs = ((u, v) for u in mesh.boundary for v in mesh.neighbors(u) & mesh.boundary)
+    return [(mesh.length(u, v), u, v) for u, v in pairs if len(mesh.edge_faces(u, v)) == 1]
 
 
 def decimate(
@@ -50,28 +57,20 @@ def decimate(
     importance: np.ndarray | None = None,
     boundary_count: int | None = None,
 ) -> None:
-    """Half-edge collapses, cheapest first, until `count` vertices are left.
+    """Collapses half edges, cheapest first, until `count` vertices are left.
 
     Args:
-        count: vertices to keep; one more may stay where only mirrored pairs could go.
-        removable: (V,) bool, the vertices that may go; all by default. Vertices of the hole never
-            go here.
-        importance: (V,) factor on the cost of removing a vertex; it acts on edge lengths by its
-            fourth root.
-        boundary_count: if given, the shortest edges of the hole collapse first, until it has this
-            many vertices.
+        mesh: edited in place.
+        count: vertices to keep; one more may remain if only mirrored pairs can be removed.
+        removable: (V,) bool, the vertices that may be removed; by default all. Vertices of the hole
+            are never removed by this.
+        importance: (V,) factor of the cost of removing a vertex; the resulting edge lengths vary
+            with its fourth root.
+        boundary_count: if given, the shortest edges of the hole are collapsed first, until it has
+            this many vertices.
     """
     while boundary_count is not None and len(mesh.boundary) > boundary_count:
-        edges = [
-            (mesh.length(u, v), u, v)
-            for u in mesh.boundary
-            for v in mesh.neighbors(u) & mesh.boundary
-        ]
-        _, u, v = min(
-            edge
-            for edge in edges
-            if len(mesh.edge_faces(*edge[1:])) == 1 and mesh.may_collapse(*edge[1:])
-        )
+        _, u, v = min(edge for edge in _hole_edges(mesh) if mesh.may_collapse(*edge[1:]))
         mesh.collapse(u, v)
     free = {v for v in mesh.alive() if (removable is None or removable[v])} - mesh.boundary
     heap: list[tuple[float, int, int, int]] = []
@@ -101,15 +100,18 @@ def decimate(
 def refine(
     mesh: EditableMesh, count: int, size: np.ndarray, boundary_count: int | None = None
 ) -> None:
-    """Bisects the edge that is longest for its place, again and again, until there are `count`
-    vertices.
+    """Bisects edges, longest first relative to the desired length, up to `count` vertices.
 
     Args:
+        mesh: edited in place.
         count: vertices wanted.
-        size: (V,) edge length wanted around each vertex of the source; infinite where nothing shall
-            be split.
+        size: (V,) desired edge length at each vertex of the source; infinite where no edge may be
+            split.
         boundary_count: if given, the longest edges of the hole are split first, until it has this
             many vertices.
+
+    Raises:
+        ValueError: no edge is left to split.
     """
     sizes = dict(enumerate(np.asarray(size, np.float64).tolist()))
 
@@ -119,18 +121,13 @@ def refine(
         return created
 
     while boundary_count is not None and len(mesh.boundary) < boundary_count:
-        edges = [
-            (mesh.length(u, v), u, v)
-            for u in mesh.boundary
-            for v in mesh.neighbors(u) & mesh.boundary
-        ]
-        bisect(*max(edge for edge in edges if len(mesh.edge_faces(*edge[1:])) == 1)[1:])
+        bisect(*max(_hole_edges(mesh))[1:])
     heap: list[tuple[float, int, int]] = []
 
     def push(a: int, b: int) -> None:
-        place = (sizes[a] + sizes[b]) / 2
-        if np.isfinite(place) and len(mesh.edge_faces(a, b)) == 2:
-            heapq.heappush(heap, (-mesh.length(a, b) / place, min(a, b), max(a, b)))
+        desired = (sizes[a] + sizes[b]) / 2
+        if np.isfinite(desired) and len(mesh.edge_faces(a, b)) == 2:
+            heapq.heappush(heap, (-mesh.length(a, b) / desired, min(a, b), max(a, b)))
 
     for edge in sorted(mesh.edges()):
         push(*edge)
@@ -147,7 +144,7 @@ def refine(
 
 
 def flip(mesh: EditableMesh, rounds: int = 4) -> int:
-    """Delaunay flips where the surface is nearly flat; returns how many edges were flipped."""
+    """Delaunay flips where the surface is nearly flat; returns the number of flipped edges."""
     total = 0
     for _ in range(rounds):
         flipped = sum(mesh.flip_if_better(a, b) for a, b in sorted(mesh.edges()))

@@ -1,6 +1,4 @@
-"""Random adults in MakeHuman's morph coefficients, and the principal components of the shapes they
-give.
-"""
+"""Random adults as MakeHuman's morph coefficients, and principal components of their shapes."""
 
 from __future__ import annotations
 
@@ -9,17 +7,9 @@ import re
 import numpy as np
 import scipy.sparse as sp
 
-from tools.open_models.source import METRES_PER_UNIT, Source
+from tools.open_models.source import METERS_PER_UNIT, Source
 
 _RACES = ("african", "asian", "caucasian")
-_LEVELS = {
-    "minmuscle": 0,
-    "averagemuscle": 1,
-    "maxmuscle": 2,
-    "minweight": 0,
-    "averageweight": 1,
-    "maxweight": 2,
-}
 _OPPOSITES = (
     ("incr", "decr"),
     ("up", "down"),
@@ -32,9 +22,7 @@ _OPPOSITES = (
 
 
 def macro_targets(source: Source) -> list[str]:
-    """The targets of grown-ups that depend on sex, age, race, muscle, weight, height and
-    proportions.
-    """
+    """Targets of adults for sex, age, race, muscle, weight, height and proportions."""
     names = source.targets("macrodetails")
     return [name for name in names if not {"baby", "child"} & set(_tokens(name))]
 
@@ -46,11 +34,20 @@ def _tokens(name: str) -> list[str]:
 def sample_macro(
     names: list[str], count: int, rng: np.random.Generator, height_std: float, proportion_std: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Coefficients (count, len(names)) of random adults, and how male each is, in [0, 1].
+    """Macro coefficients of random adults.
 
     A macro target applies to one corner of the space of traits, e.g.
-    `female-young-maxmuscle-minweight`; its coefficient is the product of the traits' memberships.
-    Seven in ten people are plainly a woman or a man; age leans to the young.
+    `female-young-maxmuscle-minweight`. Its coefficient is the product of the memberships in these
+    traits. Of ten people, seven have sex 0 or 1 and three a value between; most are young.
+
+    Args:
+        names: of `macro_targets`.
+        count: number of people.
+        rng: random numbers.
+        height_std, proportion_std: standard deviations of the two traits, whose range is [-1, 1].
+
+    Returns:
+        Coefficients (count, len(names)), and maleness (count,) in [0, 1].
     """
     maleness = rng.uniform(0, 1, count)
     maleness = np.where(rng.uniform(size=count) < 0.7, (maleness > 0.5).astype(float), maleness)
@@ -73,14 +70,9 @@ def sample_macro(
     }
     for trait, spread in (("muscle", 0.18), ("weight", 0.22)):
         value = np.clip(0.5 + spread * rng.standard_normal(count), 0, 1)
-        hats = (
-            np.maximum(1 - 2 * value, 0),
-            1 - np.abs(2 * value - 1),
-            np.maximum(2 * value - 1, 0),
-        )
-        membership |= {
-            token: hats[level] for token, level in _LEVELS.items() if token.endswith(trait)
-        }
+        low, high = np.maximum(1 - 2 * value, 0), np.maximum(2 * value - 1, 0)
+        average = 1 - np.abs(2 * value - 1)
+        membership |= {f"min{trait}": low, f"average{trait}": average, f"max{trait}": high}
     columns = [np.prod([membership[token] for token in _tokens(name)], axis=0) for name in names]
     return np.stack(columns, 1), maleness
 
@@ -88,11 +80,16 @@ def sample_macro(
 def sample_local(
     names: list[str], stds: np.ndarray, count: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """Coefficients (count, len(names)) in [0, 1] of local targets; of two opposites (`-incr`,
-    `-decr`) one is zero.
+    """Coefficients (count, len(names)) in [0, 1] of local targets.
 
-    The left and the right of a pair share most of their deviate (correlation 0.94), so faces are
-    nearly symmetric.
+    Of two opposite targets (`-incr` and `-decr`) one is zero. Left and right targets are correlated
+    (0.94), so faces are nearly symmetric.
+
+    Args:
+        names: of the targets.
+        stds: (len(names),) standard deviations.
+        count: number of people.
+        rng: random numbers.
     """
     index = {name: i for i, name in enumerate(names)}
     coefficients = np.zeros((count, len(names)))
@@ -110,14 +107,13 @@ def sample_local(
             if one_sided != name:
                 deviate = np.sqrt(1 - 0.35**2) * deviate + 0.35 * rng.standard_normal(count)
             value = np.clip(std * deviate, -1, 1)
-            coefficients[:, index[name]], coefficients[:, index[opposite]] = (
-                np.maximum(value, 0),
-                np.maximum(-value, 0),
-            )
+            coefficients[:, index[name]] = np.maximum(value, 0)
+            coefficients[:, index[opposite]] = np.maximum(-value, 0)
     return coefficients
 
 
 def _opposite(name: str, among: dict[str, int]) -> str | None:
+    """The target that deforms in the opposite direction, if there is one."""
     stem = name.removesuffix(".target.gz")
     for pair in _OPPOSITES:
         for one, other in (pair, pair[::-1]):
@@ -128,23 +124,23 @@ def _opposite(name: str, among: dict[str, int]) -> str | None:
 
 
 def resampled_targets(source: Source, names: list[str], resampling: sp.csr_matrix) -> np.ndarray:
-    """(K, V, 3) float32 meters: every target on the points that are rows of `resampling` (V, base
-    vertices).
-    """
+    """Displacements (K, V, 3) of targets, meters, at the rows of `resampling`."""
     displacements = np.zeros((len(names), resampling.shape[0], 3), np.float32)
     columns = resampling.tocsc()
     for i, name in enumerate(names):
         indices, values = source.target(name)
         if len(indices):
-            displacements[i] = (columns[:, indices] @ values) * METRES_PER_UNIT
+            displacements[i] = (columns[:, indices] @ values) * METERS_PER_UNIT
     return displacements
 
 
 def principal_components(
     samples: np.ndarray, count: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """PCA of (N, D) samples: mean (D,), components (count, D) scaled to one standard deviation, all
-    variances.
+    """PCA of samples (N, D).
+
+    Returns:
+        Mean (D,), components (count, D) scaled to one standard deviation, and all variances.
     """
     mean = samples.mean(0)
     _, singular_values, directions = np.linalg.svd(samples - mean, full_matrices=False)
@@ -155,18 +151,18 @@ def principal_components(
 def principal_mixtures(
     covariance: np.ndarray, targets: np.ndarray, count: int, mirror: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """PCA of `coefficients @ targets` and its mirror images, without forming a single sample.
+    """PCA of `coefficients @ targets` and its mirror images, without computing samples.
 
     Args:
-        covariance: (K, K) of the coefficients (about their mean, or about zero for a space that
-            starts at rest).
+        covariance: (K, K) of the coefficients, about their mean, or about zero for a space whose
+            origin is the neutral shape.
         targets: (K, V, 3) displacements.
-        count: components wanted.
-        mirror: (V,) the vertex on the other side.
+        count: number of components.
+        mirror: (V,) the mirrored vertex.
 
     Returns:
-        components (count, 3 V) scaled to one standard deviation, each symmetric or antisymmetric;
-        and all variances in falling order.
+        Components (count, 3 V) scaled to one standard deviation, each symmetric or antisymmetric,
+        and all variances in descending order.
     """
     values, vectors = np.linalg.eigh(covariance)
     root = vectors * np.sqrt(np.maximum(values, 0))
@@ -179,11 +175,10 @@ def principal_mixtures(
 
 
 def with_fixed_signs(components: np.ndarray) -> np.ndarray:
-    """Each row turned so that its entry of largest magnitude is positive: PCA leaves the sign to
-    the library.
+    """Flips rows so that the entry of largest magnitude is positive, since PCA leaves signs open.
 
-    The two sides of an antisymmetric component tie for the largest, up to rounding: the first of
-    them counts.
+    In an antisymmetric component both sides have the largest magnitude, up to rounding; the first
+    one counts.
     """
     magnitudes = np.abs(components)
     first = (magnitudes > magnitudes.max(1, keepdims=True) * (1 - 1e-6)).argmax(1)
