@@ -175,7 +175,7 @@ def test_rendered_depth_is_differentiable_in_vertices_and_camera(scene):
         read, _ = depth.render_keypoint_depth(
             hand, head, camera=moved, keypoints_3d=keypoints, **scene
         )
-        return (read * jnp.array([1.0, 2.0, -3.0])).sum()
+        return (read * jnp.array([[1.0, 2.0, -3.0]])).sum()
 
     gradients = jax.jit(jax.grad(loss, (0, 1, 2)))(hand, head, camera.transl)
     for k, values in enumerate((hand, head, camera.transl)):
