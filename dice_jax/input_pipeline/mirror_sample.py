@@ -1,6 +1,6 @@
 """Mirrors a sample: a right hand becomes a left one, and every label changes with it.
 
-Useful for a network of left hands, and for photographs of left hands in a set of right ones. The
+Useful for a network of left hands, and for photos of left hands in a set of right ones. The
 hand parameters then belong to the mirrored hand model, whose betas have the same meaning. The
 mirror image of a head is another head, so its shape coefficients are mapped to those of that head.
 The map is exact where the model is symmetric, as the open model is, and a least-squares fit

@@ -32,7 +32,7 @@ def hand(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def truth(hand):
+def targets(hand):
     """Absolute poses, betas, orientations, and the joints of the posed hands."""
     rng = np.random.default_rng(3)
     pose = rng.normal(0, 0.3, (COUNT, 45))
@@ -44,22 +44,29 @@ def truth(hand):
     return dict(pose=pose, betas=betas, orient=orient, joints=joints)
 
 
-def write_freihand(folder, truth, hand, offsets):
-    pose = truth["pose"] - np.asarray(hand.pose_mean, np.float64) * offsets
+def write_freihand(folder, targets, hand, offsets):
+    pose = targets["pose"] - np.asarray(hand.pose_mean, np.float64) * offsets
     rows = np.concatenate(
-        [truth["orient"], pose, truth["betas"], np.zeros((COUNT, 2)), np.full((COUNT, 1), 0.03)], 1
+        [
+            targets["orient"],
+            pose,
+            targets["betas"],
+            np.zeros((COUNT, 2)),
+            np.full((COUNT, 1), 0.03),
+        ],
+        1,
     )
     (folder / "training_mano.json").write_text(json.dumps(rows[:, None].tolist()))
-    (folder / "training_xyz.json").write_text(json.dumps(truth["joints"].tolist()))
+    (folder / "training_xyz.json").write_text(json.dumps(targets["joints"].tolist()))
 
 
-def write_metro(path, truth, hand, offsets, joints=True):
-    pose = truth["pose"] - np.asarray(hand.pose_mean, np.float64) * offsets
+def write_metro(path, targets, hand, offsets, joints=True):
+    pose = targets["pose"] - np.asarray(hand.pose_mean, np.float64) * offsets
     labels = [
-        dict(pose=[*truth["orient"][i], *pose[i]], betas=truth["betas"][i].tolist())
+        dict(pose=[*targets["orient"][i], *pose[i]], betas=targets["betas"][i].tolist())
         for i in range(COUNT)
     ]
-    for label, points in zip(labels, truth["joints"] if joints else ()):
+    for label, points in zip(labels, targets["joints"] if joints else ()):
         label["3d_joints"] = np.column_stack([points, np.ones(21)]).tolist()
     path.write_text(
         "".join(f"image_{i}.jpg\t{json.dumps([label])}\n" for i, label in enumerate(labels))
@@ -68,16 +75,18 @@ def write_metro(path, truth, hand, offsets, joints=True):
 
 @pytest.mark.parametrize("offsets", [True, False])
 @pytest.mark.parametrize("release", ["freihand", "metro"])
-def test_the_pose_convention_of_a_file_is_detected(hand, truth, tmp_path, capsys, release, offsets):
+def test_the_pose_convention_of_a_file_is_detected(
+    hand, targets, tmp_path, capsys, release, offsets
+):
     if release == "freihand":
-        write_freihand(tmp_path, truth, hand, offsets)
+        write_freihand(tmp_path, targets, hand, offsets)
     else:
-        write_metro(tmp_path / "train.label.tsv", truth, hand, offsets)
+        write_metro(tmp_path / "train.label.tsv", targets, hand, offsets)
     path = tmp_path if release == "freihand" else tmp_path / "train.label.tsv"
     prepare_priors.main([f"--{release}", str(path), "--out", str(tmp_path)])
     read = pose_priors.load(tmp_path / pose_priors.FILE)
-    np.testing.assert_allclose(read.hand[release]["hand_pose"], truth["pose"], atol=1e-5)
-    np.testing.assert_allclose(read.hand[release]["hand_betas"], truth["betas"], atol=1e-6)
+    np.testing.assert_allclose(read.hand[release]["hand_pose"], targets["pose"], atol=1e-5)
+    np.testing.assert_allclose(read.hand[release]["hand_betas"], targets["betas"], atol=1e-6)
     printed = capsys.readouterr().out
     assert f"poses are {'offset' if offsets else 'absolute'}" in printed
     assert "distance to the joints, mm: offset" in printed
@@ -87,17 +96,17 @@ def test_the_pose_convention_of_a_file_is_detected(hand, truth, tmp_path, capsys
     assert errors[right] < 0.01 and errors[wrong] > 3
 
 
-def test_poses_without_joints_count_as_offsets(hand, truth, tmp_path):
-    write_metro(tmp_path / "train.label.tsv", truth, hand, True, joints=False)
+def test_poses_without_joints_count_as_offsets(hand, targets, tmp_path):
+    write_metro(tmp_path / "train.label.tsv", targets, hand, True, joints=False)
     made, explanation = sources.absolute_hands(
         sources.read_metro(tmp_path / "train.label.tsv"), hand
     )
-    np.testing.assert_allclose(made["hand_pose"], truth["pose"], atol=1e-5)
+    np.testing.assert_allclose(made["hand_pose"], targets["pose"], atol=1e-5)
     assert "no joints" in explanation
 
 
-def test_joints_in_other_units_are_an_error(hand, truth, tmp_path):
-    write_freihand(tmp_path, {**truth, "joints": 1000 * truth["joints"]}, hand, True)
+def test_joints_in_other_units_are_an_error(hand, targets, tmp_path):
+    write_freihand(tmp_path, {**targets, "joints": 1000 * targets["joints"]}, hand, True)
     with pytest.raises(UserError, match="neither pose convention"):
         sources.absolute_hands(sources.read_freihand(tmp_path), hand)
 
@@ -179,8 +188,8 @@ def test_draws_are_a_pure_function_of_seed_and_step_with_the_given_shares():
         ("training_xyz.json", json.dumps([[[0.0] * 3] * 21]), "40 hands in"),
     ],
 )
-def test_a_bad_file_of_freihand_is_one_clear_line(hand, truth, tmp_path, name, content, words):
-    write_freihand(tmp_path, truth, hand, True)
+def test_a_bad_file_of_freihand_is_one_clear_line(hand, targets, tmp_path, name, content, words):
+    write_freihand(tmp_path, targets, hand, True)
     (tmp_path / name).unlink()
     if content is not None:
         (tmp_path / name).write_text(content)

@@ -78,18 +78,18 @@ def write_take(
     params, canonical_deformations, labels = zip(*written)
     stacked = {name: np.stack([frame[name] for frame in labels]) for name in labels[0]}
     matrices = {name: (_extrinsic(i), _intrinsic()) for i, name in enumerate(cameras)}
-    truth = GroundTruth(**stacked, cameras=matrices, images={}, masks={})
+    targets = GroundTruth(**stacked, cameras=matrices, images={}, masks={})
     for number, name in enumerate(cameras):
-        truth.masks[name] = np.stack([_mask(truth, i, matrices[name]) for i in range(frames)])
-        truth.images[name] = np.stack(
-            [image(mask, (seed, number, i)) for i, mask in enumerate(truth.masks[name])]
+        targets.masks[name] = np.stack([_mask(targets, i, matrices[name]) for i in range(frames)])
+        targets.images[name] = np.stack(
+            [image(mask, (seed, number, i)) for i, mask in enumerate(targets.masks[name])]
         )
 
     base = root / mode
     _pickle(base / f"params/{subject}/params_smoothed.pkl", dict(enumerate(params)))
     _save(base / f"deformations/{subject}/deforms.npy", np.float32(canonical_deformations))
-    _save(base / f"contacts/{subject}/contacts_head.npy", truth.head_contact.astype(float))
-    _save(base / f"contacts/{subject}/contacts_rh.npy", truth.hand_contact.astype(float))
+    _save(base / f"contacts/{subject}/contacts_head.npy", targets.head_contact.astype(float))
+    _save(base / f"contacts/{subject}/contacts_rh.npy", targets.hand_contact.astype(float))
     as_dict = lambda extrinsic, intrinsic: {"extrinsic": extrinsic, "intrinsic": intrinsic}
     cameras_file = {name: as_dict(*pair) for name, pair in matrices.items()}
     _pickle(base / f"cameras/{subject}/cameras.pkl", cameras_file)
@@ -103,11 +103,11 @@ def write_take(
     for name in ("FLAME_neck_idx", "neck_idx"):
         _save(root / f"assets/{name}.npy", neck())
     for name, camera in matrices.items():
-        _write_detections(base, subject, name, truth, camera, native_order)
-        write_video(base / "videos" / subject / f"{name}.mp4", truth.images[name])
-        masks = np.uint8(255) * truth.masks[name]
+        _write_detections(base, subject, name, targets, camera, native_order)
+        write_video(base / "videos" / subject / f"{name}.mp4", targets.images[name])
+        masks = np.uint8(255) * targets.masks[name]
         write_video(base / "segmentations" / subject / f"{name}.mp4", masks)
-    return truth
+    return targets
 
 
 def write_video(path: Path, images: np.ndarray) -> None:
@@ -231,18 +231,18 @@ def _rest_root(model, betas: np.ndarray) -> np.ndarray:
     return np.asarray(model.J_regressor, np.float64)[0] @ template
 
 
-def _mask(truth: GroundTruth, frame: int, camera) -> np.ndarray:
+def _mask(targets: GroundTruth, frame: int, camera) -> np.ndarray:
     """The convex hulls of hand and head in the crop-sized image."""
     mask = np.zeros((CROP_SIZE, CROP_SIZE), np.uint8)
-    for vertices in (truth.deformed_head_vertices[frame], truth.hand_vertices[frame]):
+    for vertices in (targets.deformed_head_vertices[frame], targets.hand_vertices[frame]):
         fill_hull(mask, project(vertices, camera) - [MARGIN, 0], 1)
     return mask.astype(bool)
 
 
 def _write_detections(
-    base: Path, subject: str, name: str, truth: GroundTruth, camera, native_order: bool
+    base: Path, subject: str, name: str, targets: GroundTruth, camera, native_order: bool
 ) -> None:
-    for part, points in (("right_hand", truth.hand_keypoints), ("head", truth.head_keypoints)):
+    for part, points in (("right_hand", targets.hand_keypoints), ("head", targets.head_keypoints)):
         confidence = np.full((*points.shape[:-1], 1), 0.9)
         keypoints = np.concatenate([project(points, camera), confidence], -1)
         low, high = keypoints[..., :2].min(1).clip(0), keypoints[..., :2].max(1).clip(1)

@@ -43,7 +43,7 @@ def prepare(root, out, *flags):
 def download(tmp_path_factory):
     """The unpacked download, and the ground truth of every take."""
     root = tmp_path_factory.mktemp("download") / "DecafDataset"
-    truth = {
+    targets = {
         subject: miniature.write_take(
             root,
             mode,
@@ -54,16 +54,16 @@ def download(tmp_path_factory):
         )
         for (mode, subject), cameras in TAKES.items()
     }
-    return root, truth
+    return root, targets
 
 
 @pytest.fixture(scope="module")
 def prepared(download, tmp_path_factory):
     """The folder of the prepared data set, and the ground truth."""
-    root, truth = download
+    root, targets = download
     out = tmp_path_factory.mktemp("data")
     prepare(root.parent, out)
-    return out, truth
+    return out, targets
 
 
 def samples(out, split):
@@ -71,9 +71,9 @@ def samples(out, split):
     return [schema.decode(source[i]) for i in range(len(source))]
 
 
-def truth_of(truth, sample):
-    """Ground truth of the take, frame number, and name and matrices of the camera."""
-    take, view = truth[f"S{sample['subject']}"], f"{sample['view']:03d}"
+def targets_of(targets, sample):
+    """Ground targets of the take, frame number, and name and matrices of the camera."""
+    take, view = targets[f"S{sample['subject']}"], f"{sample['view']:03d}"
     return take, int(sample["frame"]), view, take.cameras[view]
 
 
@@ -112,10 +112,10 @@ def test_every_frame_of_the_protocol_is_prepared(prepared):
 
 @pytest.mark.parametrize("split", ["train", "test"])
 def test_meshes_deformations_and_contacts_equal_the_ground_truth(prepared, split):
-    out, truth = prepared
+    out, targets = prepared
     norms = []
     for sample in samples(out, split):
-        take, frame, _, camera = truth_of(truth, sample)
+        take, frame, _, camera = targets_of(targets, sample)
         hand, head = posed(sample)
         np.testing.assert_allclose(hand, in_camera(take.hand_vertices[frame], camera), atol=1e-5)
         np.testing.assert_allclose(head, in_camera(take.head_vertices[frame], camera), atol=1e-5)
@@ -157,9 +157,9 @@ def test_deformations_move_the_skin_out_of_the_hand(prepared):
 @pytest.mark.parametrize("split", ["train", "test"])
 def test_keypoints_and_boxes_are_in_crop_pixels_and_openpose_order(prepared, split):
     """Although the files of S5 are in MANO's order."""
-    out, truth = prepared
+    out, targets = prepared
     for sample in samples(out, split):
-        take, frame, _, camera = truth_of(truth, sample)
+        take, frame, _, camera = targets_of(targets, sample)
         left = crop_left(take, camera, frame)
         for name, points in (("hand", take.hand_keypoints), ("head", take.head_keypoints)):
             expected = miniature.project(points[frame], camera) - [left, 0]
@@ -182,9 +182,9 @@ def distances_to_frames(images, pixels, left):
 
 def test_image_and_mask_are_of_the_right_frame_camera_and_place(prepared):
     """They are nearest to their own frame; compression changes them by a few gray levels."""
-    out, truth = prepared
+    out, targets = prepared
     for sample in samples(out, "train"):
-        take, frame, view, camera = truth_of(truth, sample)
+        take, frame, view, camera = targets_of(targets, sample)
         left = crop_left(take, camera, frame)
         for name, videos, tolerance in (
             ("image", take.images, 12),
@@ -308,7 +308,7 @@ class TestBadInput:
         of_video = [sample for sample in made if sample["subject"] == 5]
         assert [int(sample["frame"]) for sample in of_video] == [0, 3, 4]
         for sample in of_video:
-            take, frame, view, camera = truth_of(download[1], sample)
+            take, frame, view, camera = targets_of(download[1], sample)
             left = crop_left(take, camera, frame)
             errors = distances_to_frames(take.images[view], sample["image"], left)
             assert errors.argmin() == frame

@@ -65,8 +65,8 @@ def dots(image):
 def photos(tmp_path, rng):
     """The folder of three photos in the authors' layout, and the keypoints of each."""
     root = tmp_path / "photos"
-    truth = {f"day/photo{i}": write_photo(root, f"day/photo{i}", rng) for i in range(3)}
-    return root, truth
+    targets = {f"day/photo{i}": write_photo(root, f"day/photo{i}", rng) for i in range(3)}
+    return root, targets
 
 
 def flags(root, out):
@@ -81,13 +81,13 @@ def flags(root, out):
 
 @pytest.mark.parametrize("layout", ["photos", "authors"])
 def test_keypoints_and_depth_belong_to_their_dots(photos, tmp_path, layout):
-    root, truth = photos
+    root, targets = photos
     out = tmp_path / "data"
     authors = [f"--images={root}", "--layout=authors", f"--out={out}"]
     prepare_in_the_wild.main(authors if layout == "authors" else flags(root, out))
     made = samples(out)
     assert [sample["source"] for sample in made] == [f"photo{i}.jpg" for i in range(3)]
-    for sample, (hand, face) in zip(made, truth.values()):
+    for sample, (hand, face) in zip(made, targets.values()):
         marked = np.stack([sample["hand_keypoints_2d"][0, :2], sample["head_keypoints_2d"][0, :2]])
         distances = np.linalg.norm(dots(sample["image"])[:, None] - marked, axis=-1)
         assert len(distances) == 2 and distances.min(0).max() < 0.5
