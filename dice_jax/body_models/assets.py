@@ -38,7 +38,13 @@ from scipy.spatial.transform import Rotation
 from dice_jax.body_models.asset_folder import model_path
 from dice_jax.body_models.hierarchy import Hierarchy, build_hierarchy
 from dice_jax.body_models.lbs import BodyModel
-from dice_jax.body_models.validation import ARRAYS, SIZES, validate, validate_arrays
+from dice_jax.body_models.validation import (
+    ARRAYS,
+    SIZES,
+    validate,
+    validate_arrays,
+    validate_hierarchy,
+)
 from dice_jax.geometry.mesh import cap_faces
 
 _DATA = pathlib.Path(__file__).parent / "data"
@@ -140,7 +146,7 @@ def build_model(
     sizes, regions = SIZES[kind], dict(regions or {})
     count, prior = len(v_template), sizes.pose_prior
     given = lambda value, default, dtype: np.asarray(default if value is None else value, dtype)
-    model = BodyModel(
+    fields: dict[str, Any] = dict(
         v_template=np.asarray(v_template, np.float32),
         shapedirs=np.asarray(shapedirs, np.float32),
         posedirs=np.asarray(posedirs, np.float32),
@@ -158,41 +164,40 @@ def build_model(
         pose_mean=given(pose_mean, np.zeros(prior), np.float32),
         pose_components=given(pose_components, np.eye(prior), np.float32),
         pose_std=given(pose_std, np.ones(prior), np.float32),
-        hierarchy=Hierarchy((), (), (), ()),  # built below, after validation
         parents=tuple(int(parent) for parent in parents),
         region_names=tuple(regions),
+    )
+    validate_arrays(kind, fields, f"the {kind} model")
+    if importance is None and kind == "hand":
+        importance = _finger_importance(fields["lbs_weights"], fields["parents"])
+    elif importance is None:
+        importance = np.where(fields["cavity"], 0.3, 1.0)
+    poses = [] if kind == "hand" else [_open_jaw(fields)]
+    hierarchy = build_hierarchy(
+        fields["v_template"], fields["faces"], sizes.levels[1:], importance, poses
+    )
+    return BodyModel(
+        **fields,
+        hierarchy=hierarchy,
         num_betas=sizes.betas,
         kind=kind,
         provenance=provenance,
         license=license,
     )
-    validate_arrays(model, f"the {kind} model")
-    if importance is None and kind == "hand":
-        importance = _finger_importance(model)
-    elif importance is None:
-        importance = np.where(model.cavity, 0.3, 1.0)
-    hierarchy = build_hierarchy(
-        np.asarray(model.v_template),
-        np.asarray(model.faces),
-        sizes.levels[1:],
-        importance,
-        poses=[] if kind == "hand" else [_open_jaw(model)],
-    )
-    return model.replace(hierarchy=hierarchy)
 
 
-def _finger_importance(model):
+def _finger_importance(weights, parents):
     """Keeps vertices on the finger tips, where contacts are, against unweighted simplification."""
-    weights = np.asarray(model.lbs_weights)
-    tips = sorted(set(range(len(model.parents))) - set(model.parents))
+    tips = sorted(set(range(len(parents))) - set(parents))
     return 1 + 2 * weights[:, 1:].sum(-1) + 7 * weights[:, tips].sum(-1)
 
 
-def _open_jaw(model, jaw=2, angle=0.35):
+def _open_jaw(fields, jaw=2, angle=0.35):
     """The template with an open mouth, which keeps the lips apart in the coarse levels."""
-    joint = model.J_regressor[jaw] @ model.v_template
-    rotated = (model.v_template - joint) @ Rotation.from_euler("x", angle).as_matrix().T + joint
-    return model.v_template + model.lbs_weights[:, [jaw]] * (rotated - model.v_template)
+    template = fields["v_template"]
+    joint = fields["J_regressor"][jaw] @ template
+    rotated = (template - joint) @ Rotation.from_euler("x", angle).as_matrix().T + joint
+    return template + fields["lbs_weights"][:, [jaw]] * (rotated - template)
 
 
 def save_model(path: str | os.PathLike, model: BodyModel, quantize: bool = False) -> None:
@@ -233,14 +238,11 @@ def _load(path, kind):
     maps = {name: tuple(arrays[f"{name}_{level}"] for level in _levels(kind)) for name in _MAPS}
     fields: dict[str, Any] = {name: arrays[name] for name in ARRAYS}
     fields |= {name: str(arrays[name]) for name in _TEXTS}
-    model = BodyModel(
-        **fields,
-        hierarchy=Hierarchy(**maps),
-        parents=tuple(arrays["parents"].tolist()),
-        region_names=tuple(arrays["region_names"].tolist()),
-        num_betas=SIZES[kind].betas,
-    )
-    validate(model, path)
+    fields |= {name: tuple(arrays[name].tolist()) for name in ("parents", "region_names")}
+    hierarchy = Hierarchy(**maps)
+    validate_arrays(kind, fields, path)
+    validate_hierarchy(kind, hierarchy, path)
+    model = BodyModel(**fields, hierarchy=hierarchy, num_betas=SIZES[kind].betas)
     # Without this, the cache would keep tracers if the first call is inside jit.
     with jax.ensure_compile_time_eval():
         return jax.tree.map(jnp.asarray, model)
@@ -253,7 +255,7 @@ def _read(path, kind):
             f"no {kind} model at {path}; without a path the open {kind} is used"
         )
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
     except (ValueError, EOFError, OSError, AttributeError, zipfile.BadZipFile) as error:
         raise ValueError(

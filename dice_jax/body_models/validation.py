@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from dice_jax.body_models.hierarchy import Hierarchy
 from dice_jax.body_models.lbs import BodyModel
 from dice_jax.constants import HAND_LEVELS, HEAD_LEVELS, NUM_HEAD_KEYPOINTS
 
@@ -46,37 +48,46 @@ def validate(model: BodyModel, source: str) -> None:
     Raises:
         ValueError: one line on the first problem.
     """
-    validate_arrays(model, source)
-    _validate_hierarchy(model.hierarchy, SIZES[model.kind].levels, source)
+    validate_arrays(model.kind, vars(model), source)
+    validate_hierarchy(model.kind, model.hierarchy, source)
 
 
-def validate_arrays(model: BodyModel, source: str) -> None:
-    """`validate` for a model whose coarse levels are not built yet."""
-    sizes = SIZES[model.kind]
-    for name, shape in _shapes(sizes, len(model.region_names), len(model.closed_faces)).items():
-        array = np.asarray(getattr(model, name))
+def validate_arrays(kind: str, arrays: Mapping[str, Any], source: str) -> None:
+    """Checks everything but the coarse levels, before a `BodyModel` is made.
+
+    Args:
+        kind: "hand" or "head".
+        arrays: the fields of a `BodyModel` by name, with `parents` and `region_names`.
+        source: name of the file, for the message.
+
+    Raises:
+        ValueError: one line on the first problem.
+    """
+    sizes, parents = SIZES[kind], arrays["parents"]
+    shapes = _shapes(sizes, len(arrays["region_names"]), len(arrays["closed_faces"]))
+    for name, shape in shapes.items():
+        array = np.asarray(arrays[name])
         if array.shape != shape:
             raise ValueError(
-                f"{source}: {name} has shape {array.shape}, a {model.kind} needs {shape}: the "
-                f"network needs the topology of {'MANO' if model.kind == 'hand' else 'FLAME'}"
+                f"{source}: {name} has shape {array.shape}, a {kind} needs {shape}: the "
+                f"network needs the topology of {'MANO' if kind == 'hand' else 'FLAME'}"
             )
         if not np.isfinite(array).all():
             raise ValueError(f"{source}: {name} holds NaN or infinity; convert the model again")
     count = sizes.vertices
     limits = dict(faces=count, closed_faces=count, tip_ids=count, lmk_faces_idx=sizes.faces)
     for name, limit in limits.items():
-        ids = np.asarray(getattr(model, name))
+        ids = np.asarray(arrays[name])
         if ids.size and (ids.min() < 0 or ids.max() >= limit):
             raise ValueError(f"{source}: {name} has indices outside the mesh (0 to {limit - 1})")
-    if len(model.parents) != sizes.joints or model.parents[0] != -1:
+    if len(parents) != sizes.joints or parents[0] != -1:
         raise ValueError(
-            f"{source}: parents must hold {sizes.joints} joints, the root (-1) first; "
-            f"got {model.parents}"
+            f"{source}: parents must hold {sizes.joints} joints, the root (-1) first; got {parents}"
         )
-    if any(not 0 <= parent < joint for joint, parent in enumerate(model.parents) if joint):
-        raise ValueError(f"{source}: parents must come before their children; got {model.parents}")
+    if any(not 0 <= parent < joint for joint, parent in enumerate(parents) if joint):
+        raise ValueError(f"{source}: parents must come before their children; got {parents}")
     for name in ("lbs_weights", "J_regressor", "lmk_bary_coords"):
-        sums = np.asarray(getattr(model, name)).sum(-1)
+        sums = np.asarray(arrays[name]).sum(-1)
         if np.abs(sums - 1).max(initial=0) > 1e-3:
             raise ValueError(
                 f"{source}: the rows of {name} must sum to 1; "
@@ -84,7 +95,18 @@ def validate_arrays(model: BodyModel, source: str) -> None:
             )
 
 
-def _validate_hierarchy(hierarchy, counts, source):
+def validate_hierarchy(kind: str, hierarchy: Hierarchy, source: str) -> None:
+    """Checks the coarse levels.
+
+    Args:
+        kind: "hand" or "head".
+        hierarchy: its levels.
+        source: name of the file, for the message.
+
+    Raises:
+        ValueError: one line on the first problem.
+    """
+    counts = SIZES[kind].levels
     if hierarchy.counts != counts:
         raise ValueError(f"{source}: mesh levels of {hierarchy.counts} vertices, not {counts}")
     for level, (fine, coarse) in enumerate(itertools.pairwise(counts)):

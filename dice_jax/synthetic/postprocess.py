@@ -37,7 +37,7 @@ def sample_background(size: int, rng: np.random.Generator) -> Float[np.ndarray, 
 def postprocess(
     color: Float[np.ndarray, "S S 3"], coverage: Float[np.ndarray, "S S"], rng: np.random.Generator
 ) -> UInt8[np.ndarray, "S S 3"]:
-    """Composites a rendering over a random background and develops it like a photograph.
+    """Composites a rendering over a random background and applies the camera pipeline.
 
     Args:
         color: linear RGB times coverage.

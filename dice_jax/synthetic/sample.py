@@ -1,6 +1,6 @@
 """Random people, facial expressions, cameras and lights.
 
-Ranges are wide rather than typical, so that real photographs lie inside the training distribution.
+Ranges are wide rather than typical, so that real photos are inside the training distribution.
 """
 
 from __future__ import annotations

@@ -42,13 +42,13 @@ def test_unposed_shape_is_linear_in_the_coefficients(model, rng):
 
 def test_root_rotation_is_rigid_about_the_root_joint(model, rng):
     coefficients, rotations, _ = random_inputs(rng, model)
-    turn = jnp.asarray(Rotation.random(random_state=1).as_matrix(), jnp.float32)
+    root_rotation = jnp.asarray(Rotation.random(random_state=1).as_matrix(), jnp.float32)
     vertices, joints = lbs(model, coefficients, rotations)
-    rotated = lbs(model, coefficients, rotations.at[0].set(turn @ rotations[0]))
+    rotated = lbs(model, coefficients, rotations.at[0].set(root_rotation @ rotations[0]))
     root = joints[:1]
     np.testing.assert_allclose(rotated[1][:1], root, atol=1e-6)
-    np.testing.assert_allclose(rotated[0], (vertices - root) @ turn.T + root, atol=2e-6)
-    np.testing.assert_allclose(rotated[1], (joints - root) @ turn.T + root, atol=2e-6)
+    np.testing.assert_allclose(rotated[0], (vertices - root) @ root_rotation.T + root, atol=2e-6)
+    np.testing.assert_allclose(rotated[1], (joints - root) @ root_rotation.T + root, atol=2e-6)
 
 
 def test_a_joint_moves_only_vertices_skinned_to_it_or_its_descendants(model, rng):
