@@ -280,8 +280,8 @@ def draw_cases(indices: np.ndarray, models: Models, source: loader.Source) -> li
     model, result = next(iter(models.values()))
     hand_model, head_model = model.hand_model, model.head_model
     drawn = []
-    for index in tqdm(indices, "sample images", unit="sample"):
-        ((batch, _),) = loader.sequential_batches([source[int(index)]], 1)
+    for index in tqdm(indices.tolist(), "sample images", unit="sample"):
+        ((batch, _),) = loader.sequential_batches([source[index]], 1)
         predictions = {
             name: jax.device_get(inference.infer(one, batch.images[0]))
             for name, (one, _) in models.items()
@@ -290,7 +290,7 @@ def draw_cases(indices: np.ndarray, models: Models, source: loader.Source) -> li
         image = cases.case_image(
             np.asarray(batch.images[0]),
             predictions,
-            jax.tree.map(lambda x: np.asarray(x)[0], targets),
+            jax.tree.map(lambda x: np.asarray(x[0]), targets),
             np.concatenate([batch.hand_keypoints_2d[0], batch.head_keypoints_2d[0]]),
             np.asarray(hand_model.faces),
             np.asarray(head_model.faces),

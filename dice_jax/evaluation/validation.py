@@ -77,7 +77,7 @@ def draw_sheet(
 def _unstack(predictions: Prediction, count: int) -> list[Prediction]:
     """One prediction without leading dimension for each image."""
     on_host = jax.device_get(predictions)
-    return [jax.tree.map(lambda x, i=i: x[i], on_host) for i in range(count)]
+    return [jax.tree.map(lambda x, i=i: np.asarray(x[i]), on_host) for i in range(count)]
 
 
 def _model(setup: TrainSetup, bodies: BodyModels, state: TrainState) -> inference.Model:

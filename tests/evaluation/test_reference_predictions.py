@@ -17,7 +17,7 @@ def test_mean_prediction_averages_every_sample_once(mean, whole):
 
 
 def test_no_other_constant_has_a_smaller_squared_error_than_the_mean(whole, mean, rng):
-    error = lambda constant: np.square(whole[0].hand_vertices - constant).sum()
+    error = lambda constant: np.square(whole[0].hand_vertices - np.asarray(constant)).sum()
     for _ in range(5):
         other = mean.hand_vertices + rng.normal(size=(778, 3)) * 1e-3
         assert error(mean.hand_vertices) < error(other)
