@@ -146,7 +146,8 @@ class Checkpointer:
             UserError: a checkpoint could not be written.
         """
         self._wait()
-        self._manager.close()
+        with self._as_user_error():
+            self._manager.close()
 
     def _wait(self) -> None:
         with self._as_user_error():
