@@ -191,7 +191,7 @@ def train(
             if looking and data_parallel.unreplicate(state.failed_step) >= 0:
                 break
             if due(config.log_every):
-                values = data_parallel.unreplicate(metrics)
+                values = {k: float(v) for k, v in data_parallel.unreplicate(metrics).items()}
                 values["images_per_second"] = progress_bar.images_per_second(step)
                 run_log.log_training(step, values)
                 progress_bar.show(values)

@@ -1,8 +1,15 @@
-"""Test set-up: virtual CPU devices, checked types, strict JAX, shared fixtures."""
+"""Test set-up: virtual CPU devices, quick compilation, checked types, strict JAX, fixtures."""
 
+import importlib
 import os
+from pathlib import Path
 
+# Before JAX is imported; what the user has set stays. Subprocesses of tests inherit the cache.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault(
+    "JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".pytest_cache" / "xla")
+)
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
 if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
     os.environ["XLA_FLAGS"] = (
         os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
@@ -14,9 +21,9 @@ import pytest
 import support.typechecker  # noqa: F401 (named in the hook below)
 from jaxtyping import install_import_hook
 
-if os.environ.get("DICE_STRICT"):
-    install_import_hook("dice_jax", "support.typechecker.check")
-    jax.config.update("jax_numpy_rank_promotion", "raise")
+install_import_hook("dice_jax", "support.typechecker.check")
+jax.config.update("jax_numpy_rank_promotion", "raise")
+importlib.import_module("dice_jax.xla_flags").set_cpu_preset()  # under the hook, so not above
 
 
 @pytest.fixture

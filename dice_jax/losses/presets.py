@@ -17,6 +17,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from ml_collections import ConfigDict
+
 
 @dataclasses.dataclass(frozen=True)
 class LossWeights:
@@ -120,7 +122,9 @@ RELEASE = LossWeights(
 PRESETS = {"paper": PAPER, "release": RELEASE, "fixed": FIXED}
 
 
-def loss_weights(preset: str = "fixed", overrides: Mapping[str, Any] | None = None) -> LossWeights:
+def loss_weights(
+    preset: str = "fixed", overrides: Mapping[str, Any] | ConfigDict | None = None
+) -> LossWeights:
     """A preset with some fields replaced.
 
     Args:

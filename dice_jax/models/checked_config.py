@@ -37,10 +37,8 @@ class CheckedConfig:
             ValueError: in one line, the path of the first field that is wrong and its choices.
         """
         for name, annotation in typing.get_type_hints(type(self)).items():
-            value, choices = getattr(self, name), _choices(annotation)
-            if choices and value not in choices:
-                listed = ", ".join(map(str, choices))
-                raise ValueError(f"{path}.{name} is {value!r}, choose one of {listed}")
+            value = getattr(self, name)
+            _check_choice(annotation, value, f"{path}.{name}")
             if isinstance(value, CheckedConfig):
                 value.check(f"{path}.{name}")
         for problem in self.problems(path):
@@ -72,9 +70,14 @@ class CheckedConfig:
             annotation = annotations[name]
             if isinstance(annotation, type) and issubclass(annotation, CheckedConfig):
                 value = annotation._build(value, f"{path}.{name}")
+            _check_choice(annotation, value, f"{path}.{name}")
             fields[name] = tuple(value) if isinstance(value, list) else value
         return cls(**fields)
 
 
-def _choices(annotation: Any) -> tuple[Any, ...]:
-    return typing.get_args(annotation) if typing.get_origin(annotation) is Literal else ()
+def _check_choice(annotation: Any, value: Any, path: str) -> None:
+    """Raises a ValueError if `annotation` is a `Literal` without `value`."""
+    choices = typing.get_args(annotation)
+    if typing.get_origin(annotation) is Literal and value not in choices:
+        listed = ", ".join(map(str, choices))
+        raise ValueError(f"{path} is {value!r}, choose one of {listed}")

@@ -24,8 +24,8 @@ from dice_jax.tools import convert_official
 torch = pytest.importorskip("torch")
 twin = pytest.importorskip("support.torch_twin")
 
-# The index of each of OpenPose's keypoints in the authors' order: 16 joints of MANO, then the tips of
-# thumb, index, middle, ring and little finger.
+# The index of each of OpenPose's keypoints in the order of the authors: 16 joints of MANO, then the
+# tips of thumb, index, middle, ring and little finger.
 OPENPOSE = [0, 13, 14, 15, 16, 1, 2, 3, 17, 4, 5, 6, 18, 10, 11, 12, 19, 7, 8, 9, 20]
 TIPS = [745, 317, 445, 556, 673]
 NECK = np.arange(3000, 3400)  # vertices in the stand-in for neck_idx.npy

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from flax import linen as nn
 from flax import traverse_util
+from support.fast_compile import compile_fast, run_fast
 from support.random_variables import init
 
 from dice_jax import models
@@ -17,7 +18,6 @@ from dice_jax.models.baselines.fastmetro import encode_cross
 from dice_jax.models.config import BackboneConfig, EncodersConfig, ModelConfig
 
 NAMES = ("single_branch", "metro", "fastmetro", "pixie_r")
-LITTLE_OPTIMIZATION = {"xla_backend_optimization_level": 0}  # compiles faster
 
 
 class PoolConfig(BackboneConfig):
@@ -42,10 +42,6 @@ def build(name, bodies):
     module, queries = config.create(*bodies)
     images = jnp.zeros((1, 224, 224, 3))
     return module, queries, init(module, np.random.default_rng(3), images, queries, train=False)
-
-
-def run_fast(function, *args):
-    return jax.jit(function).lower(*args).compile(LITTLE_OPTIMIZATION)(*args)
 
 
 @pytest.mark.parametrize(
@@ -112,8 +108,7 @@ def test_learned_tokens_depend_on_every_cell_and_on_its_place(rng):
 
     grid = jnp.asarray(rng.normal(size=(2, 6, 7)), jnp.float32)
     variables = init(Net(), rng, grid)
-    apply = jax.jit(lambda grid: Net().apply(variables, grid))
-    run = apply.lower(grid).compile(LITTLE_OPTIMIZATION)
+    run = compile_fast(lambda grid: Net().apply(variables, grid), grid)
     output, changed, reversed_ = run(grid), run(grid.at[0, 5].add(1.0)), run(grid[:, ::-1])
     assert output.shape == (2, 843, 5)
     assert (np.abs(changed[0] - output[0]).max(-1) > 0).all()

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from support.fast_compile import compile_fast, run_fast
 
 from dice_jax import models
 from dice_jax.models import presets
@@ -20,8 +21,9 @@ def images():
 def outputs(network, images):
     """Outputs for two images, for the same two again, and for the second with another one."""
     module, queries, variables = network
-    apply = jax.jit(lambda x: module.apply(variables, models.preprocess(x), queries, train=False))
-    return apply(images), apply(images), apply(np.stack([images[1], np.zeros_like(images[0])]))
+    apply = lambda x: module.apply(variables, models.preprocess(x), queries, train=False)
+    run = compile_fast(apply, images)
+    return run(images), run(images), run(np.stack([images[1], np.zeros_like(images[0])]))
 
 
 SHAPES = {
@@ -80,22 +82,19 @@ def test_every_weight_has_a_gradient(network, images):
     module = module.clone(config=dataclasses.replace(module.config, backbone=config))
     rngs = {"dropout": jax.random.key(0), "mask": jax.random.key(1)}
 
-    @jax.jit
-    def gradient(params):
-        def loss(params):
-            output, _ = module.apply(
-                {**variables, "params": params},
-                models.preprocess(images),
-                queries,
-                train=True,
-                rngs=rngs,
-                mutable=["batch_stats"],
-            )
-            return sum((x**2).mean() for x in jax.tree.leaves(output))
+    def loss(params):
+        output, _ = module.apply(
+            {**variables, "params": params},
+            models.preprocess(images),
+            queries,
+            train=True,
+            rngs=rngs,
+            mutable=["batch_stats"],
+        )
+        return sum((x**2).mean() for x in jax.tree.leaves(output))
 
-        return jax.grad(loss)(params)
-
-    for path, x in jax.tree_util.tree_leaves_with_path(gradient(variables["params"])):
+    gradients = run_fast(jax.grad(loss), variables["params"])
+    for path, x in jax.tree_util.tree_leaves_with_path(gradients):
         name = jax.tree_util.keystr(path, simple=True, separator="/")
         assert np.isfinite(x).all(), name
         # No gradient: a softmax does not depend on a constant added to all keys, nor batch norm on

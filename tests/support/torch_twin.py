@@ -1,8 +1,8 @@
-"""The authors' network in PyTorch, written from its specification: parity, names, shapes, and how
-it is pickled.
+"""The authors' network in PyTorch, for tests of parity and of the conversion of its weights.
 
-Dead parts (BERT's word embeddings and poolers, HRNet's classifier) are there, since their weights
-are in the files. `Sizes()` are the authors'; narrower ones keep every name.
+It is written from its specification, with the authors' class and parameter names. Unused parts
+(BERT's word embeddings and poolers, HRNet's classifier) are included, because the files have their
+weights. `Sizes()` are the authors' sizes; other sizes change no name.
 """
 
 from __future__ import annotations
@@ -17,10 +17,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from dice_jax.constants import HAND_LEVELS, HEAD_LEVELS
+
 
 @dataclasses.dataclass(frozen=True)
 class Sizes:
-    """Everything that a converter must read off the file."""
+    """The sizes that a converter must find in the file."""
 
     width: int = 64
     depth: int = 4
@@ -183,7 +185,7 @@ class HighResolutionNet(nn.Module):
 
 
 class FusedLayerNorm(nn.LayerNorm):
-    """apex's, whose class the authors' pickle names."""
+    """The class of apex that the authors' pickles refer to."""
 
 
 class BertSelfAttention(nn.Module):
@@ -202,7 +204,7 @@ class BertSelfAttention(nn.Module):
 
 
 class BertOutput(nn.Module):
-    """A linear layer, then the sum with the residual, then its norm."""
+    """Layer norm of the sum of a linear layer and the residual."""
 
     def __init__(self, inputs, hidden):
         super().__init__()
@@ -339,8 +341,14 @@ class METRO_Decaf_Network_DeformBranch_Presence(nn.Module):
         self.contact_classifier = nn.Sequential(nn.Linear(49, 1), nn.Sigmoid())
 
     def forward(self, images, queries):
-        """Images (B, 3, 224, 224) BGR, normalized; queries (843, 3). Everything raw, in meters and
-        pixels.
+        """Runs the network.
+
+        Args:
+            images: (B, 3, 224, 224) BGR, normalized.
+            queries: (843, 3).
+
+        Returns:
+            The outputs of the network by name, in meters and pixels.
         """
         grid = self.backbone(images).flatten(2).transpose(1, 2)
         tokens = torch.cat([queries.expand(len(images), -1, -1), self.conv_learn_tokens(grid)], -1)
@@ -390,9 +398,7 @@ def over_vertices(values, *layers):
 def build(
     sizes: Sizes, digits: bool = False, seed: int = 0
 ) -> METRO_Decaf_Network_DeformBranch_Presence:
-    """A network in evaluation mode, its weights random, its norms not trivial, its answers of human
-    size.
-    """
+    """A network in evaluation mode with random weights and non-trivial norms."""
     torch.manual_seed(seed)
     model = METRO_Decaf_Network_DeformBranch_Presence(sizes, digits).eval()
     for module in model.modules():
@@ -424,9 +430,7 @@ _PACKAGES = {
 
 @contextlib.contextmanager
 def authors_packages():
-    """While it lasts the classes above live in the modules that the authors' pickles name, as far
-    as pickle can tell.
-    """
+    """Puts the classes above into modules with the names that the authors' pickles refer to."""
     modules = {name: types.ModuleType(name) for name in _PACKAGES}
     homes = {cls: cls.__module__ for classes in _PACKAGES.values() for cls in classes}
     parents = {name.rsplit(".", k)[0] for name in modules for k in range(1, name.count(".") + 1)}
@@ -447,28 +451,20 @@ def authors_packages():
 
 def save_module(model: nn.Module, path, *, zipped: bool = True) -> None:
     """Saves a whole module under the authors' class names."""
-    with (
-        authors_packages(),
-        warnings.catch_warnings(action="ignore"),
-    ):  # there is no source code of those packages
+    # PyTorch warns that it finds no source code of those packages.
+    with authors_packages(), warnings.catch_warnings(action="ignore"):
         torch.save(model, path, _use_new_zipfile_serialization=zipped)
 
 
 def save_transforms(folder, selection: dict[str, list]) -> None:
-    """Saves down-sampling matrices as the authors do: lists of sparse matrices of float64 under
-    "D".
-    """
-    counts = {"hand": (778, 195), "head": (5023, 1675, 559)}
+    """Saves down-sampling matrices as the authors do: sparse matrices of float64 under "D"."""
+    counts = {"hand": HAND_LEVELS, "head": HEAD_LEVELS}
     for part, all_ids in selection.items():
         matrices = []
         for ids, size in zip(all_ids, zip(counts[part][1:], counts[part]), strict=True):
-            where, ones = (
-                torch.stack([torch.arange(len(ids)), torch.as_tensor(ids)]),
-                torch.ones(len(ids)),
-            )
-            matrices.append(
-                torch.sparse_coo_tensor(where, ones.double(), size, check_invariants=True)
-            )
-        torch.save(
-            {"A": [], "U": [], "D": matrices, "F": []}, folder / f"{part}_mesh_transforms.pt"
-        )
+            indices = torch.stack([torch.arange(len(ids)), torch.as_tensor(ids)])
+            ones = torch.ones(len(ids)).double()
+            matrix = torch.sparse_coo_tensor(indices, ones, size, check_invariants=True)
+            matrices.append(matrix)
+        transforms = {"A": [], "U": [], "D": matrices, "F": []}
+        torch.save(transforms, folder / f"{part}_mesh_transforms.pt")

@@ -61,7 +61,11 @@ def test_two_processes_train_as_one_and_only_one_of_them_writes(tmp_path):
     assert "the same command resumes from there" in writer and "the same command" not in other
     assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) < STEPS
     writer, other = finish(start_two_processes(tmp_path))
-    assert "4 x cpu in 2 processes" in writer and f"to {STEPS}" in writer and f"to {STEPS}" not in other
+    assert (
+        "4 x cpu in 2 processes" in writer
+        and f"to {STEPS}" in writer
+        and f"to {STEPS}" not in other
+    )
     assert_same_losses(tmp_path, uninterrupted_run())
     assert len(list((tmp_path / "tensorboard").iterdir())) == 2  # one for each start
 

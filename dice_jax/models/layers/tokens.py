@@ -14,7 +14,7 @@ import numpy as np
 from flax import linen as nn
 from flax import struct
 from jax.typing import DTypeLike
-from jaxtyping import Bool, Float, Key
+from jaxtyping import Bool, Float, PRNGKeyArray
 
 from dice_jax.array_types import Array
 from dice_jax.constants import HAND_LEVELS, HEAD_LEVELS, NUM_HAND_KEYPOINTS, NUM_HEAD_KEYPOINTS
@@ -74,7 +74,7 @@ class TokenUpsampling(nn.Module):
         return Tokens(grid, kernel, bias, queries, mask)
 
 
-def random_mask(key: Key[Array, ""], count: int, largest_share: float) -> Bool[Array, "{count}"]:
+def random_mask(key: PRNGKeyArray, count: int, largest_share: float) -> Bool[Array, "{count}"]:
     """Marks floor(u * largest_share * count) of `count` entries, with u uniform in [0, 1)."""
     share_key, order_key = jax.random.split(key)
     masked = jnp.floor(jax.random.uniform(share_key) * largest_share * count)

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from flax import linen as nn
 from support.command_line import exit_code
+from support.fast_compile import run_fast
 from support.random_variables import init
 
 from dice_jax.checkpoints.pretrained_backbones import hrnet_variables, load_backbone
@@ -123,11 +124,10 @@ def test_features_agree_with_timm(timm_hrnet, rng, monkeypatch, width, depth, mo
     variables = hrnet_variables(numpy_state(model))
     module = HRNet(BackboneConfig(width=width, depth=depth))
     assert_same_shapes(variables, module, images)
-    run = jax.jit(lambda variables, images: module.apply(variables, images, train=False).features)
-    little_optimization = {"xla_backend_optimization_level": 0}
+    run = lambda variables, images: module.apply(variables, images, train=False).features
     for count in (1, 3):
         batch, reference = images[:count], expected[:count]
-        got = run.lower(variables, batch).compile(little_optimization)(variables, batch)
+        got = run_fast(run, variables, batch)
         assert got.shape == (count, size // 32, size // 32, 2048)
         tolerance = 1e-4 * np.abs(reference).max()
         np.testing.assert_allclose(got, reference, rtol=0, atol=tolerance)

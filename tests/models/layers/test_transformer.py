@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import traverse_util
+from support.fast_compile import compile_fast, run_fast
 from support.random_variables import init
 
 from dice_jax.models.config import EncodersConfig
@@ -117,7 +118,7 @@ def test_attention_dropout_of_almost_zero_changes_nothing(encoder):
 
     def run(rate):
         module = Encoder(dataclasses.replace(CONFIG, dropout=0.0, attention_dropout=rate), 16, 2, 3)
-        return jax.jit(lambda v: module.apply(v, tokens, train=True, rngs=rngs))(variables)
+        return run_fast(lambda v: module.apply(v, tokens, train=True, rngs=rngs), variables)
 
     np.testing.assert_allclose(run(0.0), run(1e-7), atol=1e-5)
     assert np.abs(run(0.0) - run(0.5)).max() > 1e-2
@@ -125,8 +126,9 @@ def test_attention_dropout_of_almost_zero_changes_nothing(encoder):
 
 def test_dropout_is_applied_in_training_only(encoder):
     module, variables, tokens = encoder
-    rngs = lambda seed: {"dropout": jax.random.key(seed)}
-    train = lambda seed: module.apply(variables, tokens, train=True, rngs=rngs(seed))
+    apply = lambda key: module.apply(variables, tokens, train=True, rngs={"dropout": key})
+    run = compile_fast(apply, jax.random.key(0))
+    train = lambda seed: run(jax.random.key(seed))
     assert np.abs(train(0) - train(1)).max() > 1e-3
     np.testing.assert_array_equal(*(module.apply(variables, tokens, train=False) for _ in range(2)))
 
@@ -141,7 +143,8 @@ def test_dropout_of_a_sample_does_not_depend_on_how_the_batch_is_split(encoder):
         parts = tokens.reshape(count, -1, *tokens.shape[1:])
         rngs = {"dropout": jax.random.key(0)}
         apply = lambda part: module.apply(variables, part, train=True, rngs=rngs)
-        return jax.vmap(apply, axis_name="devices")(parts).reshape(len(tokens), -1)
+        over_devices = jax.vmap(apply, axis_name="devices")
+        return run_fast(over_devices, parts).reshape(len(tokens), -1)
 
     whole = run(1)
     np.testing.assert_allclose(run(2), whole, atol=1e-5)
@@ -162,7 +165,7 @@ def test_rematerialization_changes_no_gradient(encoder):
     def gradient(remat):
         module = Encoder(dataclasses.replace(CONFIG, remat=remat), 16, 1, 3)
         apply = lambda v: module.apply(v, tokens, train=True, rngs={"dropout": jax.random.key(0)})
-        return jax.jit(jax.grad(lambda v: (apply(v) ** 2).sum()))(variables)
+        return run_fast(jax.grad(lambda v: (apply(v) ** 2).sum()), variables)
 
     close = lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
     jax.tree.map(close, gradient(False), gradient(True))
