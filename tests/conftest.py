@@ -1,6 +1,5 @@
 """Test set-up: virtual CPU devices, quick compilation, checked types, strict JAX, fixtures."""
 
-import importlib
 import os
 from pathlib import Path
 
@@ -10,10 +9,12 @@ os.environ.setdefault(
     "JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".pytest_cache" / "xla")
 )
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
-if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
-    os.environ["XLA_FLAGS"] = (
-        os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
-    )
+for flag, value in (
+    ("xla_force_host_platform_device_count", 8),
+    ("xla_backend_optimization_level", 0),  # most of the suite's time is compilation
+):
+    if flag not in os.environ.get("XLA_FLAGS", ""):
+        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --{flag}={value}"
 
 import jax
 import numpy as np
@@ -23,7 +24,6 @@ from jaxtyping import install_import_hook
 
 install_import_hook("dice_jax", "support.typechecker.check")
 jax.config.update("jax_numpy_rank_promotion", "raise")
-importlib.import_module("dice_jax.xla_flags").set_cpu_preset()  # under the hook, so not above
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ def replay_failure(
         One line that names the metrics that were not finite and the files.
     """
     step = int(state.failed_step)
-    state = state.replace(failed_step=np.int32(-1))
+    state = state.replace(failed_step=np.array(-1, np.int32))
     checkpointer.save(state)
     checkpointer.close()
     process = f"_process_{jax.process_index()}" if jax.process_count() > 1 else ""

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
+from support.fast_compile import LITTLE_OPTIMIZATION
 
 import dice_jax
 from dice_jax.body_models import load_hand, load_head, pose_hand, pose_head
@@ -29,7 +30,6 @@ twin = pytest.importorskip("support.torch_twin")
 OPENPOSE = [0, 13, 14, 15, 16, 1, 2, 3, 17, 4, 5, 6, 18, 10, 11, 12, 19, 7, 8, 9, 20]
 TIPS = [745, 317, 445, 556, 673]
 NECK = np.arange(3000, 3400)  # vertices in the stand-in for neck_idx.npy
-FAST_COMPILE = {"xla_backend_optimization_level": 0}
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +122,7 @@ def expected(authors, queries, images):
 
 @pytest.fixture(scope="module")
 def infer(model, images):
-    return dice_jax.infer.lower(model, images).compile(FAST_COMPILE)
+    return dice_jax.infer.lower(model, images).compile(LITTLE_OPTIMIZATION)
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +144,7 @@ def test_the_outputs_of_the_network_agree(model, images, expected):
     apply = lambda model, x: model.module.apply(
         model.variables, preprocess(x), model.queries, train=False
     )
-    output = jax.jit(apply).lower(model, images).compile(FAST_COMPILE)(model, images)
+    output = jax.jit(apply).lower(model, images).compile(LITTLE_OPTIMIZATION)(model, images)
     rough, hand, head = output.rough, output.hand_params, output.head_params
     positions = expected["positions"]
     assert_close(rough.hand_vertices, expected["hand"])

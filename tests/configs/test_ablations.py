@@ -73,7 +73,16 @@ def test_no_in_the_wild_trains_on_the_studio_data():
         config_of("no_in_the_wild", "small")
 
 
-@pytest.mark.parametrize("row", ["no_in_the_wild", "no_rough", "no_depth", "fastmetro", "pixie_r"])
+@pytest.mark.parametrize(
+    "row",
+    [
+        "no_in_the_wild",
+        "no_rough",
+        "no_depth",
+        pytest.param("fastmetro", marks=pytest.mark.slow),
+        "pixie_r",
+    ],
+)
 def test_two_steps(row):
     config = config_of(row, "full" if row == "no_in_the_wild" else "tiny")
     config.body_models.update(hand="", head="")

@@ -92,7 +92,7 @@ def environment(tmp_path_factory):
 @pytest.mark.parametrize(
     "network",
     [
-        "tiny",
+        pytest.param("tiny", marks=pytest.mark.slow),
         pytest.param(
             "hrnet_w64",
             marks=[

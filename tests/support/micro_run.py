@@ -50,9 +50,9 @@ from dice_jax.structs import (
 from dice_jax.training.data_parallel import parallelize
 from dice_jax.training.initial_state import init_state
 from dice_jax.training.step import train_step
+from support.fast_compile import LITTLE_OPTIMIZATION
 
 NAME = "random_samples"
-FAST_COMPILE = {"xla_cpu_opt_preset": "CPU_OPT_PRESET_FAST_COMPILE"}  # compiler options
 SLOW_LOSSES = ("reprojection", "vertices", "keypoints", "touch", "collision", "depth")
 _COARSE_TO_FINE = (*reversed(HAND_LEVELS), *reversed(HEAD_LEVELS))
 _SIZES = {
@@ -213,7 +213,7 @@ def two_steps(setup, bodies, batch):
     batch, bodies = one_device(batch), one_device(bodies)
     with chex.fake_pmap():  # compiles faster than on a mesh of one device
         update = jax.jit(parallelize(functools.partial(train_step, setup)))
-    update = update.lower(state, batch, bodies).compile(compiler_options=FAST_COMPILE)
+    update = update.lower(state, batch, bodies).compile(compiler_options=LITTLE_OPTIMIZATION)
     all_metrics = []
     for _ in range(2):
         state, metrics = update(state, batch, bodies)

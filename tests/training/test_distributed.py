@@ -47,6 +47,7 @@ def logged(workdir):
     return names, np.array([[line[name] for name in names] for line in lines])
 
 
+@pytest.mark.slow
 def test_several_devices_train_as_one(tmp_path):
     TrainProcess(tmp_path, devices=4).succeed()
     assert_same_losses(tmp_path, uninterrupted_run())

@@ -9,6 +9,7 @@ import numpy as np
 import optax
 import pytest
 from support import micro_run
+from support.fast_compile import LITTLE_OPTIMIZATION
 
 from dice_jax import models
 from dice_jax.configs import full, small, tiny
@@ -76,7 +77,7 @@ class _Shapes:
 @functools.cache
 def compile_update(setup, devices, shapes):
     update = data_parallel.parallelize(functools.partial(train_step, setup), devices=devices)
-    return update.lower(*shapes.arguments).compile(compiler_options=micro_run.FAST_COMPILE)
+    return update.lower(*shapes.arguments).compile(compiler_options=LITTLE_OPTIMIZATION)
 
 
 def assert_same_update(actual, expected):
@@ -248,7 +249,11 @@ def test_weights_without_a_gradient_do_not_change(setting, batch):
     assert optax.tree.norm(moved) > 0
 
 
-@pytest.mark.parametrize("config", [small, tiny, full])
+@pytest.mark.parametrize(
+    "config",
+    [small, tiny, pytest.param(full, marks=pytest.mark.slow)],
+    ids=["small", "tiny", "full"],
+)
 def test_an_update_of_every_config_keeps_the_structure_of_the_state(config, batch):
     """Traced, not compiled, with all losses."""
     config = config.get_config("synthetic") if config is full else config.get_config()
@@ -265,6 +270,7 @@ def test_an_update_of_every_config_keeps_the_structure_of_the_state(config, batc
     assert {"loss/collision", "loss/depth", "loss/touch", "loss/reprojection"} <= set(metrics)
 
 
+@pytest.mark.slow
 def test_half_precision_and_rematerialization_change_the_losses_little(batch):
     """And the weights stay in single precision."""
     config = narrow_config()

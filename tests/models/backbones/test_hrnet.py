@@ -113,7 +113,10 @@ def assert_same_shapes(variables, module, images):
     assert jax.tree.map(np.shape, variables) == jax.tree.map(np.shape, dict(shapes))
 
 
-@pytest.mark.parametrize("width, depth, modules, size", [(*NARROW, 64), (*PAPERS, 224)])
+@pytest.mark.parametrize(
+    "width, depth, modules, size",
+    [(*NARROW, 64), pytest.param(*PAPERS, 224, marks=pytest.mark.slow)],
+)
 def test_features_agree_with_timm(timm_hrnet, rng, monkeypatch, width, depth, modules, size):
     torch = pytest.importorskip("torch")
     monkeypatch.setattr(hrnet, "MODULES", modules)
