@@ -3,18 +3,15 @@
 import os
 from pathlib import Path
 
+from support.compiler_flags import xla_flags
+
 # Before JAX is imported; what the user has set stays. Subprocesses of tests inherit the cache.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault(
     "JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".pytest_cache" / "xla")
 )
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
-for flag, value in (
-    ("xla_force_host_platform_device_count", 8),
-    ("xla_backend_optimization_level", 0),  # most of the suite's time is compilation
-):
-    if flag not in os.environ.get("XLA_FLAGS", ""):
-        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --{flag}={value}"
+os.environ["XLA_FLAGS"] = f"{xla_flags(devices=8)} {os.environ.get('XLA_FLAGS', '')}"
 
 import jax
 import numpy as np

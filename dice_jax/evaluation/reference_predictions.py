@@ -12,6 +12,7 @@ from dice_jax.evaluation.measure import Batches
 from dice_jax.structs import Batch, Camera, HandParams, HeadParams, Prediction
 
 
+@jax.jit
 def true_prediction(batch: Batch, hand_model: BodyModel, head_model: BodyModel) -> Prediction:
     """The ground truth of a batch in the form of a prediction.
 

@@ -2,7 +2,7 @@
 
 import jax
 
-LITTLE_OPTIMIZATION = {"xla_backend_optimization_level": 0}
+LITTLE_OPTIMIZATION = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
 
 
 def compile_fast(function, *args):

@@ -15,6 +15,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from support.compiler_flags import xla_flags
+
 SCRIPT = Path(__file__).with_name("micro_run.py")
 STEPS = 24
 TIMEOUT = 600  # seconds
@@ -105,7 +107,7 @@ def uninterrupted_run() -> Path:
     workdir = tempfile.mkdtemp(prefix="uninterrupted")
     environment = {
         **os.environ,
-        "XLA_FLAGS": "",
+        "XLA_FLAGS": xla_flags(devices=1),
         "JAX_COMPILATION_CACHE_DIR": _cache(),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     }
@@ -145,7 +147,7 @@ def _child(argv, devices, pause, max_file_bytes, cache, outputs):
         os.dup2(os.open(path, os.O_WRONLY), descriptor)
     if max_file_bytes is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (max_file_bytes, max_file_bytes))
-    os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={devices}"
+    os.environ["XLA_FLAGS"] = xla_flags(devices)
     os.environ["MICRO_RUN_PAUSE"] = str(pause)
 
     import jax
