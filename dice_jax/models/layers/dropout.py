@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
-from jaxtyping import Float, PRNGKeyArray
+from jaxtyping import Float, Key, PRNGKeyArray, UInt32
 
 from dice_jax.array_types import Array
 
@@ -28,7 +28,9 @@ class Dropout(nn.Module):
         return jnp.where(kept, x / (1 - self.rate), 0)
 
 
-def sample_keys(key: PRNGKeyArray, size: int, axis_name: str | None = None) -> Key[Array, "{size}"]:
+def sample_keys(
+    key: PRNGKeyArray, size: int, axis_name: str | None = None
+) -> Key[Array, "{size}"] | UInt32[Array, "{size} 2"]:
     """Random keys of `size` samples, by their index in the batch of all devices.
 
     Args:
