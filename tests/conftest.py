@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from support.compiler_flags import xla_flags
+from support.fast_compile import xla_flags
 
 # Before JAX is imported; what the user has set stays. Subprocesses of tests inherit the cache.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")

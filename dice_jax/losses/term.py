@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 from typing import ClassVar
 
@@ -39,7 +40,7 @@ class Scene:
 
 
 @dataclasses.dataclass(frozen=True)
-class Term:
+class Term(abc.ABC):
     """One term of the objective, averaged over the samples that carry its label.
 
     Attributes:
@@ -56,9 +57,9 @@ class Term:
     after_burn_in: ClassVar[bool] = False
     needs_fake_logits: ClassVar[bool] = False
 
+    @abc.abstractmethod
     def values(self, scene: Scene) -> Float[Array, "B"]:
         """The loss of each sample, without weight and mask."""
-        raise NotImplementedError
 
     def mask(self, batch: Batch) -> Float[Array, "B"]:
         """1 for the samples that the term is averaged over, else 0."""

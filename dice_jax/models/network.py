@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -46,7 +47,7 @@ class BodyParams(NamedTuple):
     head_root: Float[Array, "B 3"] | None = None
 
 
-class Network(nn.Module):
+class Network(nn.Module, abc.ABC):
     """Base class of DICE and of the baselines: from a normalized crop to a `NetworkOutput`.
 
     Training needs the random streams "dropout" and "mask"; inference is deterministic. Batch norm
@@ -66,6 +67,7 @@ class Network(nn.Module):
     axis_name: str | None = None
     fold_batch_norm: bool = False
 
+    @abc.abstractmethod
     def __call__(
         self, images: Float[Array, "B 224 224 3"], queries: Float[Array, "843 3"], *, train: bool
     ) -> NetworkOutput:
@@ -80,7 +82,6 @@ class Network(nn.Module):
         Returns:
             The output, float32. `decode` poses the body models with it.
         """
-        raise NotImplementedError
 
     @property
     def dtype(self) -> jnp.dtype:

@@ -15,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from support.compiler_flags import xla_flags
+from support.fast_compile import xla_flags
 
 SCRIPT = Path(__file__).with_name("micro_run.py")
 STEPS = 24
