@@ -231,3 +231,31 @@ class Prediction(struct.PyTreeNode):
     hand_params: HandParams
     head_params: HeadParams
     camera: Camera
+
+
+class Detections(struct.PyTreeNode):
+    """Landmarks that detectors found in an image, in pixels of the crop. Confidence 0: not seen.
+
+    Attributes:
+        hand_points: the 21 hand keypoints: x, y, depth relative to the wrist in the same pixels
+            (away from the camera is positive), and a confidence in [0, 1].
+        hand_world: the same keypoints in meters, camera axes, about any origin.
+        face_points: the 468 points of MediaPipe's face mesh, as `hand_points`; their depth is
+            relative to any plane.
+    """
+
+    hand_points: Float[Array, "*B 21 4"]
+    hand_world: Float[Array, "*B 21 3"]
+    face_points: Float[Array, "*B 468 4"]
+
+
+class Intrinsics(struct.PyTreeNode):
+    """A pinhole camera, in pixels of the crop.
+
+    Attributes:
+        focal_length: pixels of the crop; infinite for scaled orthography.
+        camera_center: principal point, pixels of the crop; often outside it.
+    """
+
+    focal_length: Float[Array, "*B"]
+    camera_center: Float[Array, "*B 2"]

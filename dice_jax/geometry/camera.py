@@ -68,6 +68,30 @@ def perspective_to_screen(
     return jnp.concatenate([pixels, points[..., 2:]], axis=-1)
 
 
+def project_scaled_perspective(
+    points: Float[Array, "*B N 3"],
+    scale: Float[Array, "*B"],
+    transl: Float[Array, "*B 2"],
+    focal_length: Float[Array, "*B"],
+    camera_center: Float[Array, "*B 2"],
+) -> Float[Array, "*B N 2"]:
+    """The pinhole that agrees with a scaled orthographic camera in the plane z = 0.
+
+    Equal to `project_perspective(points + orthographic_to_perspective(...), ...)`, and finite for an
+    infinite focal length, with which it is `project_orthographic`.
+
+    Args:
+        points: camera axes, meters.
+        scale: pixels per meter in the plane z = 0.
+        transl: projection of the origin, pixels.
+        focal_length, camera_center: of the pinhole, pixels.
+    """
+    center = camera_center[..., None, :]
+    from_center = project_orthographic(points, scale, transl) - center
+    depth_ratio = 1.0 + points[..., 2:] * (scale / focal_length)[..., None, None]
+    return from_center / depth_ratio + center
+
+
 def orthographic_to_perspective(
     scale: Float[Array, "*B"],
     transl: Float[Array, "*B 2"],

@@ -20,7 +20,7 @@ from dice_jax.array_types import Array
 from dice_jax.body_models import BodyModel, lbs
 from dice_jax.geometry.rotations import axis_angle_to_matrix
 from dice_jax.synthetic.contact_problem import ContactProblem
-from dice_jax.synthetic.pose import joint_limits, pose_deviation
+from dice_jax.synthetic.pose import pose_deviation
 
 SHOULDER = np.array([-0.19, -0.22, -0.06])  # of the right arm, meters
 UPPER_ARM, FOREARM = 0.30, 0.25  # lengths, meters

@@ -1,7 +1,6 @@
-"""Joint angles of gestures, the range of motion of the fingers, and the named patches of a hand.
+"""Joint angles of gestures, and the named patches of a hand.
 
-The hand's axes at rest are MANO's: fingers along -x, palm facing -y, thumb towards +z. A positive
-rotation about z flexes a finger; a positive rotation about y spreads it towards the thumb.
+See `body_models.finger_joints` for the axes of the hand.
 """
 
 from __future__ import annotations
@@ -10,12 +9,9 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from dice_jax.body_models import BodyModel
+from dice_jax.body_models.finger_joints import FINGERS, FIRST_JOINT
 from dice_jax.geometry.mesh import vertex_normals
 from dice_jax.synthetic.gestures import Gesture
-
-# First joint of each finger in MANO's order (the wrist is joint 0).
-FIRST_JOINT = {"index": 1, "middle": 4, "little": 7, "ring": 10, "thumb": 13}
-_FINGERS = ("index", "middle", "ring", "little")
 
 _DISTAL_RATIO = 0.6  # flexion of the third joint of a finger, relative to the second
 # Thumb at opposition 1: axis-angle of its first joint, flexion of the second and third, radians.
@@ -38,7 +34,7 @@ def sample_pose(
     """
     pose = np.zeros((16, 3))
     common = 0.10 * rng.standard_normal(2)  # shared by all fingers
-    for finger, mean in zip(_FINGERS, gesture.flexion):
+    for finger, mean in zip(FINGERS, gesture.flexion):
         first = FIRST_JOINT[finger]
         own = (0.13, 0.16) * rng.standard_normal(2)
         flexion = np.clip(np.asarray(mean) + variation * (common + own), (-0.15, 0.0), (1.5, 1.75))
@@ -56,25 +52,13 @@ def sample_pose(
     return pose[1:].ravel()
 
 
-def joint_limits() -> tuple[Float[np.ndarray, "45"], Float[np.ndarray, "45"]]:
-    """Range of motion: the lowest and the highest value of each entry of `hand_pose`, radians."""
-    low, high = np.full((16, 3), -0.15), np.full((16, 3), 0.15)
-    for finger in _FINGERS:
-        joints = FIRST_JOINT[finger] + np.arange(3)
-        low[joints, 2], high[joints, 2] = (-0.30, -0.05, -0.15), (1.60, 1.85, 1.20)
-        low[joints[0], 1], high[joints[0], 1] = -0.45, 0.45
-    low[13], high[13] = (-0.4, -0.9, -0.4), (0.7, 0.5, 0.8)
-    low[14:, 1], high[14:, 1] = (-0.8, -1.1), (0.35, 0.5)
-    return low[1:].ravel(), high[1:].ravel()
-
-
 def pose_deviation() -> Float[np.ndarray, "45"]:
     """Standard deviation of each entry of `hand_pose` around its gesture, radians.
 
     The contact solver penalizes larger changes.
     """
     sigma = np.full((16, 3), 0.03)
-    for finger in _FINGERS:
+    for finger in FINGERS:
         joints = FIRST_JOINT[finger] + np.arange(3)
         sigma[joints, 2] = (0.30, 0.25, 0.15)
         sigma[joints[0], 1] = 0.10
@@ -101,7 +85,7 @@ def hand_patches(model: BodyModel) -> dict[str, Int[np.ndarray, "_"]]:
         "heel": (bone == 0) & faces_towards(palmar, 0.6) & heel,
         "back": (bone == 0) & faces_towards(dorsal, 0.8) & (from_wrist > 0.035),
     }
-    for finger, tip in zip(("thumb", *_FINGERS), np.asarray(model.tip_ids)):
+    for finger, tip in zip(("thumb", *FINGERS), np.asarray(model.tip_ids)):
         first = FIRST_JOINT[finger]
         inner, outer = palmar, dorsal
         if finger == "thumb":

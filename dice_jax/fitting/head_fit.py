@@ -1,0 +1,260 @@
+"""Fits the head and the camera to the points of the face mesh."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+from jaxtyping import Float
+
+from dice_jax.array_types import Array
+from dice_jax.fitting.levenberg_marquardt import Minimum, minimize, robust
+from dice_jax.fitting.partial_skinning import PartialModel
+from dice_jax.geometry import camera
+from dice_jax.geometry.rotations import axis_angle_to_matrix, matrix_to_axis_angle
+from dice_jax.structs import Camera, HeadParams, Intrinsics
+
+NUM_BETAS = 50  # the first ones; later components are below a tenth of a millimeter
+
+
+@dataclasses.dataclass(frozen=True)
+class HeadFitConfig:
+    """Standard deviations of the evidence and of the priors.
+
+    Attributes:
+        steps: of Levenberg-Marquardt.
+        point: distance of a detected point from that of the mesh, meters on the head.
+        point_pixels: the same for a head of few pixels.
+        outlier: distance from which a point is believed less, in the unit of `point`.
+        independent_points: the errors of neighboring points are nearly the same, so that all
+            points together count as this many.
+        relative_depth: of MediaPipe's relative depth, meters on the head.
+        betas, expression: around zero; the shape space has unit variance.
+        betas_from_network, expression_from_network: around the network's answer.
+        largest_coefficient: of betas and expression; what exceeds it costs `excess` as one
+            standard deviation.
+        neck, jaw_sideways: radians around the network's neck, and around a jaw that only opens.
+        jaw, closed_jaw: radians around a closed jaw, and by which it may be shut further.
+        orient: radians around the start.
+        log_scale, transl: around the start; the latter in meters on the head.
+    """
+
+    steps: int = 12
+    point: float = 0.0025
+    point_pixels: float = 0.5
+    outlier: float = 3.0
+    independent_points: float = 120.0
+    relative_depth: float = 0.012
+    betas: float = 1.0
+    expression: float = 1.0
+    betas_from_network: float = 2.0
+    expression_from_network: float = 3.0
+    largest_coefficient: float = 1.7
+    excess: float = 0.1
+    neck: float = 0.2
+    jaw: float = 0.3
+    jaw_sideways: float = 0.05
+    closed_jaw: float = 0.02
+    orient: float = 1.0
+    log_scale: float = 0.5
+    transl: float = 0.1
+
+
+class HeadUnknowns(struct.PyTreeNode):
+    """What the fit changes; each in the unit of its prior, see `_unpack`."""
+
+    betas: Float[Array, "50"]
+    expression: Float[Array, "50"]
+    turn: Float[Array, "3"]
+    neck: Float[Array, "3"]
+    jaw: Float[Array, "3"]
+    log_scale: Float[Array, ""]
+    transl: Float[Array, "2"]
+
+
+class FittedHead(struct.PyTreeNode):
+    """The result of `fit_head`.
+
+    Attributes:
+        params: head-centered as in `Prediction`: `transl` moves the centroid to the origin.
+        camera: of the crop; with the intrinsics it is a pinhole.
+        cost, first_cost: see `levenberg_marquardt.Minimum`.
+        residual: root mean square distance of the points that were believed, pixels of the crop.
+    """
+
+    params: HeadParams
+    camera: Camera
+    cost: Float[Array, ""]
+    first_cost: Float[Array, ""]
+    residual: Float[Array, ""]
+
+
+class FacePoints(struct.PyTreeNode):
+    """The points of the face mesh on a head model, and the head's centroid."""
+
+    points: PartialModel
+    center: PartialModel
+    center_weights: Float[Array, "J"]
+
+    def pose(self, params: HeadParams) -> Float[Array, "468 3"]:
+        """Head-centered points, meters; `params.transl` has no effect."""
+        coefficients = jnp.concatenate([params.betas, params.expression])
+        still = jnp.zeros_like(params.jaw_pose)
+        pose = jnp.stack([params.global_orient, params.neck_pose, params.jaw_pose, still, still])
+        rotations = axis_angle_to_matrix(pose)
+        center = self.center_weights @ self.center.pose(coefficients, rotations).points
+        return self.points.pose(coefficients, rotations).points - center[None]
+
+
+def fit_head(
+    face: FacePoints,
+    detected: Float[Array, "468 4"],
+    start: HeadParams,
+    start_camera: Camera,
+    intrinsics: Intrinsics,
+    config: HeadFitConfig = HeadFitConfig(),
+) -> FittedHead:
+    """Fits one head; for a batch, `vmap` it.
+
+    Args:
+        face: of the head model.
+        detected: see `Detections.face_points`. Without any confidence the start is returned.
+        start: of the network; also what some of the priors are centered on.
+        start_camera: of the network.
+        intrinsics: of the camera.
+        config: standard deviations.
+    """
+    rigid, rigid_camera = rigid_start(face, detected, start, intrinsics)
+
+    def problem(params, cam):
+        return lambda unknowns: _residuals(
+            unknowns, face, detected, start, params, cam, intrinsics, config
+        )
+
+    unchanged = lambda params: _unchanged(params, config)
+    cost = lambda params, cam: (problem(params, cam)(unchanged(params)) ** 2).sum()
+    better = cost(rigid, rigid_camera) < cost(start, start_camera)
+    choose = lambda a, b: jax.tree.map(lambda x, y: jnp.where(better, x, y), a, b)
+    params, cam = choose(rigid, start), choose(rigid_camera, start_camera)
+    first = unchanged(params)
+    found: Minimum = minimize(problem(params, cam), first, config.steps)
+    fitted, fitted_camera = _unpack(found.unknowns, params, cam, config)
+    error = _project(face, fitted, fitted_camera, intrinsics) - detected[:, :2]
+    distance = jnp.sqrt((error**2).sum(-1))
+    believed = detected[:, 3]
+    residual = jnp.sqrt((believed * distance**2).sum() / jnp.maximum(believed.sum(), 1e-6))
+    return FittedHead(fitted, fitted_camera, found.cost, found.first_cost, residual)
+
+
+def _unchanged(params: HeadParams, config: HeadFitConfig) -> HeadUnknowns:
+    """The unknowns for which `_unpack` gives `params` and the camera of the start."""
+    return HeadUnknowns(
+        betas=params.betas[:NUM_BETAS] / config.betas,
+        expression=params.expression / config.expression,
+        turn=jnp.zeros_like(params.global_orient),
+        neck=params.neck_pose,
+        jaw=params.jaw_pose,
+        log_scale=jnp.zeros_like(params.betas[0]),
+        transl=jnp.zeros_like(params.betas[:2]),
+    )
+
+
+def _unpack(unknowns: HeadUnknowns, params: HeadParams, cam: Camera, config: HeadFitConfig):
+    """Parameters and camera from the unknowns, relative to the start."""
+    orient = axis_angle_to_matrix(params.global_orient) @ axis_angle_to_matrix(unknowns.turn)
+    moved = params.replace(
+        betas=jnp.concatenate([config.betas * unknowns.betas, params.betas[NUM_BETAS:]]),
+        expression=config.expression * unknowns.expression,
+        global_orient=matrix_to_axis_angle(orient),
+        neck_pose=unknowns.neck,
+        jaw_pose=unknowns.jaw,
+    )
+    scale = cam.scale * jnp.exp(config.log_scale * unknowns.log_scale)
+    transl = cam.transl + cam.scale * config.transl * unknowns.transl
+    return moved, Camera(scale, transl)
+
+
+def _project(face, params, cam, intrinsics):
+    points = face.pose(params)
+    return camera.project_scaled_perspective(
+        points, cam.scale, cam.transl, intrinsics.focal_length, intrinsics.camera_center
+    )
+
+
+def _residuals(unknowns, face, detected, network, params, cam, intrinsics, config):
+    moved, moved_camera = _unpack(unknowns, params, cam, config)
+    points = face.pose(moved)
+    pixels = camera.project_scaled_perspective(
+        points,
+        moved_camera.scale,
+        moved_camera.transl,
+        intrinsics.focal_length,
+        intrinsics.camera_center,
+    )
+    confidence = detected[:, 3:]
+    count = jnp.maximum(confidence.sum(), 1.0)
+    weight = jnp.sqrt(confidence * jnp.minimum(1.0, config.independent_points / count))
+    sigma = jnp.sqrt((cam.scale * config.point) ** 2 + config.point_pixels**2)
+    image = weight * robust((pixels - detected[:, :2]) / sigma, config.outlier)
+
+    mean = lambda values: (confidence * values).sum() / count
+    depth = points[:, 2:] * cam.scale - detected[:, 2:3]
+    depth = weight * (depth - mean(depth)) / (cam.scale * config.relative_depth)
+
+    betas, expression = moved.betas[:NUM_BETAS], moved.expression
+    too_large = lambda x: jax.nn.relu(jnp.abs(x) - config.largest_coefficient) / config.excess
+    jaw = unknowns.jaw
+    priors = [
+        unknowns.betas,
+        unknowns.expression,
+        (betas - network.betas[:NUM_BETAS]) / config.betas_from_network,
+        (expression - network.expression) / config.expression_from_network,
+        too_large(betas),
+        too_large(expression),
+        (unknowns.neck - network.neck_pose) / config.neck,
+        jaw[:1] / config.jaw,
+        jax.nn.relu(-jaw[:1]) / config.closed_jaw,
+        jaw[1:] / config.jaw_sideways,
+        unknowns.turn / config.orient,
+        unknowns.log_scale[None],
+        unknowns.transl,
+    ]
+    return jnp.concatenate([image.ravel(), depth.ravel(), *priors])
+
+
+def rigid_start(
+    face: FacePoints, detected: Float[Array, "468 4"], params: HeadParams, intrinsics: Intrinsics
+) -> tuple[HeadParams, Camera]:
+    """A neutral head, turned, scaled and moved onto the detected points (Umeyama 1991).
+
+    Args:
+        face: of the head model.
+        detected: see `Detections.face_points`.
+        params: give the neck and what is not fitted.
+        intrinsics: of the camera.
+    """
+    neutral = params.replace(
+        betas=jnp.zeros_like(params.betas),
+        expression=jnp.zeros_like(params.expression),
+        global_orient=jnp.zeros_like(params.global_orient),
+        neck_pose=jnp.zeros_like(params.neck_pose),
+        jaw_pose=jnp.zeros_like(params.jaw_pose),
+    )
+    source, target, weight = face.pose(neutral), detected[:, :3], detected[:, 3:]
+    total = jnp.maximum(weight.sum(), 1e-6)
+    source_mean, target_mean = ((weight * x).sum(0) / total for x in (source, target))
+    source, target = source - source_mean[None], target - target_mean[None]
+    u, s, vt = jnp.linalg.svd((weight * target).T @ source)
+    sign = jnp.array([1.0, 1.0, 1.0]).at[2].set(jnp.sign(jnp.linalg.det(u @ vt)))
+    rotation = (u * sign[None]) @ vt
+    scale = (s * sign).sum() / jnp.maximum((weight * source**2).sum(), 1e-9)
+    params = neutral.replace(global_orient=matrix_to_axis_angle(rotation))
+    # The origin of the head lies behind the face: move it so that the face's center projects right.
+    center = rotation @ source_mean
+    depth_ratio = 1.0 + scale * center[2] / intrinsics.focal_length
+    scale = scale * depth_ratio
+    from_center = (target_mean[:2] - intrinsics.camera_center) * depth_ratio
+    transl = intrinsics.camera_center + from_center - scale * center[:2]
+    return params, Camera(jnp.maximum(scale, 1.0), transl)
