@@ -11,7 +11,7 @@ from dice_jax.detection.results import DetectedFace, DetectedHand, DetectedPerso
 
 _FACE_LENGTH = 0.19  # meters, the longer side of the face mesh of an adult
 # The hand's scale relative to the face's: a hand nearer to the camera is larger.
-_MIN_SCALE, _MAX_SCALE = 0.45, 2.6
+_MIN_SCALE, _MAX_SCALE = 0.7, 3.2
 _REACH = 0.85  # meters from the middle of the face to the middle of the hand, in the photo's plane
 
 
@@ -44,14 +44,22 @@ def people(faces: Sequence[DetectedFace], hands: Sequence[DetectedHand]) -> list
         mine = [hand for j, hand in enumerate(hands) if owner.get(j) == i]
         persons.append(DetectedPerson(face, tuple(sorted(mine, key=lambda hand: -hand.score))))
     alone = [hand for j, hand in enumerate(hands) if j not in owner]
+    alone = [hand for hand in alone if not any(_is_part_of(face, hand) for face in faces)]
     alone = sorted(alone, key=lambda hand: -hand.score)
     return persons + [DetectedPerson(None, (hand,)) for hand in alone]
 
 
 def pixels_per_meter(hand: DetectedHand) -> float:
     """The scale of a hand in the photo, from its metric points."""
-    spread = lambda points: float(np.sqrt((points - points.mean(0)) ** 2).sum())
+    spread = lambda points: float(np.sqrt(((points - points.mean(0)) ** 2).sum()))
     return spread(hand.points[:, :2]) / max(spread(hand.world[:, :2]), 1e-6)
+
+
+def _is_part_of(face: DetectedFace, hand: DetectedHand) -> bool:
+    """Whether the hand is a part of the face, such as an ear: inside of it, and small."""
+    size = face_mesh.size(face)
+    gap = np.linalg.norm(hand.points[:, :2].mean(0) - face.points[:, :2].mean(0))
+    return bool(gap < size and pixels_per_meter(hand) < _MIN_SCALE * size / _FACE_LENGTH)
 
 
 def _cost(face: DetectedFace, hand: DetectedHand) -> float | None:

@@ -42,7 +42,7 @@ def find(photo: Pyramid, square: Square, passes: int = 2) -> DetectedFace:
         planar = square.to_photo(points[:, :2], network.size)
         depth = points[:, 2] * square.side / network.size
         square = square_around(planar, square.mirrored)
-    score = float(runtime.probability(logit.ravel()[0].astype(np.float64)))
+    score = float(runtime.probability(logit.astype(np.float64)).ravel()[0])
     return DetectedFace(np.column_stack([planar, depth]), score)
 
 

@@ -5,7 +5,10 @@ The number of squares that the detector looks at is bounded, whatever the size o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
+from jaxtyping import Float
 
 from dice_jax.detection import face_mesh, single_shot
 from dice_jax.detection.results import DetectedFace
@@ -26,38 +29,45 @@ def find_all(photo: Pyramid) -> list[DetectedFace]:
     copies of the photo are searched only if it has no upright face.
     """
     whole = around_photo(photo.height, photo.width)
-    found = landmarks(photo, single_shot.faces(photo, whole))
+    found = add_landmarks(photo, single_shot.faces(photo, whole), [])
     for fraction, limit in _TILES:
         side = min(photo.height, photo.width) / fraction
-        if fraction > 2 and found and face_mesh.size(found[0]) > side:
+        if fraction > 2 and found and max(map(face_mesh.size, found)) > side:
             break
         tiles = _tiles(photo.height, photo.width, side, limit)
         boxes = [box for tile in tiles for box in single_shot.faces(photo, tile)]
-        found = without_duplicates(found + landmarks(photo, boxes))
+        found = add_landmarks(photo, boxes, found)
         if fraction == 2 and not found:
             turned = [Square(whole.center, whole.side, angle) for angle in _QUARTER_TURNS]
             boxes = [box for square in turned for box in single_shot.faces(photo, square)]
-            found = landmarks(photo, boxes)
+            found = add_landmarks(photo, boxes, [])
+    return sorted(found, key=lambda face: -face_mesh.size(face))
+
+
+def add_landmarks(
+    photo: Pyramid, boxes: list[single_shot.Box], known: list[DetectedFace]
+) -> list[DetectedFace]:
+    """The faces found before, and those of new boxes, the surest boxes first; no doubtful ones.
+
+    A face found before stays as it is: a box in a tile may hold only a part of it.
+    """
+    found = list(known)
+    for box in single_shot.without_duplicates(boxes)[:_MAX_FACES]:
+        if not _is_known(box.center, box.side, found):
+            face = face_mesh.find(photo, face_mesh.square_around_box(box))
+            center = face.points[:, :2].mean(0)
+            if face.score > MIN_SCORE and not _is_known(center, face_mesh.size(face), found):
+                found.append(face)
     return found
 
 
-def landmarks(photo: Pyramid, boxes: list[single_shot.Box]) -> list[DetectedFace]:
-    """The landmarks of detected faces without duplicates and doubtful ones, the largest first."""
-    boxes = single_shot.without_duplicates(boxes)[:_MAX_FACES]
-    faces = [face_mesh.find(photo, face_mesh.square_around_box(box)) for box in boxes]
-    return without_duplicates([face for face in faces if face.score > MIN_SCORE])
-
-
-def without_duplicates(faces: list[DetectedFace]) -> list[DetectedFace]:
-    """The surest of each group of faces at the same place, the largest first."""
-    kept: list[DetectedFace] = []
-    for face in sorted(faces, key=lambda face: -face.score):
-        center, size = face.points[:, :2].mean(0), face_mesh.size(face)
-        gaps = [np.linalg.norm(center - other.points[:, :2].mean(0)) for other in kept]
-        sizes = [max(size, face_mesh.size(other)) for other in kept]
-        if all(gap > _SAME_FACE * largest for gap, largest in zip(gaps, sizes)):
-            kept.append(face)
-    return sorted(kept, key=lambda face: -face_mesh.size(face))
+def _is_known(center: Float[np.ndarray, "2"], size: float, known: Sequence[DetectedFace]) -> bool:
+    """Whether a face with this center and size, in pixels, is one that was found before."""
+    for face in known:
+        gap = np.linalg.norm(center - face.points[:, :2].mean(0))
+        if gap < _SAME_FACE * max(size, face_mesh.size(face)):
+            return True
+    return False
 
 
 def _tiles(height: int, width: int, side: float, limit: int) -> list[Square]:

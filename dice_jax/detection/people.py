@@ -51,7 +51,6 @@ def _follow(
     found_hands = hands.without_duplicates([hand for hand in followed if hand is not None])
     if not found_faces and len(found_hands) < len(before):
         return None
-    found_faces = faces.without_duplicates(found_faces)
     for face in found_faces:
         if len(found_hands) < len(before) or not hands.has_hand(face, found_hands):
             found_hands = hands.first_look(photo, face, found_hands)
