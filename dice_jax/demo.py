@@ -21,7 +21,7 @@ from jaxtyping import UInt8
 
 from dice_jax import errors, inference, xla_flags
 from dice_jax.constants import CROP_SIZE
-from dice_jax.detection import face_and_hand
+from dice_jax.detection import framing, people
 from dice_jax.geometry import crop
 from dice_jax.io import atomic, images
 from dice_jax.structs import Prediction
@@ -238,11 +238,13 @@ def choose_box(
         return crop.center_box(height, width), ()
     if crop_mode == "full":
         return crop.full_box(height, width), ()
-    found = face_and_hand.find(pixels)
-    missing = [name for name, box in (("face", found.face), ("hand", found.hand)) if box is None]
-    if len(missing) == 2:
-        return found.box, ("found no face and no hand, cropped the center of the photo",)
-    return found.box, tuple(f"found no {name}" for name in missing)
+    found = people.find_people(pixels)
+    if not found:
+        notes = ("found no face and no hand, cropped the center of the photo",)
+        return crop.center_box(height, width), notes
+    missing = {"face": found[0].face is None, "hand": not found[0].hands}
+    notes = tuple(f"found no {name}" for name, is_missing in missing.items() if is_missing)
+    return framing.person_box(found[0], height, width), notes
 
 
 def draw_and_write(

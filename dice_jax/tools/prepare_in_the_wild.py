@@ -1,10 +1,9 @@
 """Prepares the data set `in_the_wild` from a folder of photos: pseudo keypoints and depth.
 
-  pip download mediapipe==0.10.21 --no-deps
   python -m dice_jax.tools.prepare_in_the_wild --images ~/photos --depth files:~/photos_depth \\
-      --hand mediapipe:mediapipe-0.10.21-*.whl --face mediapipe:mediapipe-0.10.21-*.whl --out ~/data
+      --hand mediapipe --face mediapipe --out ~/data
 
-This package contains detectors of palms and faces only. Hand keypoints, face landmarks and depth
+Networks for hand keypoints and face landmarks ship with this package. Depth, and other keypoints,
 come from plug-ins or files:
 
 {plugins}

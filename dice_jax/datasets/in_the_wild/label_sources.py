@@ -1,6 +1,6 @@
 """Sources of keypoints and depth of a photo: plug-ins that a short text selects.
 
-  hand, face   mediapipe:WHEEL      MediaPipe's networks in its wheel, see detection
+  hand, face   mediapipe            MediaPipe's networks, which ship with this package
                face_alignment       FAN, if that package and its weights are installed (face only)
                files:FOLDER         NAME.npy of shape (21 | 68, 2 or 3); x and y are relative to
                                     width and height, from 0 to 1
@@ -31,7 +31,9 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from dice_jax.constants import NUM_HAND_KEYPOINTS, NUM_HEAD_KEYPOINTS
-from dice_jax.detection import mediapipe_landmarks
+from dice_jax.detection.face_mesh import FACE_68
+from dice_jax.detection.people import find_people
+from dice_jax.detection.results import DetectedPerson
 from dice_jax.errors import UserError
 
 # From an image and its name (path below the folder, without suffix) to keypoints or depth; None
@@ -56,9 +58,8 @@ def keypoints(spec: str, count: int) -> Plugin:
     """
     kind, _, rest = spec.partition(":")
     is_hand, is_face = count == NUM_HAND_KEYPOINTS, count == NUM_HEAD_KEYPOINTS
-    if kind == "mediapipe" and rest:
-        networks = _mediapipe(rest)
-        find = networks.hand if is_hand else networks.face
+    if kind == "mediapipe" and not rest and (is_hand or is_face):
+        find = _mediapipe_hand if is_hand else _mediapipe_face
         plugin = lambda image, name: find(image)
     elif kind == "face_alignment" and is_face:
         plugin = _face_alignment()
@@ -68,7 +69,7 @@ def keypoints(spec: str, count: int) -> Plugin:
         function = _function(rest)
         plugin = lambda image, name: function(image)
     else:
-        names = "mediapipe:WHEEL, files:FOLDER, python:MODULE:NAME"
+        names = "mediapipe, files:FOLDER, python:MODULE:NAME"
         names += ", face_alignment" if is_face else ""
         raise UserError(f"'{spec}' is no source of {count} keypoints: choose from {names}")
     return lambda image, name: _checked_keypoints(plugin(image, name), count, f"{spec}, {name}")
@@ -103,15 +104,41 @@ def depth(spec: str, disparity: bool = False) -> Plugin | None:
     return lambda image, name: _checked_depth(plugin(image, name), disparity, f"{spec}, {name}")
 
 
-def sees_right_hand(spec: str) -> bool | None:
-    """Whether the last hand of the source was a right one; None if the source cannot tell."""
-    kind, _, rest = spec.partition(":")
-    return _mediapipe(rest).is_right if kind == "mediapipe" else None
+def sees_right_hand(spec: str, image: UInt8[np.ndarray, "H W 3"]) -> bool | None:
+    """Whether the hand that the source finds in a photo is a right one; None if it cannot tell."""
+    person = _person(image) if spec == "mediapipe" else None
+    return person.hands[0].right > 0.5 if person is not None and person.hands else None
 
 
-@functools.cache
-def _mediapipe(wheel: str) -> mediapipe_landmarks.Landmarks:
-    return mediapipe_landmarks.Landmarks.from_wheel(wheel)
+def _mediapipe_hand(image: UInt8[np.ndarray, "H W 3"]) -> Float[np.ndarray, "21 3"] | None:
+    """The surest hand of the person, with the probability that it is one as confidence."""
+    person = _person(image)
+    if person is None or not person.hands:
+        return None
+    hand = person.hands[0]
+    return np.column_stack([hand.points[:, :2], np.full(NUM_HAND_KEYPOINTS, hand.score)])
+
+
+def _mediapipe_face(image: UInt8[np.ndarray, "H W 3"]) -> Float[np.ndarray, "68 3"] | None:
+    """The 68 iBUG landmarks of the person, with the probability of a face as confidence."""
+    person = _person(image)
+    if person is None or person.face is None:
+        return None
+    points = person.face.points[list(FACE_68), :2]
+    return np.column_stack([points, np.full(NUM_HEAD_KEYPOINTS, person.face.score)])
+
+
+def _person(image: UInt8[np.ndarray, "H W 3"]) -> DetectedPerson | None:
+    """The person with the largest face among those with a hand, or without one if there is none."""
+    shape = image.shape
+    people = _people(np.ascontiguousarray(image).tobytes(), shape)
+    with_both = [person for person in people if person.face is not None and person.hands]
+    return next(iter(with_both or people), None)
+
+
+@functools.lru_cache(maxsize=1)  # hand, side and face of a photo are asked one after another
+def _people(pixels: bytes, shape: tuple[int, ...]) -> list[DetectedPerson]:
+    return find_people(np.frombuffer(pixels, np.uint8).reshape(shape))
 
 
 def _checked_keypoints(

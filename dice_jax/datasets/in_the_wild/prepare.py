@@ -35,7 +35,8 @@ class Sources:
 
     Attributes:
         hand, face, depth: see `label_sources`; `depth` may be None.
-        sees_right_hand: whether the last result of `hand` was a right hand; None: unknown.
+        sees_right_hand: whether the hand that `hand` finds in an image is a right one; None:
+            unknown.
         squash_photo: squash the whole photo into the crop, as the authors do, instead of cutting a
             square around hand and face.
         mirror_left: mirror photos of left hands, as far as `sees_right_hand` detects them.
@@ -44,7 +45,7 @@ class Sources:
     hand: label_sources.Plugin
     face: label_sources.Plugin
     depth: label_sources.Plugin | None
-    sees_right_hand: Callable[[], bool | None] = lambda: None
+    sees_right_hand: Callable[[UInt8[np.ndarray, "H W 3"]], bool | None] = lambda image: None
     squash_photo: bool = False
     mirror_left: bool = True
 
@@ -77,7 +78,7 @@ def make_example(photo: Photo, number: int, sources: Sources) -> Example | str:
     try:
         image = images.read_image(photo.path)
         hand = sources.hand(image, photo.name)
-        is_right = sources.sees_right_hand()
+        is_right = sources.sees_right_hand(image)
         face = sources.face(image, photo.name)
         if hand is None or face is None:
             return "no hand found" if hand is None else "no face found"

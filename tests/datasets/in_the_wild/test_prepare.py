@@ -207,7 +207,7 @@ def test_python_functions_are_sources(rng):
         ("magic", "no source of 21 keypoints: choose from mediapipe"),
         ("face_alignment", "no source of 21"),
         ("python:nowhere:f", "must be MODULE:NAME"),
-        ("mediapipe:{folder}/a.whl", "pip download mediapipe"),
+        ("mediapipe:{folder}/a.whl", "no source of 21"),
     ],
 )
 def test_a_wrong_source_of_hand_keypoints_is_one_clear_line(tmp_path, spec, words):
@@ -246,9 +246,9 @@ def test_photos_of_left_hands_are_mirrored_unless_turned_off(photos):
     make = lambda **fields: prepare.make_example(
         photo, 0, prepare.Sources(hand, face, None, **fields)
     )
-    plain, flipped = make(), make(sees_right_hand=lambda: False)
+    plain, flipped = make(), make(sees_right_hand=lambda image: False)
     np.testing.assert_array_equal(flipped["image"], plain["image"][:, ::-1])
     mirrored_x = CROP_SIZE - plain["hand_keypoints_2d"][:, 0]
     np.testing.assert_allclose(flipped["hand_keypoints_2d"][:, 0], mirrored_x, atol=1e-4)
-    kept = make(sees_right_hand=lambda: False, mirror_left=False)
+    kept = make(sees_right_hand=lambda image: False, mirror_left=False)
     np.testing.assert_array_equal(kept["image"], plain["image"])

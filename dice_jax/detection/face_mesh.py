@@ -1,0 +1,82 @@
+"""MediaPipe's face mesh: 468 points of a face in a rotated square around it."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+from jaxtyping import Float
+
+from dice_jax.detection import runtime
+from dice_jax.detection.results import DetectedFace
+from dice_jax.detection.single_shot import Box
+from dice_jax.detection.squares import Pyramid, Square
+
+# The points of the face mesh that are iBUG's 68 landmarks.
+FACE_68 = (
+    *(162, 234, 93, 58, 172, 136, 149, 148, 152, 377, 378, 365, 397, 288, 323, 454, 389),  # jaw
+    *(70, 63, 105, 66, 107, 336, 296, 334, 293, 300),  # brows
+    *(168, 197, 5, 4, 98, 97, 2, 326, 327),  # nose
+    *(33, 160, 158, 133, 153, 144, 362, 385, 387, 263, 373, 380),  # eyes
+    *(61, 39, 37, 0, 267, 269, 291, 405, 314, 17, 84, 181),  # outer lips
+    *(78, 82, 13, 312, 308, 317, 14, 87),  # inner lips
+)
+_NUM_POINTS = 468
+_OUTER_EYE_CORNERS = (33, 263)  # the person's right and left
+_MARGIN = 1.5  # of the square, relative to box or extent of the points
+
+
+def find(photo: Pyramid, square: Square, passes: int = 2) -> DetectedFace:
+    """The landmarks of the face in a square.
+
+    Args:
+        photo: to look at.
+        square: upright relative to the face, 1.5 times as large as it.
+        passes: each after the first looks at a square around the points of the one before, as
+            MediaPipe does in the next frame of a video.
+    """
+    network = _network()
+    for _ in range(passes):
+        flat, logit = network(photo.cut(square, network.size, replicate=True))
+        points = flat.reshape(_NUM_POINTS, 3).astype(np.float64)
+        planar = square.to_photo(points[:, :2], network.size)
+        depth = points[:, 2] * square.side / network.size
+        square = square_around(planar, square.mirrored)
+    score = float(runtime.probability(logit.astype(np.float64)).ravel()[0])
+    return DetectedFace(np.column_stack([planar, depth]), score)
+
+
+def square_around_box(box: Box) -> Square:
+    """MediaPipe's square for a detected face: the eyes are level."""
+    return Square(box.center, _MARGIN * box.side, _angle(box.keypoints[0], box.keypoints[1]))
+
+
+def square_around(points: Float[np.ndarray, "468 2"], mirrored: bool = False) -> Square:
+    """MediaPipe's square for tracking a face: the eyes are level."""
+    right, left = _OUTER_EYE_CORNERS
+    angle = _angle(points[right], points[left])
+    axes = Square(points[0], 1.0, angle).axes()
+    level = points @ axes
+    low, high = level.min(0), level.max(0)
+    return Square(axes @ (low + high) / 2, _MARGIN * float(max(high - low)), angle, mirrored)
+
+
+def roll(face: DetectedFace) -> float:
+    """The angle from the photo's x axis to the line from right to left eye, radians."""
+    right, left = _OUTER_EYE_CORNERS
+    return _angle(face.points[right, :2], face.points[left, :2])
+
+
+def size(face: DetectedFace) -> float:
+    """The longer side of the face, pixels; turned so that the eyes are level."""
+    return square_around(face.points[:, :2]).side / _MARGIN
+
+
+def _angle(right: Float[np.ndarray, "2"], left: Float[np.ndarray, "2"]) -> float:
+    across = left - right
+    return float(np.arctan2(across[1], across[0]))
+
+
+@functools.cache
+def _network() -> runtime.Network:
+    return runtime.Network("face_mesh.tflite", 192, ("conv2d_21", "conv2d_31"))

@@ -1,0 +1,92 @@
+"""Every face of a photo: in the whole photo, in tiles for small faces, and turned if none is found.
+
+The number of squares that the detector looks at is bounded, whatever the size of the photo.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float
+
+from dice_jax.detection import face_mesh, single_shot
+from dice_jax.detection.results import DetectedFace
+from dice_jax.detection.squares import Pyramid, Square, around_photo
+
+MIN_SCORE = 0.5
+_SAME_FACE = 0.5  # distance of the centers, in face sizes, below which two faces are the same
+_MAX_FACES = 16  # that are tracked to landmarks, the surest ones
+# Tiles per shorter side of the photo, and how many tiles there may be.
+_TILES = ((2, 24), (4, 49), (8, 64))
+_QUARTER_TURNS = (np.pi / 2, -np.pi / 2, np.pi)
+
+
+def find_all(photo: Pyramid) -> list[DetectedFace]:
+    """The faces of a photo, the largest first.
+
+    Small tiles are searched only if there is no face of the size that the larger ones show. Turned
+    copies of the photo are searched only if it has no upright face.
+    """
+    whole = around_photo(photo.height, photo.width)
+    found = add_landmarks(photo, single_shot.faces(photo, whole), [])
+    for fraction, limit in _TILES:
+        side = min(photo.height, photo.width) / fraction
+        if fraction > 2 and found and max(map(face_mesh.size, found)) > side:
+            break
+        tiles = _tiles(photo.height, photo.width, side, limit)
+        boxes = [box for tile in tiles for box in single_shot.faces(photo, tile)]
+        found = add_landmarks(photo, boxes, found)
+        if fraction == 2 and not found:
+            turned = [Square(whole.center, whole.side, angle) for angle in _QUARTER_TURNS]
+            boxes = [box for square in turned for box in single_shot.faces(photo, square)]
+            found = add_landmarks(photo, boxes, [])
+    return sorted(found, key=lambda face: -face_mesh.size(face))
+
+
+def add_landmarks(
+    photo: Pyramid, boxes: list[single_shot.Box], known: list[DetectedFace]
+) -> list[DetectedFace]:
+    """The faces found before, and those of new boxes, the surest boxes first; no doubtful ones.
+
+    A face found before stays as it is: a box in a tile may hold only a part of it.
+    """
+    found = list(known)
+    for box in single_shot.without_duplicates(boxes)[:_MAX_FACES]:
+        if not _is_known(box.center, box.side, found):
+            face = face_mesh.find(photo, face_mesh.square_around_box(box))
+            center = face.points[:, :2].mean(0)
+            if face.score > MIN_SCORE and not _is_known(center, face_mesh.size(face), found):
+                found.append(face)
+    return found
+
+
+def _is_known(center: Float[np.ndarray, "2"], size: float, known: Sequence[DetectedFace]) -> bool:
+    """Whether a face with this center and size, in pixels, is one that was found before."""
+    for face in known:
+        gap = np.linalg.norm(center - face.points[:, :2].mean(0))
+        if gap < _SAME_FACE * max(size, face_mesh.size(face)):
+            return True
+    return False
+
+
+def _tiles(height: int, width: int, side: float, limit: int) -> list[Square]:
+    """Squares that overlap by half and cover the photo.
+
+    Args:
+        height, width: of the photo, pixels.
+        side: of a square, pixels; larger if there would be more than `limit` squares.
+        limit: of the number of squares.
+    """
+
+    def centers(length: int, side: float) -> list[float]:
+        if side >= length:
+            return [length / 2]
+        count = int(np.ceil(2 * length / side)) - 1
+        return np.linspace(side / 2, length - side / 2, max(count, 2)).tolist()
+
+    while len(centers(height, side)) * len(centers(width, side)) > limit:
+        side *= 1.1
+    return [
+        Square(np.array([x, y]), side) for y in centers(height, side) for x in centers(width, side)
+    ]
