@@ -1,7 +1,8 @@
-"""dice_jax: recovers a hand and the face that it touches from one photo, in JAX.
+"""dice_jax: recovers hands and the face that they touch from one photo, in JAX.
 
 import dice_jax
 model = dice_jax.load("default")
+people = dice_jax.reconstruct(model, photo)  # (H, W, 3) uint8 RGB -> list of person.Person
 prediction = dice_jax.infer(model, images)  # (*B, 224, 224, 3) uint8 RGB -> structs.Prediction
 """
 
@@ -10,13 +11,16 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from dice_jax.inference import infer, load
+    from dice_jax.reconstruction import reconstruct
 
 __version__ = "0.1.0"
-__all__ = ["infer", "load"]
+__all__ = ["infer", "load", "reconstruct"]
+
+_HOMES = {"infer": "inference", "load": "inference", "reconstruct": "reconstruction"}
 
 
 def __getattr__(name: str):
-    """Imports `load` and `infer` on first use, so that `import dice_jax` does not import JAX."""
-    if name in __all__:
-        return getattr(importlib.import_module("dice_jax.inference"), name)
+    """Imports what `__all__` names on first use, so that `import dice_jax` does not import JAX."""
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"dice_jax.{_HOMES[name]}"), name)
     raise AttributeError(f"module 'dice_jax' has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""Reconstructs hand, head, deformations and contact from photos.
+"""Reconstructs hands, head, deformations and contact from photos.
 
   python -m dice_jax.demo --image photo.jpg --out outputs
 
@@ -9,22 +9,18 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import dataclasses
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import jax
 import numpy as np
 from jaxtyping import UInt8
 
-from dice_jax import errors, inference, xla_flags
-from dice_jax.constants import CROP_SIZE
-from dice_jax.detection import framing, people
-from dice_jax.geometry import crop
+from dice_jax import errors, inference, reconstruction, xla_flags
 from dice_jax.io import atomic, images
-from dice_jax.structs import Prediction
+from dice_jax.person import Hand, Person
 from dice_jax.visualization import demo_results
 
 SAMPLES = Path(__file__).parent / "samples"
@@ -34,22 +30,22 @@ EXAMPLES = """examples:
     python -m dice_jax.demo
   one photo, a folder of photos
     python -m dice_jax.demo --image me.jpg holiday/ --out outputs
-  a LEFT hand (the network predicts right hands; photo and prediction are mirrored)
+  the surest hand is a LEFT one, whatever the detector says
     python -m dice_jax.demo --image left.jpg --hand left
-  photos already cropped around head and hand
-    python -m dice_jax.demo --image crops/ --crop full
+  the network alone, without the fit to detected landmarks
+    python -m dice_jax.demo --image me.jpg --fit off
   your own weights, OBJ meshes, and the meshes over the whole photo
     python -m dice_jax.demo --image me.jpg --weights runs/small --mesh obj --full_frame
 
-for each NAME in the input, in the folder --out:
+for each person in the input NAME, in the folder --out (NAME_2 for the second person):
   NAME_overlay.png   the crop, and the meshes over it
   NAME_side.png      other views, contact on hand and face, size of the deformation
-  NAME.glb           both meshes with contact colors, for any 3D viewer (meters, y up)
-                     NAME_hand.ply and NAME_head.ply with --mesh ply
+  NAME.glb           the meshes with contact colors, for any 3D viewer (meters, y up)
+                     NAME_right_hand.ply and so on with --mesh ply
   NAME_params.npz    parameters named as in smplx, cameras of crop and photo, contact, deformations
 
-best photos: one person, one hand on the face, hand and whole head in view, face at least
-100 pixels wide."""
+best photos: hand on the face, hand and whole head in view, face at least 100 pixels wide. What is
+not in the picture is not drawn, and the printed line says so."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -71,25 +67,38 @@ def main(argv: Sequence[str] | None = None) -> int:
     out = atomic.writable_folder(args.out)
     with clock.stage("load"):
         model = inference.load(args.weights)
-    with clock.stage("compile"):
-        infer = compile_infer(model, args.batch_size, args.hand)
     device = jax.devices()[0].device_kind
-    print(f"weights {args.weights} on {device}: {clock.report('load', 'compile')}")
+    print(f"weights {args.weights} on {device}: {clock.report('load')}")
 
     ################ Photos ################
     done = 0
-    named = list(zip(paths, unique_names(paths)))
-    for start in range(0, len(named), args.batch_size):
-        photos = read_photos(named[start : start + args.batch_size], args.crop, clock)
-        if photos:
-            with clock.stage("infer"):
-                predictions = infer([photo.crop for photo in photos])
-            for photo, prediction in zip(photos, predictions):
-                done += draw_and_write(photo, prediction, model, out, args, clock)
+    for path, name in zip(paths, unique_names(paths)):
+        try:
+            with clock.stage("read"):
+                photo = images.read_image(path)
+            with clock.stage("reconstruct"):
+                people = reconstruction.reconstruct(
+                    model,
+                    photo,
+                    hand=args.hand,
+                    fit=args.fit == "on",
+                    crop=args.crop,
+                    focal_length=args.focal_length,
+                )
+        except (ValueError, OSError) as error:
+            errors.report(type(error)(f"{path}: {error}") if str(path) not in str(error) else error)
+            continue
+        if not people:
+            print(f"{path}: nobody found: no face and no hand, no meshes")
+        written = [
+            draw_and_write(person, photo, path, f"{name}_{i}" if i > 1 else name, model, out, args, clock)
+            for i, person in enumerate(people, start=1)
+        ]
+        done += all(written)
 
     ################ Summary ################
     if done:
-        each = clock.report("read", "infer", "draw", "write", count=done)
+        each = clock.report("read", "reconstruct", "draw", "write", count=done)
         print(f"{done} of {len(paths)} done, each took: {each}")
     failed = len(paths) - done
     if failed:
@@ -101,7 +110,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parses the command line; argparse prints an error and exits with 2 where it is wrong."""
     parser = argparse.ArgumentParser(
         prog="python -m dice_jax.demo",
-        description="Reconstructs hand, head, deformations and contact from photos.",
+        description="Reconstructs hands, head, deformations and contact from photos.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -121,15 +130,23 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     add(
         "--hand",
-        choices=("right", "left"),
-        default="right",
-        help="which hand of the person (default: right)",
+        choices=reconstruction.SIDES,
+        default="auto",
+        help="auto: every hand that is found; right, left: the surest one of each person, "
+        "taken as that hand (default: auto)",
+    )
+    add(
+        "--fit",
+        choices=("on", "off"),
+        default="on",
+        help="on: fit the meshes to detected landmarks; off: the network alone, which believes "
+        "that a hand is there (default: on)",
     )
     add(
         "--crop",
-        choices=("auto", "center", "full"),
+        choices=reconstruction.CROPS,
         default="auto",
-        help="auto: around the detected face and hand; center: the central square; "
+        help="what the network sees. auto: each person; center: the central square; "
         "full: the whole photo, padded (default: auto)",
     )
     add(
@@ -149,144 +166,65 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         metavar="PX",
         help="of the photo, in pixels (default: the photo's diagonal)",
     )
-    add(
-        "--batch_size",
-        type=int,
-        default=1,
-        metavar="N",
-        help="photos that the network processes together (default: 1)",
-    )
     args = parser.parse_args(argv)
-    if args.batch_size < 1:
-        parser.error(f"--batch_size must be at least 1, got {args.batch_size}")
     if args.focal_length is not None and not args.focal_length > 0:
         parser.error(f"--focal_length must be positive, got {args.focal_length}")
     return args
 
 
-def compile_infer(
-    model: inference.Model, batch_size: int, hand: str
-) -> Callable[[Sequence[UInt8[np.ndarray, "224 224 3"]]], list[Prediction]]:
-    """Compiles inference; the result takes up to `batch_size` crops and returns their predictions.
-
-    Predictions are NumPy, without leading dimensions.
-    """
-    shape = jax.ShapeDtypeStruct((batch_size, CROP_SIZE, CROP_SIZE, 3), np.uint8)
-    compiled = inference.infer.lower(model, shape, hand=hand).compile()
-
-    def infer(crops: Sequence[UInt8[np.ndarray, "224 224 3"]]) -> list[Prediction]:
-        # A smaller batch is filled up, because another shape would need another compilation.
-        filled = [*crops, *[crops[-1]] * (batch_size - len(crops))]
-        batch = jax.device_get(compiled(model, np.stack(filled)))
-        return [jax.tree.map(lambda x, i=i: x[i], batch) for i in range(len(crops))]
-
-    return infer
-
-
-@dataclasses.dataclass(frozen=True)
-class Photo:
-    """One input.
-
-    Attributes:
-        path: the file.
-        name: what the names of its results start with.
-        pixels: RGB.
-        box: the square around hand and face.
-        crop: the content of that square, the network's input.
-        notes: what the detectors did not find.
-    """
-
-    path: Path
-    name: str
-    pixels: UInt8[np.ndarray, "H W 3"]
-    box: crop.CropBox
-    crop: UInt8[np.ndarray, "224 224 3"]
-    notes: tuple[str, ...]
-
-
-def read_photos(named: Sequence[tuple[Path, str]], crop_mode: str, clock: Clock) -> list[Photo]:
-    """Reads and crops photos; those that cannot be read are reported on stderr and left out.
-
-    Args:
-        named: files, and names for their results.
-        crop_mode: "auto", "center" or "full".
-        clock: gets the time of the stage "read".
-    """
-    photos = []
-    for path, name in named:
-        try:
-            with clock.stage("read"):
-                pixels = images.read_image(path)
-                box, notes = choose_box(pixels, crop_mode)
-                photos.append(Photo(path, name, pixels, box, crop.cut(pixels, box), notes))
-        except (ValueError, OSError) as error:
-            errors.report(error)
-    return photos
-
-
-def choose_box(
-    pixels: UInt8[np.ndarray, "H W 3"], crop_mode: str
-) -> tuple[crop.CropBox, tuple[str, ...]]:
-    """The square to crop, and notes on what the detectors did not find.
-
-    Args:
-        pixels: RGB photo.
-        crop_mode: "auto", "center" or "full".
-    """
-    height, width = pixels.shape[:2]
-    if crop_mode == "center":
-        return crop.center_box(height, width), ()
-    if crop_mode == "full":
-        return crop.full_box(height, width), ()
-    found = people.find_people(pixels)
-    if not found:
-        notes = ("found no face and no hand, cropped the center of the photo",)
-        return crop.center_box(height, width), notes
-    missing = {"face": found[0].face is None, "hand": not found[0].hands}
-    notes = tuple(f"found no {name}" for name, is_missing in missing.items() if is_missing)
-    return framing.person_box(found[0], height, width), notes
-
-
 def draw_and_write(
-    photo: Photo,
-    prediction: Prediction,
+    person: Person,
+    photo: UInt8[np.ndarray, "H W 3"],
+    path: Path,
+    name: str,
     model: inference.Model,
     out: Path,
     args: argparse.Namespace,
     clock: Clock,
 ) -> bool:
-    """Draws and writes the results of one photo and prints a summary.
+    """Draws and writes the results of one person and prints a summary.
 
     Returns:
         Whether all files could be written; if not, the error is reported on stderr.
     """
-    presence = float(prediction.contact_presence)
-    touches = "touches the face" if presence > 0.5 else "probably does not touch the face"
-    verdict = f"{args.hand} hand {touches} ({presence:.0%})"
+    summary = describe(person)
     with clock.stage("draw"):
         results = demo_results.draw(
-            prediction,
-            photo.pixels,
-            photo.box,
+            person,
+            photo,
             np.asarray(model.hand_model.faces),
             np.asarray(model.head_model.faces),
-            title=f"{photo.name}: {verdict}",
-            hand=args.hand,
-            focal_length=args.focal_length,
+            title=f"{name}: {summary}",
             full_frame=args.full_frame,
         )
-    stem = out / photo.name
+    stem = out / name
     try:
         with clock.stage("write"):
-            extras = {"source": photo.path.name, "hand": args.hand}
+            extras = {"source": path.name, "summary": summary}
             files = demo_results.write(results, stem, args.mesh, extras)
     except OSError as error:
         errors.report(OSError(f"{stem}*: cannot be written ({error.strerror})"))
         return False
-    deepest = 1e3 * float(np.linalg.norm(prediction.deformations, axis=-1).max())
-    summary = "; ".join([verdict, f"deformation up to {deepest:.1f} mm", *photo.notes])
-    print(f"{photo.path}: {summary}", *files, sep="\n  ")
+    print(f"{path}: {summary}", *files, sep="\n  ")
     return True
+
+
+def describe(person: Person) -> str:
+    """One line on what was found, and who touches whom."""
+    parts = [] if person.head is not None else ["no face found"]
+    parts += [_describe_hand(hand, person) for hand in person.hands] or ["no hand found"]
+    if person.head is not None and person.hands:
+        deepest = 1e3 * float(np.linalg.norm(person.head.deformations, axis=-1).max())
+        parts.append(f"deformation up to {deepest:.1f} mm")
+    return "; ".join(parts)
+
+
+def _describe_hand(hand: Hand, person: Person) -> str:
+    if person.head is None:
+        return f"{hand.side} hand ({hand.score:.0%})"
+    presence = hand.contact_presence
+    touches = "touches the face" if presence > 0.5 else "probably does not touch the face"
+    return f"{hand.side} hand {touches} ({presence:.0%})"
 
 
 def unique_names(paths: Sequence[Path]) -> list[str]:

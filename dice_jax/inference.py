@@ -23,7 +23,7 @@ from dice_jax.body_models.landmarks import MIRRORED_LANDMARKS
 from dice_jax.checkpoints import coarse_vertices, npz_weights, rigid_vertices
 from dice_jax.checkpoints.shipped import weights_folder
 from dice_jax.constants import CROP_SIZE
-from dice_jax.structs import NetworkOutput, Prediction
+from dice_jax.structs import Detections, NetworkOutput, Prediction
 
 
 class Model(struct.PyTreeNode):
@@ -91,6 +91,7 @@ def load(name_or_dir: str | Path = "default") -> Model:
 def infer(
     model: Model,
     images: UInt8[Array, "*B H W C"] | Float[Array, "*B H W C"],
+    detections: Detections | None = None,
     *,
     hand: str = "right",
     gate_by_presence: bool = True,
@@ -103,6 +104,9 @@ def infer(
     Args:
         model: from `load`.
         images: RGB crops (*B, 224, 224, 3), uint8 or float in [0, 1]; no leading dimension is fine.
+        detections: landmarks found in the images, with the same leading dimensions. Where they hold
+            no hand of confidence 0.5 or more, `hand_presence` says so, and with `gate_by_presence`
+            nothing touches. Networks that were trained without detections do not see them.
         hand: "right" or "left". For a left hand the network sees the mirrored crop, and its
             prediction is mirrored back, see `mirror`.
         gate_by_presence: set contacts and deformations to zero where the network predicts that
@@ -138,6 +142,13 @@ def infer(
         prediction = _zero_deformations(prediction, model.rigid_vertices)
     if hand == "left":
         prediction = mirror(prediction)
+
+    presence = jnp.ones(len(images))
+    if detections is not None:
+        presence = detections.hand_points[..., 3].max(-1).reshape(-1)
+        if gate_by_presence:
+            prediction = _without_contact(prediction, presence < 0.5)
+    prediction = prediction.replace(hand_presence=presence)
 
     # The gate compares with a threshold, and would turn NaN into a confident "no contact".
     finite = jnp.isfinite(images.astype(jnp.float32)).all(axis=(1, 2, 3))
@@ -177,6 +188,21 @@ def mirror(prediction: Prediction) -> Prediction:
         hand_keypoints_2d=flip_pixels(prediction.hand_keypoints_2d),
         head_keypoints_2d=flip_pixels(prediction.head_keypoints_2d)[..., MIRRORED_LANDMARKS, :],
         camera=prediction.camera.replace(transl=flip_pixels(prediction.camera.transl)),
+        head_keypoints_sigma=None
+        if prediction.head_keypoints_sigma is None
+        else prediction.head_keypoints_sigma[..., MIRRORED_LANDMARKS],
+    )
+
+
+def _without_contact(prediction: Prediction, absent: Bool[Array, "B"]) -> Prediction:
+    """Clears contact and deformation where there is no hand."""
+    clear = lambda x: jnp.where(absent.reshape(-1, *(1,) * (x.ndim - 1)), 0.0, x)
+    return prediction.replace(
+        deformations=clear(prediction.deformations),
+        deformed_head_vertices=prediction.head_vertices - clear(prediction.deformations),
+        hand_contact_probs=clear(prediction.hand_contact_probs),
+        head_contact_probs=clear(prediction.head_contact_probs),
+        contact_presence=clear(prediction.contact_presence),
     )
 
 

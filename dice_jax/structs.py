@@ -215,6 +215,9 @@ class Prediction(struct.PyTreeNode):
         hand_params, head_params: parameters with which MANO and FLAME (or the open body models)
             reproduce `hand_vertices` and `head_vertices`.
         camera: projects the 3D keypoints to the 2D keypoints.
+        hand_presence: probability that there is a hand; 1 where nothing tells. `infer` sets it.
+        hand_keypoints_sigma, head_keypoints_sigma: standard deviation of the 2D keypoints, pixels;
+            None where the network has no heatmaps.
     """
 
     hand_vertices: Float[Array, "*B 778 3"]
@@ -231,6 +234,9 @@ class Prediction(struct.PyTreeNode):
     hand_params: HandParams
     head_params: HeadParams
     camera: Camera
+    hand_presence: Float[Array, "*B"] | None = None
+    hand_keypoints_sigma: Float[Array, "*B 21"] | None = None
+    head_keypoints_sigma: Float[Array, "*B 68"] | None = None
 
 
 class Detections(struct.PyTreeNode):

@@ -52,7 +52,7 @@ def head_anatomy(
     skin = skin_vertices(vertices, faces)
     cavity = skin & (exposure(vertices, faces) < _MIN_EXPOSURE)
 
-    warped = _warp_onto(reference, landmarks)
+    warped = warp_onto(reference, landmarks)
     reference_eyes = np.asarray(reference.region("eyes"))
     source = _features(warped, np.asarray(reference.faces))
     target = _features(vertices, np.asarray(faces))
@@ -134,7 +134,7 @@ def _rotations(count):
     return np.stack([right, np.cross(forward, right), forward], 1)
 
 
-def _warp_onto(reference, landmarks):
+def warp_onto(reference, landmarks):
     """The reference's vertices, warped smoothly so that its landmarks lie on `landmarks`."""
     vertices = np.asarray(reference.v_template, np.float64)
     corners = vertices[np.asarray(reference.faces)[np.asarray(reference.lmk_faces_idx)]]

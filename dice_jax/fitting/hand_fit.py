@@ -42,8 +42,10 @@ class HandFitConfig:
         orient: radians around the start.
         depth: of the mean keypoint around the network's, meters.
         overlap: of a vertex inside the head beyond what its skin gives way, meters.
-        in_front: of a vertex behind the visible surface of the head, meters.
         touch: of the distance between surfaces that touch, meters.
+        far_off, deep, share_inside: a hand that should touch and is `far_off` from the skin, or one
+            that has a `share_inside` of its vertices `deep` below it (meters), starts anew from the
+            visible surface of the head.
     """
 
     free_steps: int = 8
@@ -58,11 +60,9 @@ class HandFitConfig:
     pose_from_mean: float = 1.0
     limit: float = 0.05
     orient: float = 2.0
-    depth: float = 0.02
+    depth: float = 0.012
     overlap: float = 0.003
-    in_front: float = 0.01
-    touch: float = 0.004
-    closest: float = 0.0
+    touch: float = 0.006
     far_off: float = 0.03
     deep: float = 0.01
     share_inside: float = 0.25
@@ -145,6 +145,7 @@ class HandEvidence(struct.PyTreeNode):
         points: see `Detections.hand_points`.
         world: see `Detections.hand_world`.
         network: the network's hand, head-centered.
+        trust: 1 where the network saw what it was trained for, 0 where its pose says nothing.
         depth: mean depth of the network's keypoints, meters.
         contact: probability that each coarse vertex touches, zero where hand and face do not.
         touches: probability that hand and face touch.
@@ -154,6 +155,7 @@ class HandEvidence(struct.PyTreeNode):
     points: Float[Array, "21 4"]
     world: Float[Array, "21 3"]
     network: HandParams
+    trust: Float[Array, ""]
     depth: Float[Array, ""]
     contact: Float[Array, "N"]
     touches: Float[Array, ""]
@@ -168,12 +170,14 @@ class FittedHand(struct.PyTreeNode):
         params: head-centered.
         cost, first_cost: of the last round of the fit, half the sum of squared residuals.
         residual: root mean square distance of the believed keypoints, pixels of the crop.
+        sigma: standard deviation of the keypoints in the image, pixels of the crop.
     """
 
     params: HandParams
     cost: Float[Array, ""]
     first_cost: Float[Array, ""]
     residual: Float[Array, ""]
+    sigma: Float[Array, "21"]
 
 
 class _Pairs(struct.PyTreeNode):
@@ -202,18 +206,31 @@ def fit_hand(
     config: HandFitConfig = HandFitConfig(),
 ) -> FittedHand:
     """Fits one hand; for a batch, `vmap` it."""
-    origin = start_hand(hand, evidence)
-    zero = HandUnknowns(
-        jnp.zeros_like(origin.global_orient), origin.hand_pose, origin.betas, jnp.zeros_like(origin.transl)
-    )
+    # Two starts, with the network's fingers and with those of the mean pose.
+    poses = jnp.stack([evidence.network.hand_pose, hand.mean_pose])
+
+    def fit_free(pose):
+        origin = start_hand(hand, evidence, pose)
+        zero = HandUnknowns(
+            jnp.zeros_like(origin.global_orient), pose, origin.betas, jnp.zeros_like(origin.transl)
+        )
+        residuals = lambda unknowns: _free_residuals(unknowns, hand, evidence, origin, config)
+        found = minimize(residuals, zero, config.free_steps)
+        return origin, found.unknowns, found.cost
+
+    origins, starts, costs = jax.vmap(fit_free)(poses)
+    best = jnp.argmin(costs)
+    origin, unknowns = jax.tree.map(lambda x: x[best], (origins, starts))
     free = lambda unknowns: _free_residuals(unknowns, hand, evidence, origin, config)
-    unknowns = minimize(free, zero, config.free_steps).unknowns
     unknowns = _bring_into_contact(unknowns, hand, head, evidence, origin, config)
 
     def one_round(unknowns, _):
         pairs = _search_pairs(hand, head, evidence, _unpack(unknowns, origin), config)
         together = lambda unknowns: jnp.concatenate(
-            [free(unknowns), _contact_residuals(unknowns, hand, evidence, origin, pairs, config)]
+            [
+                free(unknowns),
+                _contact_residuals(unknowns, hand, head, evidence, origin, pairs, config),
+            ]
         )
         found = minimize(together, unknowns, config.steps)
         return found.unknowns, (found.cost, found.first_cost)
@@ -223,8 +240,12 @@ def fit_hand(
     _, _, keypoints = hand.pose(params)
     error = _project(keypoints, evidence) - evidence.points[:, :2]
     believed = evidence.points[:, 3]
-    squared = (believed * (error**2).sum(-1)).sum() / jnp.maximum(believed.sum(), 1e-6)
-    return FittedHand(params, cost[-1], first_cost[0], jnp.sqrt(squared))
+    squared = (error**2).sum(-1)
+    mean = (believed * squared).sum() / jnp.maximum(believed.sum(), 1e-6)
+    # A keypoint is as uncertain as detections are, and as its own detection says it is off.
+    detected = (config.point * evidence.camera.scale) ** 2 + config.point_pixels**2
+    sigma = jnp.sqrt(detected + mean / 2 + squared / 2)
+    return FittedHand(params, cost[-1], first_cost[0], jnp.sqrt(mean), sigma)
 
 
 def _unpack(unknowns: HandUnknowns, origin: HandParams) -> HandParams:
@@ -244,11 +265,15 @@ def _project(points, evidence):
     )
 
 
-def start_hand(hand: HandPoints, evidence: HandEvidence) -> HandParams:
-    """A hand in the network's pose, turned as the detector says and moved onto its keypoints."""
+def start_hand(
+    hand: HandPoints, evidence: HandEvidence, hand_pose: Float[Array, "45"]
+) -> HandParams:
+    """A mean hand in a given pose, turned as the detector says and moved onto its keypoints."""
     network = evidence.network
     flat = network.replace(
-        global_orient=jnp.zeros_like(network.global_orient), betas=jnp.zeros_like(network.betas)
+        global_orient=jnp.zeros_like(network.global_orient),
+        betas=jnp.zeros_like(network.betas),
+        hand_pose=hand_pose,
     )
     palm = jnp.array(_PALM)
     _, _, keypoints = hand.pose(flat)
@@ -297,7 +322,7 @@ def _free_residuals(unknowns, hand, evidence, origin, config):
             image.ravel(),
             world.ravel(),
             (keypoints[:, 2].mean() - evidence.depth)[None] / config.depth,
-            (pose - evidence.network.hand_pose) / config.pose_from_network,
+            evidence.trust * (pose - evidence.network.hand_pose) / config.pose_from_network,
             (pose - hand.mean_pose) / config.pose_from_mean,
             beyond / config.limit,
             unknowns.betas / config.betas,
@@ -350,17 +375,16 @@ def _bring_into_contact(unknowns, hand, head, evidence, origin, config):
     gap = pairs.front - vertices[:, 2]  # positive: in front of the head
     over = gap < 0.5 * _FAR
     first = jnp.where(over.any(), jnp.where(over, gap, _FAR).min(), 0.0)
-    shift = jnp.where(far_off | (inside.mean() > config.share_inside), first, 0.0)
+    lost = (far_off | (inside.mean() > config.share_inside)) & head.outside.any()
+    shift = jnp.where(lost, first, 0.0)
     return unknowns.replace(shift=unknowns.shift.at[2].add(shift / 0.1))
 
 
-def _contact_residuals(unknowns, hand, evidence, origin, pairs: _Pairs, config):
+def _contact_residuals(unknowns, hand, head, evidence, origin, pairs: _Pairs, config):
     vertices, _, _ = hand.pose(_unpack(unknowns, origin))
     outside = ((vertices - pairs.foot) * pairs.normal).sum(-1)
     overlap = jax.nn.relu(-(outside + pairs.give)) / config.overlap
-    behind = robust(jax.nn.relu(vertices[:, 2:] - pairs.front[:, None]) / config.in_front, 3.0)
     pull = jnp.sqrt(pairs.pull * evidence.touches)[:, None]
     touch = 0.5 * pull * robust((vertices - pairs.target) / config.touch, 4.0)
-    weights = jax.nn.softmax(-jnp.abs(outside) / 0.003)
-    close = config.closest * evidence.touches * (weights * outside).sum()[None] / config.touch
-    return jnp.concatenate([overlap, behind.ravel(), touch.ravel(), close])
+    # Without a head there is nothing to touch.
+    return jnp.where(head.outside.any(), jnp.concatenate([overlap, touch.ravel()]), 0.0)

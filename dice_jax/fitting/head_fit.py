@@ -10,6 +10,7 @@ from flax import struct
 from jaxtyping import Float
 
 from dice_jax.array_types import Array
+from dice_jax.detection.face_mesh import FACE_68
 from dice_jax.fitting.levenberg_marquardt import Minimum, minimize, robust
 from dice_jax.fitting.partial_skinning import PartialModel
 from dice_jax.geometry import camera
@@ -82,6 +83,7 @@ class FittedHead(struct.PyTreeNode):
         camera: of the crop; with the intrinsics it is a pinhole.
         cost, first_cost: see `levenberg_marquardt.Minimum`.
         residual: root mean square distance of the points that were believed, pixels of the crop.
+        sigma: standard deviation of the 68 landmarks in the image, pixels of the crop.
     """
 
     params: HeadParams
@@ -89,6 +91,7 @@ class FittedHead(struct.PyTreeNode):
     cost: Float[Array, ""]
     first_cost: Float[Array, ""]
     residual: Float[Array, ""]
+    sigma: Float[Array, "68"]
 
 
 class FacePoints(struct.PyTreeNode):
@@ -145,7 +148,10 @@ def fit_head(
     distance = jnp.sqrt((error**2).sum(-1))
     believed = detected[:, 3]
     residual = jnp.sqrt((believed * distance**2).sum() / jnp.maximum(believed.sum(), 1e-6))
-    return FittedHead(fitted, fitted_camera, found.cost, found.first_cost, residual)
+    # A landmark is as uncertain as detected points are, and as its own point says it is off.
+    own = distance[jnp.array(FACE_68)]
+    sigma = jnp.sqrt((config.point * fitted_camera.scale) ** 2 + residual**2 / 2 + own**2 / 2)
+    return FittedHead(fitted, fitted_camera, found.cost, found.first_cost, residual, sigma)
 
 
 def _unchanged(params: HeadParams, config: HeadFitConfig) -> HeadUnknowns:

@@ -8,10 +8,14 @@ pinhole camera is meaningless, and the rasterizer does not draw such faces.
 from __future__ import annotations
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Float
 
 from dice_jax.array_types import Array
 from dice_jax.constants import CROP_SIZE
+
+MIN_SCALE = 10.0  # pixels per meter
+_DEFAULT_SCALE = 550.0  # pixels per meter: a head of 0.25 m spans 60 % of the crop
 
 
 def project_orthographic(
@@ -134,3 +138,31 @@ def crop_to_image(
     """
     zoom = box[..., 2] / crop_size
     return scale * zoom, transl * zoom[..., None] + box[..., :2]
+
+
+def closest_orthography(
+    points: Float[np.ndarray, "K 3"],
+    pixels: Float[np.ndarray, "K 2"],
+    weights: Float[np.ndarray, "K"] | None = None,
+) -> tuple[Float[np.ndarray, ""], Float[np.ndarray, "2"]]:
+    """The scaled orthography that projects points closest to given pixels (least squares, NumPy).
+
+    Args:
+        points: camera axes, meters.
+        pixels: where they should be.
+        weights: of the squared distances; None: all 1.
+
+    Returns:
+        Scale (pixels per meter; at least `MIN_SCALE`, because a mirror image cannot be drawn) and
+        translation (pixels). With fewer than two weighted points: a head in the middle of the crop.
+    """
+    weight = np.ones((len(points), 1)) if weights is None else np.asarray(weights, np.float64)[:, None]
+    if np.count_nonzero(weight) < 2:
+        return np.float32(_DEFAULT_SCALE), np.full(2, CROP_SIZE / 2, np.float32)
+    source = np.asarray(points, np.float64)[:, :2]
+    target = np.where(weight > 0, pixels, 0.0)
+    mean = lambda x: (weight * x).sum(0) / weight.sum()
+    centered = source - mean(source)
+    fitted = (weight * centered * (target - mean(target))).sum() / max((weight * centered**2).sum(), 1e-12)
+    scale = max(fitted, MIN_SCALE)
+    return np.float32(scale), (mean(target) - scale * mean(source)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""The two meshes of a prediction, with names and colors, for files and renderings."""
+"""The meshes of a prediction or a person, with names and colors, for files and renderings."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 from jaxtyping import Float, Int
 
+from dice_jax.person import Person
 from dice_jax.structs import Prediction
 
 
@@ -15,7 +16,7 @@ class NamedMesh:
     """A mesh with a name and colors.
 
     Attributes:
-        name: "hand" or "head".
+        name: "head", "hand", "right_hand" or "left_hand".
         vertices: meters, camera axes.
         faces: triangles, counter-clockwise seen from outside.
         colors: sRGB in [0, 1].
@@ -78,3 +79,45 @@ def prediction_meshes(
     morphs = {"undeformed": deformations}
     head = NamedMesh("head", head_vertices, head_faces, head_colors, head_attributes, morphs)
     return [hand, head]
+
+
+def person_meshes(
+    person: Person,
+    hand_faces: Int[np.ndarray, "F 3"],
+    head_faces: Int[np.ndarray, "G 3"],
+    hand_color: Float[np.ndarray, "3"],
+    head_color: Float[np.ndarray, "3"],
+) -> list[NamedMesh]:
+    """The meshes of the hands and of the deformed head of a person, hands first.
+
+    Args:
+        person: with at least a head or a hand.
+        hand_faces, head_faces: of the body models.
+        hand_color, head_color: sRGB in [0, 1].
+
+    Returns:
+        What the person has of "right_hand", "left_hand" and "head", with the attributes and morphs
+        of `prediction_meshes`.
+    """
+    meshes = []
+    for hand in sorted(person.hands, key=lambda hand: hand.side, reverse=True):
+        vertices = np.asarray(hand.vertices, np.float32)
+        # The mirror image of a mesh needs faces of reversed orientation to face outwards.
+        faces = hand_faces[:, ::-1] if hand.side == "left" else hand_faces
+        colors = np.tile(hand_color, (len(vertices), 1))
+        contact = np.asarray(hand.contact_probs, np.float32)
+        meshes.append(
+            NamedMesh(f"{hand.side}_hand", vertices, faces, colors, {"contact": contact})
+        )
+    if person.head is not None:
+        head = person.head
+        deformations = np.asarray(head.deformations, np.float32)
+        vertices = np.asarray(head.vertices, np.float32) - deformations
+        attributes = {
+            "contact": np.asarray(head.contact_probs, np.float32),
+            "deformation": np.linalg.norm(deformations, axis=-1),
+        }
+        colors = np.tile(head_color, (len(vertices), 1))
+        morphs = {"undeformed": deformations}
+        meshes.append(NamedMesh("head", vertices, head_faces, colors, attributes, morphs))
+    return meshes

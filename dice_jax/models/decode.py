@@ -12,7 +12,9 @@ from dice_jax.array_types import Array
 from dice_jax.body_models.flame import head_center, head_landmarks, pose_head
 from dice_jax.body_models.lbs import BodyModel
 from dice_jax.body_models.mano import hand_keypoints, pose_hand
+from dice_jax.constants import NUM_HAND_KEYPOINTS
 from dice_jax.geometry.camera import project_orthographic
+from dice_jax.models.fine_map import keypoint_sigma
 from dice_jax.structs import (
     Batch,
     HandParams,
@@ -113,6 +115,10 @@ def _predict(
     gated_contact = lambda logits: jnp.where(contact_gate, jax.nn.sigmoid(logits), 0.0)
     deformations = jnp.where(gate[..., None], output.deformations, 0.0)
     project = lambda points: project_orthographic(points, output.camera.scale, output.camera.transl)
+    hand_sigma = head_sigma = None
+    if output.heatmaps is not None:
+        sigma = keypoint_sigma(output.heatmaps)
+        hand_sigma, head_sigma = sigma[..., :NUM_HAND_KEYPOINTS], sigma[..., NUM_HAND_KEYPOINTS:]
     return Prediction(
         hand_vertices=posed.hand_vertices,
         head_vertices=posed.head_vertices,
@@ -128,6 +134,8 @@ def _predict(
         hand_params=posed.hand_params,
         head_params=posed.head_params,
         camera=output.camera,
+        hand_keypoints_sigma=hand_sigma,
+        head_keypoints_sigma=head_sigma,
     )
 
 

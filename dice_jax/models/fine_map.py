@@ -70,10 +70,28 @@ def expected_keypoints(heatmaps: Float[Array, "B H W K"]) -> Float[Array, "B K 2
     Returns:
         x, y in pixels of the crop.
     """
+    return _moments(heatmaps, 1)
+
+
+def keypoint_sigma(heatmaps: Float[Array, "*B H W K"]) -> Float[Array, "*B K"]:
+    """Standard deviation of each keypoint along an axis of the image, pixels of the crop.
+
+    Args:
+        heatmaps: logits, from `Heatmaps`.
+    """
+    flat = heatmaps.reshape(-1, *heatmaps.shape[-3:])
+    # The spread within a cell is that of a uniform distribution.
+    within = (CROP_SIZE / heatmaps.shape[-2]) ** 2 / 12.0
+    variance = (_moments(flat, 2) - _moments(flat, 1) ** 2).mean(-1) + within
+    return jnp.sqrt(variance).reshape(*heatmaps.shape[:-3], -1)
+
+
+def _moments(heatmaps: Float[Array, "B H W K"], power: int) -> Float[Array, "B K 2"]:
+    """Means of x^power and y^power under the softmax of the heatmaps."""
     height, width = heatmaps.shape[1:3]
     shares = jax.nn.softmax(heatmaps, axis=(1, 2))
     columns = (jnp.arange(width) + 0.5) * (CROP_SIZE / width)
     rows = (jnp.arange(height) + 0.5) * (CROP_SIZE / height)
-    x = jnp.einsum("bhwk,w->bk", shares, columns)
-    y = jnp.einsum("bhwk,h->bk", shares, rows)
+    x = jnp.einsum("bhwk,w->bk", shares, columns**power)
+    y = jnp.einsum("bhwk,h->bk", shares, rows**power)
     return jnp.stack([x, y], axis=-1)

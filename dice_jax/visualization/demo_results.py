@@ -1,4 +1,4 @@
-"""The result files of the demo for one photo: `draw` makes them, `write` saves them."""
+"""The result files of the demo for one person: `draw` makes them, `write` saves them."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from jaxtyping import Int, Shaped, UInt8
 
 from dice_jax.geometry.crop import CropBox
 from dice_jax.io import atomic, images, mesh_files, params
-from dice_jax.io.meshes import NamedMesh
-from dice_jax.structs import Prediction
-from dice_jax.visualization import overlay, palette, panels
+from dice_jax.io.meshes import NamedMesh, person_meshes
+from dice_jax.person import Person
+from dice_jax.visualization import overlay, palette
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Results:
 
     Attributes:
         drawings: RGB images, by the end of their file name.
-        meshes: hand and head in their display colors.
+        meshes: hands and head in their display colors.
         arrays: content of the parameter file.
     """
 
@@ -33,42 +33,33 @@ class Results:
 
 
 def draw(
-    prediction: Prediction,
+    person: Person,
     photo: UInt8[np.ndarray, "H W 3"],
-    box: CropBox,
     hand_faces: Int[np.ndarray, "F 3"],
     head_faces: Int[np.ndarray, "G 3"],
     *,
     title: str,
-    hand: str = "right",
-    focal_length: float | None = None,
     full_frame: bool = False,
 ) -> Results:
-    """Draws one photo's results and collects its arrays.
+    """Draws the results of one person and collects the arrays.
 
     Args:
-        prediction: of one image, without leading dimensions.
+        person: found in the photo.
         photo: RGB.
-        box: the square of the photo that was cropped.
         hand_faces, head_faces: of the body models.
         title: written above the sheet of views.
-        hand: "left" where `prediction` is mirrored; faces are then reversed to face outwards.
-        focal_length: of the photo, pixels; the diagonal of the photo by default.
         full_frame: whether to draw the meshes over the whole photo as well.
     """
-    order = slice(None, None, -1) if hand == "left" else slice(None)
-    pair = panels.hand_and_head(prediction, hand_faces[:, order], head_faces[:, order])
-    camera = prediction.camera
-    drawn = overlay.render_over_crop(float(camera.scale), np.asarray(camera.transl), pair)
+    meshes = person_meshes(person, hand_faces, head_faces, palette.HAND, palette.HEAD)
+    box = CropBox(*person.crop_box)
+    drawn = overlay.render_over_crop(person, meshes)
     drawings = {
         "overlay": overlay.crop_and_overlay(photo, box, drawn),
-        "side": overlay.view_sheet(pair, title),
+        "side": overlay.view_sheet(meshes, title),
     }
     if full_frame:
         drawings["photo"] = overlay.photo_overlay(photo, box, drawn)
-    shape = photo.shape[:2]
-    arrays = params.to_arrays(prediction, box, shape, hand=hand, focal_length=focal_length)
-    return Results(drawings, pair, arrays)
+    return Results(drawings, meshes, params.to_arrays(person, photo.shape[:2]))
 
 
 def write(

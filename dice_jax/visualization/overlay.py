@@ -13,6 +13,7 @@ from dice_jax.constants import CROP_SIZE
 from dice_jax.geometry import crop
 from dice_jax.geometry.crop import CropBox
 from dice_jax.io.meshes import NamedMesh
+from dice_jax.person import Person
 from dice_jax.visualization import captions, palette
 from dice_jax.visualization.captions import ColorBar
 from dice_jax.visualization.render import look_at, render
@@ -26,19 +27,28 @@ _STEEPEST = np.sin(np.radians(75.0))  # limit of a viewing direction's vertical 
 
 
 def render_over_crop(
-    scale: float, transl: Float[np.ndarray, "2"], meshes: Sequence[NamedMesh]
+    person: Person, meshes: Sequence[NamedMesh]
 ) -> Float[np.ndarray, "672 672 4"]:
-    """Renders the meshes with the camera of the 224 crop, enlarged to `PANEL` pixels.
+    """Renders the meshes where the pinhole of the photo sees them in the crop, enlarged.
 
     Args:
-        scale, transl: the camera, pixels of the crop.
-        meshes: camera axes, meters.
+        person: gives the cameras.
+        meshes: of the person.
 
     Returns:
         sRGB in [0, 1] and alpha, for `crop_and_overlay` and `photo_overlay`.
     """
+    scale, transl = float(person.crop_camera.scale), np.asarray(person.crop_camera.transl)
+    box = CropBox(*person.crop_box)
+
+    def as_seen(mesh: NamedMesh) -> NamedMesh:
+        # The renderer is orthographic: move each vertex in the image to where the pinhole sees it.
+        pixels = box.to_crop(person.photo_camera.project(mesh.vertices))
+        vertices = np.column_stack([(pixels - transl) / scale, mesh.vertices[:, 2]])
+        return dataclasses.replace(mesh, vertices=vertices.astype(np.float32))
+
     zoom = PANEL / CROP_SIZE
-    return render(meshes, scale * zoom, np.asarray(transl) * zoom, PANEL)
+    return render([as_seen(mesh) for mesh in meshes], scale * zoom, transl * zoom, PANEL)
 
 
 def crop_and_overlay(
@@ -71,42 +81,52 @@ def photo_overlay(
 
 
 def view_sheet(meshes: Sequence[NamedMesh], title: str) -> UInt8[np.ndarray, "H W 3"]:
-    """Six views: both meshes from three sides, contact on face and hand, and the deformation.
+    """Three views of everything; where hand and head are there, three more of what they do.
 
-    The views of contact and deformation look at the touched skin head on and leave out the other
-    mesh.
+    These show the contact on the face, the contact on the hand that touches most, and the
+    deformation. They look at the touched skin head on and leave out the other meshes.
 
     Args:
-        meshes: hand and head, from `meshes.prediction_meshes`.
+        meshes: hands first, then the head, from `meshes.person_meshes`.
         title: written above.
     """
-    hand, head = meshes
-    hand_contact, head_contact = (mesh.attributes["contact"] for mesh in meshes)
+    turn = lambda yaw, pitch: seen_from(np.radians(yaw), np.radians(pitch))
+    panels = [
+        view(meshes, turn(-65, 0), "from the person's right"),
+        view(meshes, turn(65, 0), "from the person's left"),
+        view(meshes, turn(0, -50), "from above"),
+    ]
+    hands = [mesh for mesh in meshes if mesh.name != "head"]
+    if hands and len(hands) < len(meshes):
+        panels += _contact_views(hands, meshes[-1])
+    return captions.sheet(panels, columns=3, title=title)
+
+
+def _contact_views(hands: Sequence[NamedMesh], head: NamedMesh) -> list[np.ndarray]:
+    """Contact on the face and on a hand, and the deformation."""
+    hand = max(hands, key=lambda mesh: float(np.nan_to_num(mesh.attributes["contact"]).sum()))
+    hand_contact, head_contact = hand.attributes["contact"], head.attributes["contact"]
     deformation = head.attributes["deformation"]
     deepest = float(np.nan_to_num(deformation).max()) * 1e3
     full_scale = captions.round_up(max(deepest, 1.0))
     probability = ColorBar(palette.CONTACT, "0", "1", "probability")
     millimeters = ColorBar(palette.DEFORMATION, "0", f"{full_scale:g}", "mm")
-
-    by_contact = [
-        colored(hand, hand_contact, palette.CONTACT),
-        colored(head, head_contact, palette.CONTACT),
-    ]
-    by_deformation = [hand, colored(head, deformation * 1e3 / full_scale, palette.DEFORMATION)]
     at_face = facing(head, head_contact, _FORWARD)
     at_hand = facing(hand, hand_contact, -at_face)
     at_deformation = facing(head, deformation, at_face)
-    turn = lambda yaw, pitch: seen_from(np.radians(yaw), np.radians(pitch))
+    on_head = colored(head, head_contact, palette.CONTACT)
+    on_hand = colored(hand, hand_contact, palette.CONTACT)
+    deformed = colored(head, deformation * 1e3 / full_scale, palette.DEFORMATION)
     caption = f"deformation, at most {deepest:.1f} mm"
-    panels = [
-        view(meshes, turn(-65, 0), "from the person's right"),
-        view(meshes, turn(65, 0), "from the person's left"),
-        view(meshes, turn(0, -50), "from above"),
-        view(by_contact, at_face, "contact on the face", hidden=("hand",), bar=probability),
-        view(by_contact, at_hand, "contact on the hand", hidden=("head",), bar=probability),
-        view(by_deformation, at_deformation, caption, hidden=("hand",), bar=millimeters),
+    return [
+        view([on_head], at_face, "contact on the face", bar=probability),
+        view([on_hand], at_hand, f"contact on the {_in_words(hand)}", bar=probability),
+        view([deformed], at_deformation, caption, bar=millimeters),
     ]
-    return captions.sheet(panels, columns=3, title=title)
+
+
+def _in_words(mesh: NamedMesh) -> str:
+    return mesh.name.replace("_", " ")
 
 
 def view(

@@ -9,14 +9,13 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 
 from dice_jax.constants import CROP_SIZE
+from dice_jax.geometry.camera import MIN_SCALE, closest_orthography
 from dice_jax.io.meshes import NamedMesh, prediction_meshes
 from dice_jax.structs import Camera, Prediction
 from dice_jax.visualization import overlay, palette
 from dice_jax.visualization.captions import ColorBar
 from dice_jax.visualization.render import render
 
-_MIN_SCALE = 10.0  # pixels per meter
-_DEFAULT_SCALE = 550.0  # pixels per meter
 _RIGHT_SIDE = np.radians(-65)
 _FORWARD = np.array([0.0, 0.0, 1.0])
 
@@ -48,7 +47,7 @@ def over_crop(
     """The network's input, enlarged to `size` pixels, with the meshes over it."""
     zoom = size / image.shape[0]
     # An untrained network may predict a negative scale, which would mirror the meshes.
-    scale = max(float(camera.scale), _MIN_SCALE) * zoom
+    scale = max(float(camera.scale), MIN_SCALE) * zoom
     drawn = render(meshes, scale, np.asarray(camera.transl) * zoom, size)
     return overlay.blend(enlarged(image, size), drawn)
 
@@ -95,18 +94,6 @@ def fit_camera(points: Float[np.ndarray, "K 3"], detected: Float[np.ndarray, "K 
         detected: pixels and confidence.
 
     Returns:
-        The camera. Where fewer than two points were detected, it shows the origin at the center of
-        the crop.
+        See `closest_orthography`.
     """
-    weights = np.asarray(detected[:, 2:], np.float64)
-    if np.count_nonzero(weights) < 2:
-        center = np.full(2, CROP_SIZE / 2, np.float32)
-        return Camera(scale=np.asarray(_DEFAULT_SCALE, np.float32), transl=center)
-    points = np.asarray(points, np.float64)[:, :2]
-    pixels = np.where(weights > 0, detected[:, :2], 0.0)
-    mean = lambda x: (weights * x).sum(0) / weights.sum()
-    source, target = points - mean(points), pixels - mean(pixels)
-    scale = (weights * source * target).sum() / max((weights * source**2).sum(), 1e-12)
-    scale = max(scale, _MIN_SCALE)  # detections may be wrong, and a mirror image cannot be drawn
-    transl = mean(pixels) - scale * mean(points)
-    return Camera(scale=np.asarray(scale, np.float32), transl=transl.astype(np.float32))
+    return Camera(*closest_orthography(points, detected[:, :2], detected[:, 2]))

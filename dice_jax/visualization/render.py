@@ -19,6 +19,7 @@ from dice_jax.io.meshes import NamedMesh
 
 _SUPERSAMPLE = 2
 _CAMERA_DISTANCE = 10.0  # meters, added to keep all depths positive
+_VERTICES, _FACES = 8192, 16384  # the arrays of the rasterizer have multiples of these sizes
 _FAR_ASIDE = 1e6  # pixels that a hidden mesh is moved by; compiled shapes stay the same
 
 
@@ -68,7 +69,7 @@ def render(
 
     side, zoom = size * _SUPERSAMPLE, scale * _SUPERSAMPLE
     screen = _to_screen(vertices, zoom, np.asarray(transl) * _SUPERSAMPLE, absent)
-    fragments = _fragments(screen.astype(np.float32), faces, side)
+    fragments = _draw(screen, faces, side)
     face_ids, depth = np.asarray(fragments.face_ids), np.asarray(fragments.depth)
 
     # From here on arrays hold only the N pixels that show a mesh, (N, 3) each.
@@ -107,6 +108,18 @@ def _to_screen(
     screen = np.concatenate([pixels, depth], axis=-1)
     screen[absent, 0] += _FAR_ASIDE
     return screen
+
+
+def _draw(
+    screen: Float[np.ndarray, "V 3"], faces: Int[np.ndarray, "F 3"], side: int
+) -> rasterize.Fragments:
+    """Rasterizes after filling up the arrays, so that few sizes need to be compiled.
+
+    Faces that are three times the first vertex have no area and are not drawn.
+    """
+    more_vertices, more_faces = -len(screen) % _VERTICES, -len(faces) % _FACES
+    filled = np.pad(screen.astype(np.float32), ((0, more_vertices), (0, 0)), mode="edge")
+    return _fragments(filled, np.pad(faces, ((0, more_faces), (0, 0))), side)
 
 
 @functools.partial(jax.jit, static_argnames=("side",))
@@ -164,7 +177,7 @@ def _shadow(
     zoom = float(0.95 * _SHADOW_SIDE / (high - low).max())
     offset = _SHADOW_SIDE / 2 - zoom * (low + high) / 2
     screen = _to_screen(turned, zoom, offset, absent)
-    nearest = np.asarray(_fragments(screen.astype(np.float32), faces, _SHADOW_SIDE).depth)
+    nearest = np.asarray(_draw(screen, faces, _SHADOW_SIDE).depth)
 
     positions = points @ rotation.T
     column, row = (positions[:, :2] * zoom + offset).astype(np.int32).T

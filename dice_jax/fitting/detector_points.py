@@ -1,0 +1,126 @@
+"""The points of a body model that mean the same as those of the landmark networks.
+
+MediaPipe's points of a hand are not the joints of a hand model: its knuckles lie nearer to the
+wrist, its finger tips on the pads. The offsets are stored for each hand model, see
+`tools/calibrate_landmarks.py`. The points of its face mesh are points on the triangles of the head.
+"""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+from jaxtyping import Float, Int
+
+from dice_jax.array_types import Array
+from dice_jax.body_models import anatomy, assets
+from dice_jax.body_models.lbs import BodyModel
+from dice_jax.body_models.mirror_vertices import mirror_coefficients, mirror_vertices
+from dice_jax.body_models.simplify import closest_points
+from dice_jax.fitting.hand_fit import HandPoints, hand_points
+from dice_jax.fitting.head_fit import FacePoints
+from dice_jax.fitting.partial_skinning import centroid, on_surface
+
+_DATA = Path(__file__).parent / "data"
+_NEAREST = 60  # triangles, by their centers, among which the closest point is searched
+
+
+class FitModels(struct.PyTreeNode):
+    """Body models prepared for the fit.
+
+    Attributes:
+        hand, face: the points that are compared with detections.
+        hand_model, head_model: the body models.
+        mirror_ids: for each head vertex, the one at its mirror image.
+        mirror_betas, mirror_expression: `coefficients @ matrix` are those of the mirrored head.
+    """
+
+    hand: HandPoints
+    face: FacePoints
+    hand_model: BodyModel
+    head_model: BodyModel
+    mirror_ids: Int[Array, "5023"]
+    mirror_betas: Float[Array, "100 100"]
+    mirror_expression: Float[Array, "50 50"]
+
+
+@functools.lru_cache(maxsize=4)
+def _prepare(hand_id: int, head_id: int, models: _Kept) -> FitModels:
+    hand_model, head_model = models.pair
+    face_points = on_surface(head_model, *map(jnp.asarray, face_mesh_points(head_model)))
+    center, weights = centroid(head_model)
+    mirror = lambda *part: jnp.asarray(mirror_coefficients(head_model, *part), jnp.float32)
+    return FitModels(
+        hand=hand_points(hand_model, jnp.asarray(hand_offsets(hand_model))),
+        face=FacePoints(face_points, center, weights),
+        hand_model=hand_model,
+        head_model=head_model,
+        mirror_ids=jnp.asarray(mirror_vertices(head_model)),
+        mirror_betas=mirror(0, 100),
+        mirror_expression=mirror(100, 150),
+    )
+
+
+class _Kept:
+    """Two body models, equal to any other pair: the cache compares their identities alone."""
+
+    def __init__(self, *pair: BodyModel):
+        self.pair = pair
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Kept)
+
+    def __hash__(self) -> int:
+        return 0
+
+
+def prepare(hand_model: BodyModel, head_model: BodyModel) -> FitModels:
+    """Prepares two body models; cached for the same objects."""
+    with jax.ensure_compile_time_eval():
+        return _prepare(id(hand_model), id(head_model), _Kept(hand_model, head_model))
+
+
+def face_mesh_points(
+    head_model: BodyModel,
+) -> tuple[Int[np.ndarray, "468"], Float[np.ndarray, "468 3"]]:
+    """Faces and barycentric coordinates of the 468 points of MediaPipe's face mesh.
+
+    They are stored for the open head. For another head, the open head is warped onto it by their 68
+    common landmarks, and the points move to the closest points of its skin.
+    """
+    with np.load(_DATA / "open_head_face_mesh.npz", allow_pickle=False) as stored:
+        faces_idx, bary_coords = stored["faces_idx"], stored["bary_coords"]
+    reference = assets.load_head()
+    faces = np.asarray(head_model.faces)
+    if np.array_equal(faces, np.asarray(reference.faces)):
+        return faces_idx, bary_coords
+    vertices = np.asarray(head_model.v_template, np.float64)
+    corners = vertices[faces[np.asarray(head_model.lmk_faces_idx)]]
+    landmarks = (corners * np.asarray(head_model.lmk_bary_coords)[..., None]).sum(1)
+    warped = anatomy.warp_onto(reference, landmarks)
+    points = (warped[np.asarray(reference.faces)[faces_idx]] * bary_coords[..., None]).sum(1)
+    return _closest_on_skin(points, vertices, faces, np.asarray(head_model.cavity))
+
+
+def _closest_on_skin(points, vertices, faces, cavity):
+    """Faces and barycentric coordinates of the nearest points of the skin."""
+    skin = np.flatnonzero(~cavity[faces].any(-1))
+    corners = vertices[faces[skin]]
+    centers = corners.mean(1)
+    ids, weights = [], []
+    for point in points:
+        near = np.argsort(((centers - point) ** 2).sum(-1))[:_NEAREST]
+        coordinates, distances = closest_points(point, corners[near])
+        best = distances.argmin()
+        ids.append(skin[near[best]])
+        weights.append(coordinates[best])
+    return np.array(ids, np.int32), np.array(weights, np.float32)
+
+
+def hand_offsets(hand_model: BodyModel) -> Float[np.ndarray, "21 3"]:
+    """Offsets of `HandPoints` for a hand model; zero for one that was not calibrated."""
+    return np.zeros((21, 3), np.float32)

@@ -1,0 +1,210 @@
+"""Fits predictions of the network to detected landmarks: head and camera first, then the hand."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+from jaxtyping import Bool, Float
+
+from dice_jax.array_types import Array
+from dice_jax.body_models.flame import head_center, pose_head
+from dice_jax.body_models.hierarchy import downsample_labels
+from dice_jax.body_models.mano import pose_hand
+from dice_jax.constants import CROP_SIZE, NUM_HEAD_KEYPOINTS
+from dice_jax.fitting import contact
+from dice_jax.fitting.detector_points import FitModels
+from dice_jax.fitting.hand_fit import HandEvidence, HeadSurface, fit_hand
+from dice_jax.fitting.head_fit import FittedHead, fit_head
+from dice_jax.geometry.mesh import vertex_normals
+from dice_jax.structs import Camera, HandParams, HeadParams, Intrinsics, Prediction
+
+# A hand this near touches; the probability falls from 0.73 to 0.27 over twice the softness, meters.
+_TOUCHING, _TOUCHING_SOFTNESS = 0.008, 0.002
+
+
+class HeadGuess(struct.PyTreeNode):
+    """What the network says of a head, in the frame of the head that is fitted.
+
+    Attributes:
+        params: of the head.
+        camera: of the crop.
+    """
+
+    params: HeadParams
+    camera: Camera
+
+
+class PosedHead(struct.PyTreeNode):
+    """A fitted head with its mesh.
+
+    Attributes:
+        fitted: parameters and camera.
+        vertices: head-centered, meters, not deformed.
+        landmarks: the 68 landmarks, meters.
+    """
+
+    fitted: FittedHead
+    vertices: Float[Array, "*B 5023 3"]
+    landmarks: Float[Array, "*B 68 3"]
+
+
+@jax.jit
+def fit_heads(
+    models: FitModels,
+    guess: HeadGuess,
+    face_points: Float[Array, "B 468 4"],
+    intrinsics: Intrinsics,
+) -> PosedHead:
+    """Fits a batch of heads to their face points, see `head_fit.fit_head`."""
+    fit = lambda points, guess, own: fit_head(models.face, points, guess.params, guess.camera, own)
+    fitted = jax.vmap(fit)(face_points, guess, intrinsics)
+    head = pose_head(models.head_model, fitted.params)
+    center = head_center(head.vertices)
+    # `transl` of the network's head has no meaning here: the centroid is the origin.
+    transl = fitted.params.transl - center
+    fitted = fitted.replace(params=fitted.params.replace(transl=transl))
+    return PosedHead(fitted, head.vertices - center[:, None], head.keypoints - center[:, None])
+
+
+def head_guess(models: FitModels, prediction: Prediction, hand: str) -> HeadGuess:
+    """The head of the network's answer for one crop.
+
+    Args:
+        models: the body models.
+        prediction: of `infer`.
+        hand: the side that `infer` was called with. With "left" the parameters pose the mirror
+            image; the guess is the head itself.
+    """
+    params = prediction.head_params
+    if hand == "left":
+        flip = jnp.array([1.0, -1.0, -1.0])
+        params = params.replace(
+            betas=params.betas @ models.mirror_betas,
+            expression=params.expression @ models.mirror_expression,
+            global_orient=params.global_orient * flip,
+            neck_pose=params.neck_pose * flip,
+            jaw_pose=params.jaw_pose * flip,
+        )
+    return HeadGuess(params, prediction.camera)
+
+
+def unseen_head(models: FitModels, guess: HeadGuess, camera: Camera) -> PosedHead:
+    """A batch of one head that is not in the picture, but gives the hand a camera."""
+    zero = jnp.zeros(())
+    sigma = jnp.full(NUM_HEAD_KEYPOINTS, jnp.inf)
+    fitted = FittedHead(guess.params, camera, zero, zero, zero, sigma)
+    head = PosedHead(fitted, models.head_model.v_template, jnp.zeros((NUM_HEAD_KEYPOINTS, 3)))
+    return jax.tree.map(lambda x: jnp.asarray(x)[None], head)
+
+
+class HandProblem(struct.PyTreeNode):
+    """What hands are fitted to, all in the frame of the person.
+
+    Attributes:
+        head: the fitted head of each hand's person; any numbers where `has_head` is False.
+        has_head: whether the person has a head.
+        prediction: of the network for this side of hand, see `inference.infer`.
+        points, world: see `Detections`.
+        touches: probability that hand and head touch.
+        intrinsics: of the crop.
+        left: whether it is a left hand.
+    """
+
+    head: PosedHead
+    has_head: Bool[Array, "B"]
+    prediction: Prediction
+    points: Float[Array, "B 21 4"]
+    world: Float[Array, "B 21 3"]
+    touches: Float[Array, "B"]
+    intrinsics: Intrinsics
+    left: Bool[Array, "B"]
+
+
+class PosedHands(struct.PyTreeNode):
+    """Fitted hands with their meshes, contact and what they do to the head.
+
+    Attributes:
+        params: of the hand model; for a left hand they pose the mirror image.
+        vertices, keypoints: meters, in the frame of the person.
+        residual, sigma: see `FittedHand`.
+        accepted: False where the network's hand explains the detected keypoints better than the
+            fitted one; the answer is then the network's.
+        contact_presence: probability that hand and head touch.
+        hand_contact_probs, head_contact_probs: of each vertex.
+        deformations: of the head, meters.
+    """
+
+    params: HandParams
+    vertices: Float[Array, "B 778 3"]
+    keypoints: Float[Array, "B 21 3"]
+    residual: Float[Array, "B"]
+    sigma: Float[Array, "B 21"]
+    accepted: Bool[Array, "B"]
+    contact_presence: Float[Array, "B"]
+    hand_contact_probs: Float[Array, "B 778"]
+    head_contact_probs: Float[Array, "B 5023"]
+    deformations: Float[Array, "B 5023 3"]
+
+
+@jax.jit
+def fit_hands(models: FitModels, problem: HandProblem) -> PosedHands:
+    """Fits a batch of hands in front of heads that are fitted already."""
+    return jax.vmap(lambda one: _fit_hand(models, one))(problem)
+
+
+def _fit_hand(models: FitModels, problem: HandProblem) -> PosedHands:
+    # A left hand is fitted as a right one in the mirror image of the photo.
+    flip = jnp.where(problem.left, jnp.array([-1.0, 1.0, 1.0]), 1.0)
+    flip_pixels = lambda pixels: jnp.where(
+        problem.left, jnp.array([CROP_SIZE, 0.0]) + flip[:2] * pixels, pixels
+    )
+    head_vertices = problem.head.vertices * flip[None]
+    surface = _head_surface(models, problem, head_vertices, flip)
+    camera, intrinsics = problem.head.fitted.camera, problem.intrinsics
+    prediction = problem.prediction
+    pixels = flip_pixels(problem.points[:, :2])
+    evidence = HandEvidence(
+        points=jnp.concatenate([pixels, problem.points[:, 2:]], axis=-1),
+        world=problem.world * flip[None],
+        network=prediction.hand_params,
+        trust=problem.has_head.astype(jnp.float32),  # all scenes of the training have a head
+        depth=jnp.where(problem.has_head, prediction.hand_keypoints_3d[:, 2].mean(), 0.0),
+        contact=downsample_labels(models.hand_model.hierarchy, prediction.hand_contact_probs, 1),
+        touches=problem.touches * problem.has_head,
+        camera=camera.replace(transl=flip_pixels(camera.transl)),
+        intrinsics=intrinsics.replace(camera_center=flip_pixels(intrinsics.camera_center)),
+    )
+    fitted = fit_hand(models.hand, surface, evidence)
+    hand = pose_hand(models.hand_model, fitted.params)
+    skin = contact.skin_contact(
+        hand.vertices, head_vertices, models.hand_model, models.head_model, evidence.touches
+    )
+    near = jax.nn.sigmoid((_TOUCHING - skin.gap) / _TOUCHING_SOFTNESS)
+    return PosedHands(
+        params=fitted.params,
+        vertices=hand.vertices * flip[None],
+        keypoints=hand.keypoints * flip[None],
+        residual=fitted.residual,
+        sigma=fitted.sigma,
+        accepted=jnp.isfinite(fitted.cost),
+        contact_presence=evidence.touches * near,
+        hand_contact_probs=skin.hand_probs,
+        head_contact_probs=skin.head_probs,
+        deformations=skin.deformations * flip[None],
+    )
+
+
+def _head_surface(models, problem, head_vertices, flip) -> HeadSurface:
+    prediction = problem.prediction
+    normals = vertex_normals(head_vertices, models.head_model.faces) * flip[0]
+    # For a left hand the network saw the mirror image of the head.
+    on_this_head = lambda values: jnp.where(problem.left, values[models.mirror_ids], values)
+    give = jnp.linalg.norm(prediction.deformations, axis=-1)
+    return HeadSurface(
+        vertices=head_vertices,
+        normals=normals,
+        outside=~models.head_model.cavity & problem.has_head,
+        give=on_this_head(give),
+        contact=on_this_head(prediction.head_contact_probs),
+    )

@@ -1,0 +1,290 @@
+"""From a photo to people: detection, network and fit in one call, exported as `reconstruct`."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from dice_jax import inference
+from dice_jax.detection import framing
+from dice_jax.detection.people import find_people
+from dice_jax.detection.results import DetectedHand, DetectedPerson
+from dice_jax.fitting import detector_points, fit
+from dice_jax.fitting.detector_points import FitModels
+from dice_jax.geometry import crop
+from dice_jax.geometry.camera import closest_orthography
+from dice_jax.geometry.crop import CropBox
+from dice_jax.person import Hand, Head, Person, PhotoCamera
+from dice_jax.structs import Camera, Intrinsics, Prediction
+from dice_jax.turned_photo import turn_detections, turn_person
+
+SIDES = ("auto", "right", "left")
+CROPS = ("auto", "center", "full")
+
+
+def reconstruct(
+    model: inference.Model,
+    photo: UInt8[np.ndarray, "H W 3"],
+    *,
+    hand: str = "auto",
+    fit: bool = True,
+    crop: str = "auto",
+    focal_length: float | None = None,
+    people: Sequence[DetectedPerson] | None = None,
+) -> list[Person]:
+    """Finds everybody in a photo and reconstructs their heads and hands.
+
+    A photo on its side or upside down is turned first, and the answer turned back.
+
+    Args:
+        model: from `load`.
+        photo: RGB.
+        hand: "auto" for every hand that is found; "right" or "left" for the surest hand of each
+            person, taken as that one.
+        fit: whether to fit the meshes to the detected landmarks. Without, the network answers
+            alone: one hand for each face, whether it is there or not.
+        crop: what the network sees: "auto" the person; "center" the central square of the photo;
+            "full" the whole photo, padded.
+        focal_length: of the photo, pixels; its diagonal by default, the view of a 43 mm lens on
+            full frame.
+        people: what `detection.people.find_people` found in the photo; None: it is called.
+
+    Returns:
+        A person for each face, the largest first, then a person for each hand that belongs to no
+        face. An empty list where nobody was found.
+
+    Raises:
+        ValueError: an unknown `hand` or `crop`, or a photo of another shape or type.
+    """
+    check_photo(photo)
+    for name, value, known in (("hand", hand, SIDES), ("crop", crop, CROPS)):
+        if value not in known:
+            raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}")
+    people = list(find_people(photo) if people is None else people)
+    turns = framing.turns_of_face(people[0].face) if people else 0
+    shape = photo.shape[:2]
+    focal_length = float(np.hypot(*shape)) if focal_length is None else focal_length
+    upright = np.ascontiguousarray(np.rot90(photo, turns))
+    result = []
+    for found in people:
+        seen = _choose_hands(turn_detections(found, turns, shape), hand)
+        view = _view(upright, seen, crop, focal_length)
+        person = _fitted(model, view, seen) if fit else _network_alone(model, view, seen)
+        result.append(turn_person(person, -turns, upright.shape[:2], model))
+    return result
+
+
+def check_photo(photo: np.ndarray) -> None:
+    """Raises a ValueError unless `photo` is an RGB image."""
+    if photo.ndim != 3 or photo.shape[2] != 3 or photo.dtype != np.uint8 or 0 in photo.shape:
+        raise ValueError(
+            f"a photo must be (height, width, 3) RGB of type uint8, got {photo.shape} {photo.dtype}"
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class View:
+    """What the network sees of a person, and through which camera.
+
+    Attributes:
+        pixels: the crop.
+        box: its square in the photo.
+        focal_length, center: of the photo's pinhole, pixels of the photo.
+    """
+
+    pixels: UInt8[np.ndarray, "224 224 3"]
+    box: CropBox
+    focal_length: float
+    center: Float[np.ndarray, "2"]
+
+    @property
+    def intrinsics(self) -> Intrinsics:
+        """The pinhole in pixels of the crop."""
+        focal_length = np.float32(self.focal_length / self.box.scale)
+        return Intrinsics(focal_length, self.box.to_crop(self.center).astype(np.float32))
+
+    def photo_camera(self, camera: Camera) -> PhotoCamera:
+        """The pinhole of the photo that agrees with a crop's camera in the plane z = 0."""
+        scale = float(camera.scale) * self.box.scale  # pixels of the photo per meter
+        xy = (self.box.to_photo(np.asarray(camera.transl)) - self.center) / scale
+        return PhotoCamera(self.focal_length, self.center, np.array([*xy, self.focal_length / scale]))
+
+
+def _view(photo, person: DetectedPerson, mode: str, focal_length: float) -> View:
+    height, width = photo.shape[:2]
+    if mode == "auto":
+        box = framing.person_box(person, height, width)
+    else:
+        box = (crop.center_box if mode == "center" else crop.full_box)(height, width)
+    return View(crop.cut(photo, box), box, focal_length, np.array([width / 2, height / 2]))
+
+
+def _choose_hands(person: DetectedPerson, hand: str) -> DetectedPerson:
+    """The surest hand, taken as a right or a left one, unless `hand` is "auto"."""
+    if hand == "auto":
+        return person
+    surest = person.hands[:1]
+    right = 1.0 if hand == "right" else 0.0
+    return dataclasses.replace(
+        person, hands=tuple(dataclasses.replace(one, right=right) for one in surest)
+    )
+
+
+def side(hand: DetectedHand) -> str:
+    """ "right" or "left"."""
+    return "right" if hand.right > 0.5 else "left"
+
+
+def _network_alone(model: inference.Model, view: View, person: DetectedPerson) -> Person:
+    which = side(person.hands[0]) if person.hands else "right"
+    prediction = jax.device_get(inference.infer(model, view.pixels, hand=which))
+    return from_prediction(prediction, view, which)
+
+
+def from_prediction(prediction: Prediction, view: View, hand: str) -> Person:
+    """The network's answer for one crop, as a person.
+
+    Args:
+        prediction: of `infer`, for one image.
+        view: the crop.
+        hand: the side that `infer` was called with. With "left", the parameters of the head pose
+            the mirror image too.
+    """
+    to_photo = lambda points: view.box.to_photo(np.asarray(points))
+    head = Head(
+        params=prediction.head_params,
+        vertices=prediction.head_vertices,
+        deformations=prediction.deformations,
+        contact_probs=prediction.head_contact_probs,
+        keypoints_3d=prediction.head_keypoints_3d,
+        keypoints_2d=to_photo(prediction.head_keypoints_2d),
+        keypoints_sigma=np.asarray(prediction.head_keypoints_sigma) * view.box.scale,
+        score=float("nan"),
+        residual=float("nan"),
+    )
+    one_hand = Hand(
+        side=hand,
+        params=prediction.hand_params,
+        vertices=prediction.hand_vertices,
+        contact_probs=prediction.hand_contact_probs,
+        contact_presence=float(prediction.contact_presence),
+        keypoints_3d=prediction.hand_keypoints_3d,
+        keypoints_2d=to_photo(prediction.hand_keypoints_2d),
+        keypoints_sigma=np.asarray(prediction.hand_keypoints_sigma) * view.box.scale,
+        score=float(prediction.hand_presence),
+        residual=float("nan"),
+    )
+    present = (one_hand,) if one_hand.score > 0.5 else ()
+    box = np.array([view.box.left, view.box.top, view.box.size])
+    return Person(head, present, view.photo_camera(prediction.camera), box, prediction.camera)
+
+
+def _fitted(model: inference.Model, view: View, person: DetectedPerson) -> Person:
+    """Network and fit. Every stage is compiled for a batch of one."""
+    models = detector_points.prepare(model.hand_model, model.head_model)
+    sides = [side(hand) for hand in person.hands]
+    predictions = {
+        which: inference.infer(model, view.pixels, hand=which, gate_by_presence=False)
+        for which in sides or ["right"]
+    }
+    first = next(iter(predictions))
+    guess = fit.head_guess(models, predictions[first], first)
+    if person.face is None:
+        posed = fit.unseen_head(models, guess, _hand_camera(person.hands[0], view.box))
+    else:
+        posed = fit.fit_heads(
+            models, _batched(guess), _face_points(person, view)[None], _batched(view.intrinsics)
+        )
+    hands = []
+    for which, detected in zip(sides, person.hands):
+        points = np.ones((21, 4), np.float32)
+        points[:, :2] = view.box.to_crop(detected.points[:, :2])
+        points[:, 2] = detected.points[:, 2] / view.box.scale
+        problem = fit.HandProblem(
+            head=posed,
+            has_head=jnp.array([person.face is not None]),
+            prediction=_batched(predictions[which]),
+            points=points[None],
+            world=detected.world[None].astype(np.float32),
+            touches=jnp.asarray(predictions[which].contact_presence)[None],
+            intrinsics=_batched(view.intrinsics),
+            left=jnp.array([which == "left"]),
+        )
+        hands.append(_first(fit.fit_hands(models, problem)))
+    return _assemble(person, _first(posed), hands, view)
+
+
+def _batched(tree):
+    return jax.tree.map(lambda x: jnp.asarray(x)[None], tree)
+
+
+def _first(tree):
+    return jax.tree.map(lambda x: x[0], jax.device_get(tree))
+
+
+def _face_points(person: DetectedPerson, view: View) -> Float[np.ndarray, "468 4"]:
+    assert person.face is not None
+    points = np.ones((len(person.face.points), 4), np.float32)
+    points[:, :2] = view.box.to_crop(person.face.points[:, :2])
+    points[:, 2] = person.face.points[:, 2] / view.box.scale
+    return points
+
+
+def _hand_camera(hand: DetectedHand, box: CropBox) -> Camera:
+    """The camera in which the detector's metric hand has its size in the image."""
+    spread = lambda x: np.sqrt(((x - x.mean(0)) ** 2).sum(-1).mean())
+    pixels = box.to_crop(hand.points[:, :2])
+    scale = spread(pixels) / max(spread(hand.world[:, :2]), 1e-3)
+    return Camera(np.float32(scale), pixels.mean(0).astype(np.float32))
+
+
+def _assemble(
+    person: DetectedPerson, posed: fit.PosedHead, hands: Sequence[fit.PosedHands], view: View
+) -> Person:
+    """Puts the fitted parts together; the skin gives way to both hands."""
+    camera = view.photo_camera(posed.fitted.camera)
+    zoom = view.box.scale
+    head = None
+    if person.face is not None:
+        deformations = np.zeros_like(posed.vertices)
+        contact = np.zeros(len(posed.vertices), np.float32)
+        for hand in hands:
+            deeper = (hand.deformations**2).sum(-1) > (deformations**2).sum(-1)
+            deformations = np.where(deeper[:, None], hand.deformations, deformations)
+            contact = np.maximum(contact, hand.head_contact_probs)
+        head = Head(
+            params=posed.fitted.params,
+            vertices=posed.vertices,
+            deformations=deformations,
+            contact_probs=contact,
+            keypoints_3d=posed.landmarks,
+            keypoints_2d=camera.project(posed.landmarks),
+            keypoints_sigma=posed.fitted.sigma * zoom,
+            score=person.face.score,
+            residual=float(posed.fitted.residual) * zoom,
+        )
+    posed_hands = tuple(
+        Hand(
+            side=side(detected),
+            params=hand.params,
+            vertices=hand.vertices,
+            contact_probs=hand.hand_contact_probs,
+            contact_presence=float(hand.contact_presence),
+            keypoints_3d=hand.keypoints,
+            keypoints_2d=camera.project(hand.keypoints),
+            keypoints_sigma=hand.sigma * zoom,
+            score=detected.score,
+            residual=float(hand.residual) * zoom,
+        )
+        for detected, hand in zip(person.hands, hands)
+    )
+    parts = [part for part in (head, *posed_hands) if part is not None]
+    points = np.concatenate([part.keypoints_3d for part in parts])
+    pixels = view.box.to_crop(np.concatenate([part.keypoints_2d for part in parts]))
+    box = np.array([view.box.left, view.box.top, view.box.size])
+    return Person(head, posed_hands, camera, box, Camera(*closest_orthography(points, pixels)))
