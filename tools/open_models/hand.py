@@ -13,7 +13,7 @@ import scipy.sparse as sp
 
 from dice_jax.constants import NUM_HAND_VERTICES
 from tools.open_models import anthropometry as sizes
-from tools.open_models import shape_space, skinning
+from tools.open_models import hand_joints, shape_space, skinning
 from tools.open_models.appearance import hand_colors
 from tools.open_models.editable_mesh import EditableMesh
 from tools.open_models.hand_poses import pose_prior, sample_poses
@@ -39,10 +39,12 @@ class _Samples:
     Attributes:
         points: (N, P, 3) source vertices, then 16 joints, then 5 finger tips in MANO's order.
         num_vertices: number of source vertices.
+        weights: (V, 16) skinning weights of the source vertices.
     """
 
     points: np.ndarray
     num_vertices: int
+    weights: np.ndarray
 
     @property
     def joints(self) -> np.ndarray:
@@ -58,26 +60,28 @@ class _Samples:
 
 def build_hand(source: Source, seed: int = 0, num_samples: int = 1500) -> tuple[dict, dict]:
     """The arrays of `dice_jax.body_models.assets.build_model`, and measured statistics."""
-    rng = np.random.default_rng(seed)
     kept, quads = _cut(source)
     resampling = _point_rows(source, kept)
     source_weights = _skin_weights(source)[kept]
-    samples = _sample_hands(source, resampling, source_weights, num_samples, rng)
-
-    mean = samples.points.mean(0)
+    sample = lambda mended: _sample_hands(
+        source, resampling, source_weights, num_samples, np.random.default_rng(seed), mended
+    )
+    # With the joints of the source, so that vertices and faces are those of `open_hand_v1`.
+    mean = sample(mended=False).points.mean(0)
     mesh = EditableMesh(mean[: len(kept)], triangulate(mean[: len(kept)], quads))
     decimate(
         mesh, NUM_HAND_VERTICES, importance=_importance(source_weights), boundary_count=NUM_WRIST
     )
     flip(mesh)
     selection, faces = mesh.result()
+    samples = sample(mended=True)
     shapes = np.stack([selection @ points for points in samples.points[:, : len(kept)]])
     template, components, variances = shape_space.principal_components(
         shapes.reshape(num_samples, -1), NUM_BETAS
     )
     template = template.reshape(-1, 3)
 
-    weights = selection @ source_weights
+    weights = selection @ samples.weights
     candidates = [
         _nearest(template, joint, 150 if j == 0 else 80)
         for j, joint in enumerate(samples.joints.mean(0))
@@ -193,8 +197,12 @@ def _sample_hands(
     vertex_weights: np.ndarray,
     count: int,
     rng: np.random.Generator,
+    mended: bool,
 ) -> _Samples:
-    """Random hands of adults in the canonical frame, scaled to the measured hand lengths."""
+    """Random hands of adults in the canonical frame, scaled to the measured hand lengths.
+
+    With the joints of `hand_joints` if `mended`, else with those of the source.
+    """
     macro = shape_space.macro_targets(source)
     right = [name for name in source.targets("hands") if "/l-" not in name]
     local = [name for name in right if any(key in name for key in _LOCAL_STDS)]
@@ -210,11 +218,35 @@ def _sample_hands(
 
     num_vertices = len(vertex_weights)
     points = _canonical(points, num_vertices)
-    points = _individual_proportions(points, vertex_weights, rng)
+    bone_scales = np.ones((5, 3))
+    if mended:
+        points, vertex_weights, bone_scales = _mend(points, vertex_weights)
+    points = _individual_proportions(points, vertex_weights, bone_scales, rng)
     deviate = rng.standard_normal(count)
     target_lengths = sizes.HAND_LENGTH.sample(maleness, deviate)
-    points *= (target_lengths / _Samples(points, num_vertices).lengths())[:, None, None]
-    return _Samples(points + _WRIST, num_vertices)
+    lengths = _Samples(points, num_vertices, vertex_weights).lengths()
+    points *= (target_lengths / lengths)[:, None, None]
+    return _Samples(points + _WRIST, num_vertices, vertex_weights)
+
+
+def _mend(
+    points: np.ndarray, vertex_weights: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Hands with the joints of `hand_joints`, their skin weights, and the scale of each bone."""
+    num_vertices = len(vertex_weights)
+    vertices, mean = points[:, :num_vertices], points.mean(0)
+    rows = hand_joints.joint_rows(
+        mean[:num_vertices], mean[num_vertices : num_vertices + 16], vertex_weights
+    )
+    joints = np.einsum("jv,nvc->njc", rows, vertices)
+    points = np.concatenate([vertices, joints, points[:, num_vertices + 16 :]], 1)
+    mean = points.mean(0)
+    weights = hand_joints.skin_weights(mean[:num_vertices], joints.mean(0), vertex_weights)
+    samples = _Samples(points, num_vertices, weights)
+    scales = hand_joints.stretches(
+        joints.mean(0), samples.tips.mean(0), float(samples.lengths().mean())
+    )
+    return points - joints[:, :1], weights, scales
 
 
 def _canonical(points: np.ndarray, num_vertices: int) -> np.ndarray:
@@ -237,9 +269,14 @@ def _canonical(points: np.ndarray, num_vertices: int) -> np.ndarray:
 
 
 def _individual_proportions(
-    points: np.ndarray, vertex_weights: np.ndarray, rng: np.random.Generator
+    points: np.ndarray,
+    vertex_weights: np.ndarray,
+    bone_scales: np.ndarray,
+    rng: np.random.Generator,
 ) -> np.ndarray:
     """Scales lengths and thickness of fingers, and palms, by random factors.
+
+    `bone_scales` (5, 3) are the means of the factors of the bones' lengths.
 
     Each bone scales its skin along and across the bone, and moves with the bones before it. Skin
     between two bones takes the weighted mean, as in skinning.
@@ -266,8 +303,9 @@ def _individual_proportions(
             moved_ids = np.flatnonzero(weights[:, bone])
             local = points[:, moved_ids] - start[:, None]
             along = np.einsum("npc,nc->np", local, axis)[..., None] * axis[:, None]
-            moved = new_start[:, None] + stretch[:, finger, None, None] * along
+            factor = bone_scales[finger, (bone - 1) % 3] * stretch[:, finger, None]
+            moved = new_start[:, None] + factor[..., None] * along
             moved = moved + thickness[:, None, None] * (local - along)
             result[:, moved_ids] += weights[moved_ids, bone, None] * moved
-            new_start = new_start + stretch[:, finger, None] * (end - start)
+            new_start = new_start + factor * (end - start)
     return result
