@@ -91,7 +91,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not people:
             print(f"{path}: nobody found: no face and no hand, no meshes")
         written = [
-            draw_and_write(person, photo, path, f"{name}_{i}" if i > 1 else name, model, out, args, clock)
+            draw_and_write(
+                person, photo, path, f"{name}_{i}" if i > 1 else name, model, out, args, clock
+            )
             for i, person in enumerate(people, start=1)
         ]
         done += all(written)

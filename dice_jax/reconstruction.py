@@ -74,8 +74,14 @@ def reconstruct(
     for found in people:
         seen = _choose_hands(turn_detections(found, turns, shape), hand)
         view = _view(upright, seen, crop, focal_length)
-        person = _fitted(model, view, seen) if fit else _network_alone(model, view, seen)
-        result.append(turn_person(person, -turns, upright.shape[:2], model))
+        if fit:
+            models = detector_points.prepare(model.hand_model, model.head_model)
+            bodies = models.hand_model, models.head_model
+            person = _fitted(model, models, view, seen)
+        else:
+            bodies = model.hand_model, model.head_model
+            person = _network_alone(model, view, seen)
+        result.append(turn_person(person, -turns, upright.shape[:2], *bodies))
     return result
 
 
@@ -112,7 +118,9 @@ class View:
         """The pinhole of the photo that agrees with a crop's camera in the plane z = 0."""
         scale = float(camera.scale) * self.box.scale  # pixels of the photo per meter
         xy = (self.box.to_photo(np.asarray(camera.transl)) - self.center) / scale
-        return PhotoCamera(self.focal_length, self.center, np.array([*xy, self.focal_length / scale]))
+        return PhotoCamera(
+            self.focal_length, self.center, np.array([*xy, self.focal_length / scale])
+        )
 
 
 def _view(photo, person: DetectedPerson, mode: str, focal_length: float) -> View:
@@ -184,9 +192,10 @@ def from_prediction(prediction: Prediction, view: View, hand: str) -> Person:
     return Person(head, present, view.photo_camera(prediction.camera), box, prediction.camera)
 
 
-def _fitted(model: inference.Model, view: View, person: DetectedPerson) -> Person:
+def _fitted(
+    model: inference.Model, models: FitModels, view: View, person: DetectedPerson
+) -> Person:
     """Network and fit. Every stage is compiled for a batch of one."""
-    models = detector_points.prepare(model.hand_model, model.head_model)
     sides = [side(hand) for hand in person.hands]
     predictions = {
         which: inference.infer(model, view.pixels, hand=which, gate_by_presence=False)

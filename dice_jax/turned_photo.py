@@ -16,16 +16,13 @@ from dice_jax.body_models.lbs import BodyModel
 from dice_jax.constants import CROP_SIZE
 from dice_jax.detection.results import DetectedPerson
 from dice_jax.geometry.rotations import axis_angle_to_matrix, matrix_to_axis_angle
-from dice_jax.inference import Model
 from dice_jax.person import Person
 from dice_jax.structs import Camera, HeadParams
 
 _QUARTER = np.array([[0.0, 1.0, 0.0], [-1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])  # of camera axes
 
 
-def turn_detections(
-    person: DetectedPerson, turns: int, shape: tuple[int, int]
-) -> DetectedPerson:
+def turn_detections(person: DetectedPerson, turns: int, shape: tuple[int, int]) -> DetectedPerson:
     """The detections in the photo turned `turns` times; `shape` is that of the photo before."""
     if turns % 4 == 0:
         return person
@@ -44,14 +41,20 @@ def turn_detections(
     )
 
 
-def turn_person(person: Person, turns: int, shape: tuple[int, int], model: Model) -> Person:
+def turn_person(
+    person: Person,
+    turns: int,
+    shape: tuple[int, int],
+    hand_model: BodyModel,
+    head_model: BodyModel,
+) -> Person:
     """The person in the photo turned `turns` times.
 
     Args:
         person: in the photo before.
         turns: any whole number.
         shape: height and width of the photo before, pixels.
-        model: the body models.
+        hand_model, head_model: the models of the person's parameters.
     """
     if turns % 4 == 0:
         return person
@@ -64,7 +67,7 @@ def turn_person(person: Person, turns: int, shape: tuple[int, int], model: Model
     )
     head = person.head and dataclasses.replace(
         person.head,
-        params=_turn_params(person.head.params, model.head_model, rotation),
+        params=_turn_params(person.head.params, head_model, rotation),
         deformations=person.head.deformations @ rotation.T,
         **common(person.head),
     )
@@ -72,7 +75,7 @@ def turn_person(person: Person, turns: int, shape: tuple[int, int], model: Model
     for hand in person.hands:
         # The parameters of a left hand pose its mirror image, which turns the other way.
         own = rotation if hand.side == "right" else rotation.T
-        params = _turn_params(hand.params, model.hand_model, own)
+        params = _turn_params(hand.params, hand_model, own)
         hands.append(dataclasses.replace(hand, params=params, **common(hand)))
     camera = dataclasses.replace(
         person.photo_camera,

@@ -79,7 +79,14 @@ class _Kept:
 
 
 def prepare(hand_model: BodyModel, head_model: BodyModel) -> FitModels:
-    """Prepares two body models; cached for the same objects."""
+    """Prepares two body models; cached for the same objects.
+
+    Instead of an older version of the open hand the present one is fitted: their vertices and faces
+    mean the same, and its bones have the lengths of people's.
+    """
+    present = assets.load_hand()
+    if np.array_equal(np.asarray(hand_model.faces), np.asarray(present.faces)):
+        hand_model = present
     with jax.ensure_compile_time_eval():
         return _prepare(id(hand_model), id(head_model), _Kept(hand_model, head_model))
 

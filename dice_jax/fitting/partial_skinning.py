@@ -64,7 +64,11 @@ class PartialModel(struct.PyTreeNode):
 def at_vertices(model: BodyModel, ids: Int[Array, "N"]) -> PartialModel:
     """The vertices `ids`; posing them is exact."""
     return _partial(
-        model, *(getattr(model, name)[ids] for name in ("v_template", "shapedirs", "posedirs", "lbs_weights"))
+        model,
+        *(
+            getattr(model, name)[ids]
+            for name in ("v_template", "shapedirs", "posedirs", "lbs_weights")
+        ),
     )
 
 

@@ -156,13 +156,17 @@ def closest_orthography(
         Scale (pixels per meter; at least `MIN_SCALE`, because a mirror image cannot be drawn) and
         translation (pixels). With fewer than two weighted points: a head in the middle of the crop.
     """
-    weight = np.ones((len(points), 1)) if weights is None else np.asarray(weights, np.float64)[:, None]
+    weight = (
+        np.ones((len(points), 1)) if weights is None else np.asarray(weights, np.float64)[:, None]
+    )
     if np.count_nonzero(weight) < 2:
         return np.float32(_DEFAULT_SCALE), np.full(2, CROP_SIZE / 2, np.float32)
     source = np.asarray(points, np.float64)[:, :2]
     target = np.where(weight > 0, pixels, 0.0)
     mean = lambda x: (weight * x).sum(0) / weight.sum()
     centered = source - mean(source)
-    fitted = (weight * centered * (target - mean(target))).sum() / max((weight * centered**2).sum(), 1e-12)
+    fitted = (weight * centered * (target - mean(target))).sum() / max(
+        (weight * centered**2).sum(), 1e-12
+    )
     scale = max(fitted, MIN_SCALE)
     return np.float32(scale), (mean(target) - scale * mean(source)).astype(np.float32)

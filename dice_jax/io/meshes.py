@@ -106,9 +106,7 @@ def person_meshes(
         faces = hand_faces[:, ::-1] if hand.side == "left" else hand_faces
         colors = np.tile(hand_color, (len(vertices), 1))
         contact = np.asarray(hand.contact_probs, np.float32)
-        meshes.append(
-            NamedMesh(f"{hand.side}_hand", vertices, faces, colors, {"contact": contact})
-        )
+        meshes.append(NamedMesh(f"{hand.side}_hand", vertices, faces, colors, {"contact": contact}))
     if person.head is not None:
         head = person.head
         deformations = np.asarray(head.deformations, np.float32)

@@ -26,9 +26,7 @@ _FORWARD = np.array([0.0, 0.0, 1.0])  # viewing direction of the camera
 _STEEPEST = np.sin(np.radians(75.0))  # limit of a viewing direction's vertical part
 
 
-def render_over_crop(
-    person: Person, meshes: Sequence[NamedMesh]
-) -> Float[np.ndarray, "672 672 4"]:
+def render_over_crop(person: Person, meshes: Sequence[NamedMesh]) -> Float[np.ndarray, "672 672 4"]:
     """Renders the meshes where the pinhole of the photo sees them in the crop, enlarged.
 
     Args:
