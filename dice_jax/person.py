@@ -1,6 +1,6 @@
 """A reconstructed person: a head, up to two hands, and how they touch.
 
-Arrays are NumPy. Lengths are meters in camera axes (x right, y down, z away from the camera). The
+Lengths are meters in camera axes (x right, y down, z away from the camera). The
 origin is the centroid of the undeformed head; for a person without a head in view, it is the
 centroid of the keypoints of the first hand.
 """
@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import dataclasses
 
-import numpy as np
 from jaxtyping import Float
 
+from dice_jax.array_types import Array
 from dice_jax.structs import Camera, HandParams, HeadParams
 
 
@@ -33,17 +33,17 @@ class Head:
     """
 
     params: HeadParams
-    vertices: Float[np.ndarray, "5023 3"]
-    deformations: Float[np.ndarray, "5023 3"]
-    contact_probs: Float[np.ndarray, "5023"]
-    keypoints_3d: Float[np.ndarray, "68 3"]
-    keypoints_2d: Float[np.ndarray, "68 2"]
-    keypoints_sigma: Float[np.ndarray, "68"]
+    vertices: Float[Array, "5023 3"]
+    deformations: Float[Array, "5023 3"]
+    contact_probs: Float[Array, "5023"]
+    keypoints_3d: Float[Array, "68 3"]
+    keypoints_2d: Float[Array, "68 2"]
+    keypoints_sigma: Float[Array, "68"]
     score: float
     residual: float
 
     @property
-    def deformed_vertices(self) -> Float[np.ndarray, "5023 3"]:
+    def deformed_vertices(self) -> Float[Array, "5023 3"]:
         """Vertices of the head as the hands deform it."""
         return self.vertices - self.deformations
 
@@ -68,12 +68,12 @@ class Hand:
 
     side: str
     params: HandParams
-    vertices: Float[np.ndarray, "778 3"]
-    contact_probs: Float[np.ndarray, "778"]
+    vertices: Float[Array, "778 3"]
+    contact_probs: Float[Array, "778"]
     contact_presence: float
-    keypoints_3d: Float[np.ndarray, "21 3"]
-    keypoints_2d: Float[np.ndarray, "21 2"]
-    keypoints_sigma: Float[np.ndarray, "21"]
+    keypoints_3d: Float[Array, "21 3"]
+    keypoints_2d: Float[Array, "21 2"]
+    keypoints_sigma: Float[Array, "21"]
     score: float
     residual: float
 
@@ -89,10 +89,10 @@ class PhotoCamera:
     """
 
     focal_length: float
-    center: Float[np.ndarray, "2"]
-    transl: Float[np.ndarray, "3"]
+    center: Float[Array, "2"]
+    transl: Float[Array, "3"]
 
-    def project(self, points: Float[np.ndarray, "*B 3"]) -> Float[np.ndarray, "*B 2"]:
+    def project(self, points: Float[Array, "*B 3"]) -> Float[Array, "*B 2"]:
         """Pixels of the photo."""
         moved = points + self.transl
         return self.focal_length * moved[..., :2] / moved[..., 2:] + self.center
@@ -113,5 +113,5 @@ class Person:
     head: Head | None
     hands: tuple[Hand, ...]
     photo_camera: PhotoCamera
-    crop_box: Float[np.ndarray, "3"]
+    crop_box: Float[Array, "3"]
     crop_camera: Camera

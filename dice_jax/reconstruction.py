@@ -111,8 +111,10 @@ class View:
     @property
     def intrinsics(self) -> Intrinsics:
         """The pinhole in pixels of the crop."""
-        focal_length = np.float32(self.focal_length / self.box.scale)
-        return Intrinsics(focal_length, self.box.to_crop(self.center).astype(np.float32))
+        focal_length = self.focal_length / self.box.scale
+        return Intrinsics(
+            np.asarray(focal_length, np.float32), self.box.to_crop(self.center).astype(np.float32)
+        )
 
     def photo_camera(self, camera: Camera) -> PhotoCamera:
         """The pinhole of the photo that agrees with a crop's camera in the plane z = 0."""
@@ -171,7 +173,7 @@ def from_prediction(prediction: Prediction, view: View, hand: str) -> Person:
         contact_probs=prediction.head_contact_probs,
         keypoints_3d=prediction.head_keypoints_3d,
         keypoints_2d=to_photo(prediction.head_keypoints_2d),
-        keypoints_sigma=np.asarray(prediction.head_keypoints_sigma) * view.box.scale,
+        keypoints_sigma=_sigma(prediction.head_keypoints_sigma, view, 68),
         score=float("nan"),
         residual=float("nan"),
     )
@@ -183,13 +185,20 @@ def from_prediction(prediction: Prediction, view: View, hand: str) -> Person:
         contact_presence=float(prediction.contact_presence),
         keypoints_3d=prediction.hand_keypoints_3d,
         keypoints_2d=to_photo(prediction.hand_keypoints_2d),
-        keypoints_sigma=np.asarray(prediction.hand_keypoints_sigma) * view.box.scale,
-        score=float(prediction.hand_presence),
+        keypoints_sigma=_sigma(prediction.hand_keypoints_sigma, view, 21),
+        score=1.0 if prediction.hand_presence is None else float(prediction.hand_presence),
         residual=float("nan"),
     )
     present = (one_hand,) if one_hand.score > 0.5 else ()
     box = np.array([view.box.left, view.box.top, view.box.size])
     return Person(head, present, view.photo_camera(prediction.camera), box, prediction.camera)
+
+
+def _sigma(pixels_of_crop, view: View, count: int) -> Float[np.ndarray, "{count}"]:
+    """Pixels of the photo; infinite where the network does not tell."""
+    if pixels_of_crop is None:
+        return np.full(count, np.inf, np.float32)
+    return np.asarray(pixels_of_crop) * view.box.scale
 
 
 def _fitted(
@@ -249,7 +258,7 @@ def _hand_camera(hand: DetectedHand, box: CropBox) -> Camera:
     spread = lambda x: np.sqrt(((x - x.mean(0)) ** 2).sum(-1).mean())
     pixels = box.to_crop(hand.points[:, :2])
     scale = spread(pixels) / max(spread(hand.world[:, :2]), 1e-3)
-    return Camera(np.float32(scale), pixels.mean(0).astype(np.float32))
+    return Camera(np.asarray(scale, np.float32), pixels.mean(0).astype(np.float32))
 
 
 def _assemble(
@@ -293,7 +302,8 @@ def _assemble(
         for detected, hand in zip(person.hands, hands)
     )
     parts = [part for part in (head, *posed_hands) if part is not None]
-    points = np.concatenate([part.keypoints_3d for part in parts])
-    pixels = view.box.to_crop(np.concatenate([part.keypoints_2d for part in parts]))
+    points = np.concatenate([np.asarray(part.keypoints_3d) for part in parts])
+    pixels = np.concatenate([np.asarray(part.keypoints_2d) for part in parts])
+    pixels = view.box.to_crop(pixels)
     box = np.array([view.box.left, view.box.top, view.box.size])
     return Person(head, posed_hands, camera, box, Camera(*closest_orthography(points, pixels)))

@@ -8,12 +8,13 @@ import pytest
 PACKAGE = pathlib.Path(__file__).parents[1] / "dice_jax"
 
 # What every room may import.
-EVERYWHERE = {"structs", "errors", "constants", "array_types"}
+EVERYWHERE = {"structs", "person", "errors", "constants", "array_types"}
 # Room (a folder or a module of the package) -> the rooms that it may import besides itself and
 # `EVERYWHERE`.
 ALLOWED = {
     "__init__": set(),
     "structs": set(),
+    "person": set(),
     "errors": set(),
     "constants": set(),
     "array_types": set(),
@@ -40,6 +41,9 @@ ALLOWED = {
     },
     "checkpoints": {"models", "body_models", "untrusted_files", "io"},
     "configs": {"models", "losses"},
+    "fitting": {"geometry", "body_models", "detection"},
+    "turned_photo": {"geometry", "body_models", "detection"},
+    "reconstruction": {"inference", "detection", "fitting", "turned_photo", "geometry"},
     "inference": {"checkpoints", "models", "body_models"},
     "training": {
         "models",

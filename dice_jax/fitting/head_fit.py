@@ -11,7 +11,7 @@ from jaxtyping import Float
 
 from dice_jax.array_types import Array
 from dice_jax.detection.face_mesh import FACE_68
-from dice_jax.fitting.levenberg_marquardt import Minimum, minimize, robust
+from dice_jax.fitting.levenberg_marquardt import minimize, robust
 from dice_jax.fitting.partial_skinning import PartialModel
 from dice_jax.geometry import camera
 from dice_jax.geometry.rotations import axis_angle_to_matrix, matrix_to_axis_angle
@@ -142,7 +142,7 @@ def fit_head(
     choose = lambda a, b: jax.tree.map(lambda x, y: jnp.where(better, x, y), a, b)
     params, cam = choose(rigid, start), choose(rigid_camera, start_camera)
     first = unchanged(params)
-    found: Minimum = minimize(problem(params, cam), first, config.steps)
+    found = minimize(problem(params, cam), first, config.steps)
     fitted, fitted_camera = _unpack(found.unknowns, params, cam, config)
     error = _project(face, fitted, fitted_camera, intrinsics) - detected[:, :2]
     distance = jnp.sqrt((error**2).sum(-1))

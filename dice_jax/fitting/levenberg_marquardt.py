@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +19,7 @@ _LOWEST, _HIGHEST = 1e-6, 1e6
 Unknowns = TypeVar("Unknowns")
 
 
-class Minimum(NamedTuple):
+class Minimum(NamedTuple, Generic[Unknowns]):
     """The result of `minimize`.
 
     Attributes:
@@ -35,7 +35,7 @@ class Minimum(NamedTuple):
 
 def minimize(
     residuals: Callable[[Unknowns], Float[Array, "R"]], start: Unknowns, steps: int
-) -> Minimum:
+) -> Minimum[Unknowns]:
     """Minimizes half the sum of squares of `residuals`.
 
     Every unknown should have about unit size, because the damping adds the same number to the whole

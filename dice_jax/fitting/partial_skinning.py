@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -63,13 +64,7 @@ class PartialModel(struct.PyTreeNode):
 
 def at_vertices(model: BodyModel, ids: Int[Array, "N"]) -> PartialModel:
     """The vertices `ids`; posing them is exact."""
-    return _partial(
-        model,
-        *(
-            getattr(model, name)[ids]
-            for name in ("v_template", "shapedirs", "posedirs", "lbs_weights")
-        ),
-    )
+    return _partial(model, lambda values: values[ids])
 
 
 def on_surface(
@@ -82,9 +77,7 @@ def on_surface(
     nearly the same skinning weights.
     """
     corners = model.faces[faces_idx]
-    interpolate = lambda values: _einsum("nk,nk...->n...", barycentrics, values[corners])
-    names = ("v_template", "shapedirs", "posedirs", "lbs_weights")
-    return _partial(model, *(interpolate(getattr(model, name)) for name in names))
+    return _partial(model, lambda values: _einsum("nk,nk...->n...", barycentrics, values[corners]))
 
 
 def centroid(model: BodyModel) -> tuple[PartialModel, Float[Array, "J"]]:
@@ -95,17 +88,17 @@ def centroid(model: BodyModel) -> tuple[PartialModel, Float[Array, "J"]]:
     """
     weights = model.lbs_weights / len(model.lbs_weights)
     shares = weights.sum(0)
-    of_joint = lambda values: _einsum("vj,v...->j...", weights / shares[None], values)
-    fields = (of_joint(getattr(model, name)) for name in ("v_template", "shapedirs", "posedirs"))
-    return _partial(model, *fields, jnp.eye(len(shares))), shares
+    points = _partial(model, lambda x: _einsum("vj,v...->j...", weights / shares[None], x))
+    return points.replace(lbs_weights=jnp.eye(len(shares))), shares
 
 
-def _partial(model, v_template, shapedirs, posedirs, lbs_weights):
+def _partial(model: BodyModel, choose: Callable[[Array], Array]) -> PartialModel:
+    """The points that `choose` makes of an array with one row for each vertex."""
     return PartialModel(
-        v_template=v_template,
-        shapedirs=shapedirs,
-        posedirs=posedirs,
-        lbs_weights=lbs_weights,
+        v_template=choose(model.v_template),
+        shapedirs=choose(model.shapedirs),
+        posedirs=choose(model.posedirs),
+        lbs_weights=choose(model.lbs_weights),
         rest_joints=_einsum("jv,vc->jc", model.J_regressor, model.v_template),
         joint_shapedirs=_einsum("jv,vcs->jcs", model.J_regressor, model.shapedirs),
         parents=model.parents,

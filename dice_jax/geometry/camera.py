@@ -160,7 +160,7 @@ def closest_orthography(
         np.ones((len(points), 1)) if weights is None else np.asarray(weights, np.float64)[:, None]
     )
     if np.count_nonzero(weight) < 2:
-        return np.float32(_DEFAULT_SCALE), np.full(2, CROP_SIZE / 2, np.float32)
+        return np.asarray(_DEFAULT_SCALE, np.float32), np.full(2, CROP_SIZE / 2, np.float32)
     source = np.asarray(points, np.float64)[:, :2]
     target = np.where(weight > 0, pixels, 0.0)
     mean = lambda x: (weight * x).sum(0) / weight.sum()
@@ -169,4 +169,4 @@ def closest_orthography(
         (weight * centered**2).sum(), 1e-12
     )
     scale = max(fitted, MIN_SCALE)
-    return np.float32(scale), (mean(target) - scale * mean(source)).astype(np.float32)
+    return np.asarray(scale, np.float32), (mean(target) - scale * mean(source)).astype(np.float32)

@@ -23,7 +23,7 @@ def to_arrays(person: Person, photo_shape: tuple[int, int]) -> dict[str, np.ndar
         photo_shape: height and width, pixels.
 
     Returns:
-        Where `PART` is `head`, `right_hand` or `left_hand`; a part that was not found has no arrays.
+        Where `PART` is `head`, `right_hand` or `left_hand`; a part that was not found has none.
 
         | name | content |
         |---|---|

@@ -18,6 +18,7 @@ from jaxtyping import Float
 
 from dice_jax.array_types import Array
 from dice_jax.body_models import BodyModel, lbs
+from dice_jax.body_models.finger_joints import joint_limits
 from dice_jax.geometry.rotations import axis_angle_to_matrix
 from dice_jax.synthetic.contact_problem import ContactProblem
 from dice_jax.synthetic.pose import pose_deviation

@@ -41,7 +41,7 @@ def render_over_crop(person: Person, meshes: Sequence[NamedMesh]) -> Float[np.nd
 
     def as_seen(mesh: NamedMesh) -> NamedMesh:
         # The renderer is orthographic: move each vertex in the image to where the pinhole sees it.
-        pixels = box.to_crop(person.photo_camera.project(mesh.vertices))
+        pixels = box.to_crop(np.asarray(person.photo_camera.project(mesh.vertices)))
         vertices = np.column_stack([(pixels - transl) / scale, mesh.vertices[:, 2]])
         return dataclasses.replace(mesh, vertices=vertices.astype(np.float32))
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dice_jax.body_models import load_hand, load_head, pose_hand
+from dice_jax.body_models import finger_joints, load_hand, load_head, pose_hand
 from dice_jax.structs import HandParams
 from dice_jax.synthetic import pose
 from dice_jax.synthetic.contact_problem import NUM_SECONDARY
@@ -30,7 +30,7 @@ def test_gestures_name_existing_patches_and_regions(gesture, patches):
 
 
 def test_sampled_poses_stay_near_the_joint_limits(rng):
-    low, high = pose.joint_limits()
+    low, high = finger_joints.joint_limits()
     for gesture in ALL:
         values = np.stack([pose.sample_pose(gesture, rng) for _ in range(50)])
         assert values.std(0).max() > 0.03
