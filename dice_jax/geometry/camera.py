@@ -81,8 +81,8 @@ def project_scaled_perspective(
 ) -> Float[Array, "*B N 2"]:
     """The pinhole that agrees with a scaled orthographic camera in the plane z = 0.
 
-    Equal to `project_perspective(points + orthographic_to_perspective(...), ...)`, and finite for an
-    infinite focal length, with which it is `project_orthographic`.
+    Equal to `project_perspective(points + orthographic_to_perspective(...), ...)`. With an infinite
+    focal length it is `project_orthographic`.
 
     Args:
         points: camera axes, meters.
