@@ -43,7 +43,7 @@ def _follow(
         if person.face is not None:
             square = face_mesh.square_around(person.face.points[:, :2])
             face = face_mesh.find(photo, square)
-            if face.score < faces.MIN_SCORE:
+            if face.score < faces.SURE:
                 return None
             found_faces.append(face)
     before = [hand for person in previous for hand in person.hands]

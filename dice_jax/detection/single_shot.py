@@ -76,7 +76,22 @@ def _detect(
     boxes = [
         Box(*values) for values in zip(centers, sides.tolist(), points, scores[chosen].tolist())
     ]
-    return without_duplicates([box for box in boxes if box.side > 0])
+    return _merged([box for box in boxes if box.side > 0])
+
+
+def _merged(boxes: list[Box]) -> list[Box]:
+    """The mean of each group of boxes that overlap, weighted by score, as MediaPipe takes it."""
+    merged = []
+    left = sorted(boxes, key=lambda box: -box.score)
+    while left:
+        group = [box for box in left if _overlap(box, left[0]) >= _MIN_OVERLAP]
+        weights = np.array([box.score for box in group]) / sum(box.score for box in group)
+        center = weights @ np.stack([box.center for box in group])
+        keypoints = np.tensordot(weights, np.stack([box.keypoints for box in group]), 1)
+        side = float(weights @ np.array([box.side for box in group]))
+        merged.append(Box(center, side, keypoints, left[0].score))
+        left = [box for box in left if _overlap(box, left[0]) < _MIN_OVERLAP]
+    return merged
 
 
 @functools.cache
