@@ -18,6 +18,7 @@ from dice_jax.detection.squares import Pyramid, Square, around_photo
 MIN_SCORE = 0.5
 _SURE_ENOUGH = 0.8  # score above which the search near a face stops
 _MIN_PALM = 0.3  # lower than MediaPipe's 0.5: the hand network decides
+_MIN_PALM_ALONE = 0.15  # the same in a photo without a face, if no hand was found
 _MIN_FIRST, _MIN_LATER = 0.02, 0.25  # presence below which a candidate is given up
 _SAME_HAND = 0.25  # mean distance of points, in hand sizes
 _MAX_PALMS, _MAX_DOUBTFUL = 8, 3  # candidates that are followed, and those that are verified
@@ -62,9 +63,9 @@ def find_all(photo: Pyramid, faces: Sequence[DetectedFace]) -> list[DetectedHand
     whole = around_photo(photo.height, photo.width)
     looks = [whole, *(_near(face, *look) for face in faces[:4] for look in _FIRST_LOOK)]
     hands = _from_palms(photo, looks, [])
-    if not faces:
-        turned = [Square(whole.center, whole.side, np.pi / 2, True)]
-        hands = _from_palms(photo, [*turned, *_quarters(whole)], hands)
+    if not faces and not hands:
+        turned = [Square(whole.center, whole.side, turn, True) for turn in (0.0, np.pi / 2)]
+        hands = _from_palms(photo, [whole, *turned, *_quarters(whole)], [], _MIN_PALM_ALONE)
     for face in faces[:2]:
         if not has_hand(face, hands):
             hands = near_face(photo, face, hands)
@@ -132,10 +133,13 @@ def without_duplicates(hands: Sequence[DetectedHand]) -> list[DetectedHand]:
 
 
 def _from_palms(
-    photo: Pyramid, looks: Sequence[Square], known: Sequence[DetectedHand]
+    photo: Pyramid,
+    looks: Sequence[Square],
+    known: Sequence[DetectedHand],
+    min_score: float = _MIN_PALM,
 ) -> list[DetectedHand]:
     """Searches palms in the squares `looks` and the hands around them."""
-    palms = [palm for look in looks for palm in single_shot.palms(photo, look, _MIN_PALM)]
+    palms = [palm for look in looks for palm in single_shot.palms(photo, look, min_score)]
     candidates: list[_Candidate] = []
     for palm in sorted(palms, key=lambda palm: -palm.score):
         square = hand_landmarks.square_around_palm(palm)

@@ -37,12 +37,12 @@ class Box:
 
 def faces(photo: Pyramid, square: Square, min_score: float = 0.5) -> list[Box]:
     """The faces in a square of the photo, the surest first."""
-    return _detect(_face_network(), photo, square, min_score)
+    return _detect(runtime.FACE_DETECTION, photo, square, min_score)
 
 
 def palms(photo: Pyramid, square: Square, min_score: float = 0.5) -> list[Box]:
     """The palms in a square of the photo, the surest first."""
-    return _detect(_palm_network(), photo, square, min_score)
+    return _detect(runtime.PALM_DETECTION, photo, square, min_score)
 
 
 def without_duplicates(boxes: list[Box]) -> list[Box]:
@@ -62,11 +62,9 @@ def _overlap(a: Box, b: Box) -> float:
     return intersection / max(a.side**2 + b.side**2 - intersection, 1e-9)
 
 
-def _detect(
-    network: runtime.Network, photo: Pyramid, square: Square, min_score: float
-) -> list[Box]:
-    size = network.size
-    outputs, logits = network(photo.cut(square, size))
+def _detect(spec: runtime.Spec, photo: Pyramid, square: Square, min_score: float) -> list[Box]:
+    size = spec.size
+    outputs, logits = runtime.network(spec)(photo.cut(square, size))
     scores = runtime.probability(logits[:, 0].astype(np.float64))
     chosen = np.flatnonzero(scores > min_score)
     anchor = anchors(size)[chosen, None] * size
@@ -92,18 +90,6 @@ def _merged(boxes: list[Box]) -> list[Box]:
         merged.append(Box(center, side, keypoints, left[0].score))
         left = [box for box in left if _overlap(box, left[0]) < _MIN_OVERLAP]
     return merged
-
-
-@functools.cache
-def _face_network() -> runtime.Network:
-    return runtime.Network(
-        "face_detection.tflite", 128, ("regressors", "classificators"), black=-1.0
-    )
-
-
-@functools.cache
-def _palm_network() -> runtime.Network:
-    return runtime.Network("palm_detection.tflite", 192, ("Identity", "Identity_1"))
 
 
 @functools.cache

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from dice_jax.detection import hand_landmarks
+from dice_jax.detection.single_shot import Box
 from dice_jax.detection.squares import Pyramid, Square
 
 
@@ -31,7 +32,7 @@ def test_points_are_mapped_back_to_photo_and_camera(rng, monkeypatch, angle, mir
     points, world = rng.uniform(60, 160, (21, 2)), rng.normal(size=(21, 3))
     square = Square(np.array([110.0, 100.0]), 150.0, angle, mirrored)
     network = FakeNetwork(points, square, world, right=0.1)
-    monkeypatch.setattr(hand_landmarks, "_network", lambda: network)
+    monkeypatch.setattr(hand_landmarks.runtime, "network", lambda spec: network)
     hand = hand_landmarks.find(Pyramid(np.zeros((200, 220, 3), np.uint8)), square)
     np.testing.assert_allclose(hand.points[:, :2], points, atol=1e-6)
     np.testing.assert_allclose(hand.world, world, atol=1e-9)
@@ -53,8 +54,6 @@ def test_the_tracking_square_is_upright_in_the_direction_of_the_hand(rng):
 def test_the_square_of_a_palm_lies_towards_the_fingers():
     keypoints = np.zeros((7, 2))
     keypoints[0], keypoints[2] = [100.0, 100.0], [140.0, 100.0]  # the fingers point to the right
-    from dice_jax.detection.single_shot import Box
-
     square = hand_landmarks.square_around_palm(Box(np.array([120.0, 100.0]), 40.0, keypoints, 0.9))
     np.testing.assert_allclose(square.center, [140, 100])
     assert square.side == pytest.approx(104) and square.angle == pytest.approx(np.pi / 2)
