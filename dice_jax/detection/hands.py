@@ -66,6 +66,10 @@ def find_all(photo: Pyramid, faces: Sequence[DetectedFace]) -> list[DetectedHand
     if not faces and not hands:
         turned = [Square(whole.center, whole.side, turn, True) for turn in (0.0, np.pi / 2)]
         hands = _from_palms(photo, [whole, *turned, *_quarters(whole)], [], _MIN_PALM_ALONE)
+    if not faces and not hands:
+        side = min(photo.height, photo.width)
+        filling = [Square(whole.center, side, np.radians(turn)) for turn in (0, 90, -90, 180)]
+        hands = _from_candidates(photo, [(square, []) for square in filling], [])
     for face in faces[:2]:
         if not has_hand(face, hands):
             hands = near_face(photo, face, hands)
