@@ -17,10 +17,10 @@ from dice_jax.detection.squares import Pyramid, Square
 
 SURE = 0.98  # mean presence above which no more evidence is needed
 _MAX_SPREAD = 0.04  # between the points of two squares, in hand sizes, for the same
-# Squares of a doubtful hand: mirrored, turn in radians, zoom. Of six answers, the four that agree
-# best count.
+# Squares of a doubtful hand: mirrored, turn in radians, zoom. The part of all answers that agrees
+# best counts.
 _VIEWS = ((False, 0.35, 1.0), (False, -0.35, 1.0), (True, 0.0, 1.2), (False, 0.0, 0.85))
-_NUM_AGREEING = 4
+_AGREEING = 0.6
 # Squares in which the palm detector should see a doubtful hand: side in sides of the hand's square,
 # turn in radians, mirrored.
 _PALM_VIEWS = ((1.5, 0.0, False), (2.5, np.pi, True), (4.0, np.pi / 2, False))
@@ -29,52 +29,65 @@ _PALM_VIEWS = ((1.5, 0.0, False), (2.5, np.pi, True), (4.0, np.pi / 2, False))
 _PALM_WEIGHT, _SPREAD_WEIGHT, _CONSTANT = 4.0, 30.0, -1.7
 
 
-def verify(photo: Pyramid, hand: DetectedHand, palm_scores: Sequence[float] = ()) -> DetectedHand:
+def verify(
+    photo: Pyramid, candidates: Sequence[DetectedHand], palm_scores: Sequence[float] = ()
+) -> DetectedHand:
     """The mean of what several squares around a hand show; `score` says how sure they are.
 
     Args:
         photo: in which the hand was found.
-        hand: as the network gave it.
+        candidates: the same hand as the network gave it from one or more squares, the surest first.
+            They may differ in which finger is which.
         palm_scores: of the palm detector where it has already seen this hand.
     """
-    square = hand_landmarks.square_around(hand.points[:, :2])
-
-    def look(mirrored: bool, turn: float, zoom: float) -> DetectedHand:
-        other = Square(square.center, zoom * square.side, square.angle + turn, mirrored)
-        return hand_landmarks.find(photo, other)
-
-    views = [hand, look(True, 0.0, 1.0)]
-    if _presence(views) > SURE and _spread(views) < _MAX_SPREAD:
-        return _mean(views, _presence(views))
-    views += [look(*view) for view in _VIEWS]
+    views: list[DetectedHand] = []
+    for hand in candidates:
+        pair = [hand, _look(photo, hand, True, 0.0, 1.0)]
+        if _presence(pair) > SURE and _spread(pair) < _MAX_SPREAD:
+            return _mean(pair, _presence(pair))
+        views += pair
+    views += [_look(photo, hand, *view) for hand in candidates for view in _VIEWS]
     agreeing = _agreeing(views)
-    palm = np.mean([*palm_scores, *(_palm_score(photo, square, *view) for view in _PALM_VIEWS)])
+    palm = [*palm_scores, *(_palm_score(photo, candidates[0], *view) for view in _PALM_VIEWS)]
     presence = np.clip(_presence(views), 1e-3, 1 - 1e-3)
-    evidence = np.log(presence / (1 - presence)) + _PALM_WEIGHT * palm + _CONSTANT
+    evidence = np.log(presence / (1 - presence)) + _PALM_WEIGHT * np.mean(palm) + _CONSTANT
     evidence -= _SPREAD_WEIGHT * _spread(agreeing)
     return _mean(agreeing, float(runtime.probability(np.array([evidence]))[0]))
 
 
-def _agreeing(views: Sequence[DetectedHand]) -> list[DetectedHand]:
-    """The views whose points are nearest to those of the most central view.
+def _look(
+    photo: Pyramid, hand: DetectedHand, mirrored: bool, turn: float, zoom: float
+) -> DetectedHand:
+    """The hand seen from another square."""
+    square = hand_landmarks.square_around(hand.points[:, :2])
+    other = Square(square.center, zoom * square.side, square.angle + turn, mirrored)
+    return hand_landmarks.find(photo, other)
 
-    A mirrored or turned view may take the fingers for each other.
+
+def _agreeing(views: Sequence[DetectedHand]) -> list[DetectedHand]:
+    """The part of the views whose points are nearest to those of the most central view.
+
+    Mirrored and turned views may take the fingers for each other.
     """
+    count = int(np.ceil(_AGREEING * len(views)))
     points = np.stack([view.points[:, :2] for view in views])
     distance = np.linalg.norm(points[:, None] - points[None], axis=-1).mean(-1)
-    nearest = np.sort(distance, axis=1)[:, :_NUM_AGREEING].sum(1)
-    order = np.argsort(distance[nearest.argmin()], kind="stable")[:_NUM_AGREEING]
+    nearest = np.sort(distance, axis=1)[:, :count].sum(1)
+    order = np.argsort(distance[nearest.argmin()], kind="stable")[:count]
     return [views[i] for i in order]
 
 
-def _palm_score(photo: Pyramid, hand: Square, zoom: float, turn: float, mirrored: bool) -> float:
-    """How sure the palm detector is that the square `hand` holds a hand; 0 if it sees none."""
-    look = Square(hand.center, zoom * hand.side, hand.angle + turn, mirrored)
+def _palm_score(
+    photo: Pyramid, hand: DetectedHand, zoom: float, turn: float, mirrored: bool
+) -> float:
+    """How sure the palm detector is of the hand; 0 if it does not see it."""
+    square = hand_landmarks.square_around(hand.points[:, :2])
+    look = Square(square.center, zoom * square.side, square.angle + turn, mirrored)
     scores = [0.0]
     for palm in single_shot.palms(photo, look, 0.05):
         seen = hand_landmarks.square_around_palm(palm)
-        gap = np.linalg.norm(seen.center - hand.center)
-        if gap < 0.35 * hand.side and 0.5 < seen.side / hand.side < 2.0:
+        gap = np.linalg.norm(seen.center - square.center)
+        if gap < 0.35 * square.side and 0.5 < seen.side / square.side < 2.0:
             scores.append(palm.score)
     return max(scores)
 

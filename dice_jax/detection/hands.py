@@ -104,7 +104,7 @@ def follow(photo: Pyramid, hand: DetectedHand) -> DetectedHand | None:
     candidate = _refine(photo, hand_landmarks.square_around(hand.points[:, :2]), passes=1)
     if candidate is None:
         return None
-    verified = hand_evidence.verify(photo, candidate)
+    verified = hand_evidence.verify(photo, [candidate])
     return verified if verified.score > MIN_SCORE else None
 
 
@@ -161,11 +161,21 @@ def _from_candidates(
         for square, palm_scores in candidates
         if not _shown(square, known) and (hand := _refine(photo, square)) is not None
     ]
-    new: list[tuple[DetectedHand, list[float]]] = []
+    refined = [pair for pair in refined if not any(same(pair[0], hand) for hand in known)]
+    groups: list[tuple[list[DetectedHand], list[float]]] = []
+    count = 0
     for hand, palm_scores in sorted(refined, key=lambda pair: -pair[0].score):
-        if all(_gap(hand, other) > _SAME_HAND for other in [*known, *(h for h, _ in new)]):
-            new.append((hand, palm_scores))
-    verified = [hand_evidence.verify(photo, *pair) for pair in new[:_MAX_DOUBTFUL]]
+        group = next((group for group in groups if same(hand, group[0][0])), None)
+        if group is not None and any(_gap(hand, other) < _SAME_HAND for other in group[0]):
+            continue
+        if count == _MAX_DOUBTFUL:
+            break
+        count += 1
+        if group is None:
+            groups.append(([hand], palm_scores))
+        else:
+            group[0].append(hand)
+    verified = [hand_evidence.verify(photo, *group) for group in groups]
     return without_duplicates([*known, *(hand for hand in verified if hand.score > MIN_SCORE)])
 
 
