@@ -26,7 +26,7 @@ _AGREEING = 0.6
 _PALM_VIEWS = ((1.5, 0.0, False), (2.5, np.pi, True), (4.0, np.pi / 2, False))
 # Weights of the evidence in a logistic model, chosen by hand on 85 photos with and without hands:
 # of the mean score of the palm detector, of the spread of the points, and the constant.
-_PALM_WEIGHT, _SPREAD_WEIGHT, _CONSTANT = 4.0, 30.0, -1.7
+_PALM_WEIGHT, _SPREAD_WEIGHT, _CONSTANT = 4.0, 30.0, -1.6
 
 
 def verify(
