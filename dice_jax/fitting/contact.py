@@ -16,7 +16,7 @@ from dice_jax.geometry.nearest import closest_point_on_mesh, safe_norm
 
 CONTACT_DISTANCE = 0.004  # meters, as in the labels of the scenes
 _SOFTNESS = 0.001  # meters over which the probability falls from 0.73 to 0.27
-_NEAR = 640  # head vertices that may touch: the nearest ones to the hand
+_NEAR, _NEAR_FACES = 512, 1024  # of the head: vertices and faces that may touch, the nearest ones
 _LARGEST = 0.025  # meters; skin does not give way farther
 _SPREAD = 0.006  # meters: width of the dent around the skin that the hand pushes
 
@@ -76,8 +76,10 @@ def skin_contact(
     after = jnp.where(inside, 0.0, distance)
     head_probs = jnp.zeros(len(head_vertices)).at[near].set(_probability(after) * touches)
     surface = skin[head_model.faces].all(-1)
+    to_face = to_hand[head_model.faces].min(-1)
+    _, near_faces = jax.lax.top_k(jnp.where(surface, -to_face, -jnp.inf), _NEAR_FACES)
     *_, to_skin = closest_point_on_mesh(
-        coarse, head_vertices - deformations, head_model.faces, surface
+        coarse, head_vertices - deformations, head_model.faces[near_faces]
     )
     to_skin = upsample(hand_model.hierarchy, to_skin[:, None], 1)[:, 0]
     hand_probs = _probability(to_skin) * touches

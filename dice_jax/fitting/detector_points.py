@@ -21,7 +21,8 @@ from dice_jax.body_models import anatomy, assets
 from dice_jax.body_models.lbs import BodyModel
 from dice_jax.body_models.mirror_vertices import mirror_coefficients, mirror_vertices
 from dice_jax.body_models.simplify import closest_points
-from dice_jax.fitting.hand_fit import HandPoints, hand_points
+from dice_jax.detection.face_mesh import FACE_68
+from dice_jax.fitting.hand_points import HandPoints, hand_points
 from dice_jax.fitting.head_fit import FacePoints
 from dice_jax.fitting.partial_skinning import centroid, on_surface
 
@@ -51,12 +52,19 @@ class FitModels(struct.PyTreeNode):
 @functools.lru_cache(maxsize=4)
 def _prepare(hand_id: int, head_id: int, models: _Kept) -> FitModels:
     hand_model, head_model = models.pair
-    face_points = on_surface(head_model, *map(jnp.asarray, face_mesh_points(head_model)))
+    faces_idx, bary_coords = map(jnp.asarray, face_mesh_points(head_model))
+    some = jnp.array(sorted({*range(0, len(faces_idx), 3), *FACE_68}))
     center, weights = centroid(head_model)
     mirror = lambda *part: jnp.asarray(mirror_coefficients(head_model, *part), jnp.float32)
     return FitModels(
         hand=hand_points(hand_model, jnp.asarray(hand_offsets(hand_model))),
-        face=FacePoints(face_points, center, weights),
+        face=FacePoints(
+            points=on_surface(head_model, faces_idx, bary_coords),
+            some=on_surface(head_model, faces_idx[some], bary_coords[some]),
+            some_ids=some,
+            center=center,
+            center_weights=weights,
+        ),
         hand_model=hand_model,
         head_model=head_model,
         mirror_ids=jnp.asarray(mirror_vertices(head_model)),

@@ -14,7 +14,8 @@ from dice_jax.body_models.mano import pose_hand
 from dice_jax.constants import CROP_SIZE, NUM_HEAD_KEYPOINTS
 from dice_jax.fitting import contact
 from dice_jax.fitting.detector_points import FitModels
-from dice_jax.fitting.hand_fit import HandEvidence, HeadSurface, fit_hand
+from dice_jax.fitting.hand_evidence import HandEvidence, HeadSurface
+from dice_jax.fitting.hand_fit import fit_hand
 from dice_jax.fitting.head_fit import FittedHead, fit_head
 from dice_jax.geometry.camera import project_scaled_perspective
 from dice_jax.geometry.mesh import vertex_normals
