@@ -1,7 +1,7 @@
 """A reconstructed person: a head, up to two hands, and how they touch.
 
 Lengths are meters in camera axes (x right, y down, z away from the camera). The
-origin is the centroid of the undeformed head; for a person without a head in view, it is the
+origin is the centroid of the undeformed head; for a person without a head in view, it is about the
 centroid of the keypoints of the first hand.
 """
 
@@ -80,7 +80,10 @@ class Hand:
 
 @dataclasses.dataclass(frozen=True)
 class PhotoCamera:
-    """The pinhole camera of the photo: `keypoints_2d` are exactly its projections.
+    """The pinhole camera of the photo: fitted `keypoints_2d` are exactly its projections.
+
+    Without a fit, `keypoints_2d` are those of the network, whose camera is a scaled orthography:
+    they agree with the pinhole in the plane z = 0.
 
     Attributes:
         focal_length: pixels of the photo.
@@ -107,7 +110,8 @@ class Person:
         hands: at most one right and one left hand, the surest first.
         photo_camera: the pinhole of the photo.
         crop_box: left, top and side of the square that the network saw, pixels of the photo.
-        crop_camera: scaled orthography in pixels of the 224 crop, the closest to `photo_camera`.
+        crop_camera: scaled orthography in pixels of the 224 crop: the closest to `photo_camera`;
+            without a fit, the network's own.
     """
 
     head: Head | None

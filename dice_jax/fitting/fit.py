@@ -78,15 +78,37 @@ def head_guess(models: FitModels, prediction: Prediction, hand: str) -> HeadGues
     """
     params = prediction.head_params
     if hand == "left":
-        flip = jnp.array([1.0, -1.0, -1.0])
-        params = params.replace(
-            betas=params.betas @ models.mirror_betas,
-            expression=params.expression @ models.mirror_expression,
-            global_orient=params.global_orient * flip,
-            neck_pose=params.neck_pose * flip,
-            jaw_pose=params.jaw_pose * flip,
-        )
+        params = _mirrored_params(models, params)
     return HeadGuess(params, prediction.camera)
+
+
+def own_head(models: FitModels, prediction: Prediction) -> Prediction:
+    """The answer of `infer(..., hand="left")` for one crop with a head of the person's own.
+
+    `infer` mirrors the vertices in their order. Here vertex i is again vertex i of the head model,
+    and the parameters pose the head itself. Exact for a symmetric head model, as the open one is.
+    """
+    ids = models.mirror_ids
+    return prediction.replace(
+        head_params=_mirrored_params(models, prediction.head_params),
+        head_vertices=prediction.head_vertices[ids],
+        deformations=prediction.deformations[ids],
+        deformed_head_vertices=prediction.deformed_head_vertices[ids],
+        head_contact_probs=prediction.head_contact_probs[ids],
+    )
+
+
+def _mirrored_params(models: FitModels, params: HeadParams) -> HeadParams:
+    """The parameters of the mirror image of a head."""
+    flip = jnp.array([1.0, -1.0, -1.0])
+    return params.replace(
+        betas=params.betas @ models.mirror_betas,
+        expression=params.expression @ models.mirror_expression,
+        global_orient=params.global_orient * flip,
+        neck_pose=params.neck_pose * flip,
+        jaw_pose=params.jaw_pose * flip,
+        transl=params.transl * jnp.array([-1.0, 1.0, 1.0]),
+    )
 
 
 def unseen_head(models: FitModels, guess: HeadGuess, camera: Camera) -> PosedHead:

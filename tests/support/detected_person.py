@@ -5,10 +5,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
-from support.touching_prediction import touching_prediction
 
 from dice_jax.body_models import assets
 from dice_jax.detection.results import DetectedFace, DetectedHand, DetectedPerson
@@ -16,6 +14,7 @@ from dice_jax.fitting import detector_points
 from dice_jax.geometry.camera import closest_orthography
 from dice_jax.person import Hand, Head, Person, PhotoCamera
 from dice_jax.structs import Camera
+from support.touching_prediction import touching_prediction
 
 SHAPE = (400, 600)  # of the photo
 FOCAL_LENGTH = float(np.hypot(*SHAPE))
