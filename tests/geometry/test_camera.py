@@ -97,8 +97,8 @@ def test_scaled_perspective_from_infinitely_far_is_orthography(rng):
 
 @pytest.mark.parametrize("distance", [0.5, np.inf])
 def test_gradients_of_scaled_perspective_are_finite_and_those_of_differences(rng, distance):
-    points, scale, transl = (x[0] for x in scene(rng))
-    focal_length, center = np.float32(distance * scale), transl + 90
+    points, scale, transl = (np.asarray(x[0]) for x in scene(rng))
+    focal_length, center = np.asarray(distance * scale), transl + 90
     direction = rng.normal(size=(len(points), 2)).astype(np.float32)
 
     def weighted(points, scale, transl):
@@ -151,7 +151,7 @@ def test_the_closest_orthography_is_the_least_squares_solution(rng, weighted):
 
 
 def test_the_closest_orthography_of_an_orthographic_view_is_its_camera(rng):
-    points, scale, transl = (x[0] for x in scene(rng))
+    points, scale, transl = (np.asarray(x[0]) for x in scene(rng))
     pixels = np.asarray(camera.project_orthographic(points, scale, transl))
     found = camera.closest_orthography(points, pixels)
     np.testing.assert_allclose(found[0], scale, rtol=1e-5)

@@ -1,4 +1,4 @@
-"""The parameter file: names, parts that are missing, the camera of the photo, no pickled objects."""
+"""The parameter file: names, missing parts, the camera of the photo, no pickled objects."""
 
 import dataclasses
 

@@ -34,8 +34,8 @@ def test_meshes_are_drawn_where_the_pinhole_sees_them(person, meshes):
         pixels = box.to_crop(person.photo_camera.project(near.vertices))
         pixels = np.clip(pixels * overlay.PANEL / CROP_SIZE, 0, overlay.PANEL)
         low, high = pixels.min(axis=0), pixels.max(axis=0)
-        np.testing.assert_allclose([columns.min(), rows.min()], low, atol=3)
-        np.testing.assert_allclose([columns.max() + 1, rows.max() + 1], high, atol=3)
+        np.testing.assert_allclose([columns.min(), rows.min()], low, atol=8)
+        np.testing.assert_allclose([columns.max() + 1, rows.max() + 1], high, atol=8)
 
 
 def test_the_overlay_changes_only_pixels_that_the_meshes_cover(rng, drawn):
