@@ -30,7 +30,7 @@ from dice_jax.body_models.lbs import BodyModel
 from dice_jax.checkpoints import config_file, shipped
 from dice_jax.datasets import registry
 from dice_jax.errors import UserError
-from dice_jax.evaluation import measure, reference_predictions
+from dice_jax.evaluation import fit_rows, measure, reference_predictions
 from dice_jax.evaluation.report import cases, comparison, page, record, tables
 from dice_jax.evaluation.report.record import Record
 from dice_jax.evaluation.sample_labels import LabeledSource
@@ -63,6 +63,13 @@ _MEAN_SAMPLES = flags.DEFINE_integer(
 )
 _CASES = flags.DEFINE_integer(
     "cases", 4, "Images in each section of sample images in the report.", lower_bound=0
+)
+_FIT = flags.DEFINE_list(
+    "fit",
+    [],
+    "Also measure the network and the fit to detected landmarks together, a row for each: "
+    "'keypoints': the true keypoints under the errors of landmark networks on photographs; "
+    "'detected': what the landmark networks find in the crops. Example: --fit=keypoints,detected.",
 )
 _LEAK_FILTER = flags.DEFINE_bool(
     "reference_leak_filter",
@@ -112,6 +119,7 @@ def evaluate(weights: str, out: Path, datasets: registry.Datasets) -> Record:
     )
     predictors = {
         "model": measure.predictor(model),
+        **fit_predictors(model, bodies),
         "mean_prediction": lambda batch: reference_predictions.repeat(mean, len(batch.images)),
     }
     samples = {
@@ -157,6 +165,17 @@ def evaluate(weights: str, out: Path, datasets: registry.Datasets) -> Record:
     }
     (out / "report.html").write_text(page.evaluation_page(result, images))
     return result
+
+
+def fit_predictors(
+    model: inference.Model, bodies: tuple[BodyModel, BodyModel]
+) -> dict[str, measure.Predictor]:
+    """The rows of --fit by name."""
+    sources = {"keypoints": fit_rows.simulated(*bodies), "detected": fit_rows.detected}
+    unknown = sorted(set(_FIT.value) - set(sources))
+    if unknown:
+        raise UserError(f"--fit has {unknown[0]!r}; it may have {', '.join(sources)}")
+    return {f"model_fit_{name}": fit_rows.predictor(model, sources[name]) for name in _FIT.value}
 
 
 def compare(runs: Sequence[str], out: Path, datasets: registry.Datasets) -> None:

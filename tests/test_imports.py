@@ -55,6 +55,8 @@ ALLOWED = {
         "io",
     },
     "evaluation": {
+        "detection",
+        "fitting",
         "training",
         "inference",
         "metrics",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-
 import numpy as np
 from jaxtyping import Float
 
@@ -35,12 +33,13 @@ def find(photo: Pyramid, square: Square, passes: int = 2) -> DetectedFace:
         passes: each after the first looks at a square around the points of the one before, as
             MediaPipe does in the next frame of a video.
     """
-    network = _network()
+    spec = runtime.FACE_MESH
     for _ in range(passes):
-        flat, logit = network(photo.cut(square, network.size, replicate=True))
+        pixels = photo.cut(square, spec.size, replicate=True)
+        flat, logit = runtime.network(spec)(pixels)
         points = flat.reshape(_NUM_POINTS, 3).astype(np.float64)
-        planar = square.to_photo(points[:, :2], network.size)
-        depth = points[:, 2] * square.side / network.size
+        planar = square.to_photo(points[:, :2], spec.size)
+        depth = points[:, 2] * square.side / spec.size
         square = square_around(planar, square.mirrored)
     score = float(runtime.probability(logit.astype(np.float64)).ravel()[0])
     return DetectedFace(np.column_stack([planar, depth]), score)
@@ -75,8 +74,3 @@ def size(face: DetectedFace) -> float:
 def _angle(right: Float[np.ndarray, "2"], left: Float[np.ndarray, "2"]) -> float:
     across = left - right
     return float(np.arctan2(across[1], across[0]))
-
-
-@functools.cache
-def _network() -> runtime.Network:
-    return runtime.Network("face_mesh.tflite", 192, ("conv2d_21", "conv2d_31"))

@@ -49,8 +49,9 @@ def head_box(face: DetectedFace) -> Float[np.ndarray, "4"]:
     low, high = level.min(0), level.max(0)
     size = float(max(high - low))
     low, high = low - size * np.array(_HEAD[:2]), high + size * np.array(_HEAD[2:])
-    corners = np.array([low, [low[0], high[1]], [high[0], low[1]], high]) @ axes.T
-    return np.concatenate([corners.min(0), corners.max(0)])
+    # The box of the ellipse in that rectangle: a turned head does not fill the corners.
+    center, half = axes @ (low + high) / 2, np.linalg.norm(axes * (high - low) / 2, axis=1)
+    return np.concatenate([center - half, center + half])
 
 
 def hand_box(hand: DetectedHand) -> Float[np.ndarray, "4"]:

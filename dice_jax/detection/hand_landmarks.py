@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-
 import numpy as np
 from jaxtyping import Float
 
@@ -26,11 +24,12 @@ def find(photo: Pyramid, square: Square) -> DetectedHand:
         square: upright from the wrist to the knuckles. In a mirrored square a right hand looks like
             a left one.
     """
-    network = _network()
-    flat, presence, right, world = network(photo.cut(square, network.size, replicate=True))
+    spec = runtime.HAND_LANDMARKS
+    pixels = photo.cut(square, spec.size, replicate=True)
+    flat, presence, right, world = runtime.network(spec)(pixels)
     points = flat.reshape(NUM_HAND_KEYPOINTS, 3).astype(np.float64)
-    planar = square.to_photo(points[:, :2], network.size)
-    depth = points[:, 2] * square.side / network.size / _DEPTH_SCALE
+    planar = square.to_photo(points[:, :2], spec.size)
+    depth = points[:, 2] * square.side / spec.size / _DEPTH_SCALE
     world = world.reshape(NUM_HAND_KEYPOINTS, 3).astype(np.float64)
     world = np.column_stack([world[:, :2] @ square.axes().T, world[:, 2]])
     is_right = float(right.ravel()[0])
@@ -73,9 +72,3 @@ def _upright_angle(wrist: Float[np.ndarray, "2"], knuckle: Float[np.ndarray, "2"
     """The angle of a square in which the knuckle is above the wrist, radians."""
     along = knuckle - wrist
     return float(np.arctan2(along[1], along[0]) + np.pi / 2)
-
-
-@functools.cache
-def _network() -> runtime.Network:
-    names = ("Identity", "Identity_1", "Identity_2", "Identity_3")
-    return runtime.Network("hand_landmarks.tflite", 224, names)

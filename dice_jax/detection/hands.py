@@ -1,27 +1,24 @@
 """Every hand of a photo; near a face with more effort, because there a palm is often hidden.
 
 A candidate is a square that may hold a hand. The hand network looks at it, then at the square
-around the points that it predicted. A hand is sure if it looks like a hand in several squares, or
-if the palm detector sees it too.
+around the points that it predicted. `hand_evidence` says how sure the result is.
 """
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float
 
-from dice_jax.detection import face_mesh, hand_landmarks, single_shot
+from dice_jax.detection import face_mesh, hand_evidence, hand_landmarks, single_shot
 from dice_jax.detection.results import DetectedFace, DetectedHand
 from dice_jax.detection.squares import Pyramid, Square, around_photo
 
 MIN_SCORE = 0.5
-_SURE = 0.98  # mean presence from several squares above which no more evidence is needed
 _SURE_ENOUGH = 0.8  # score above which the search near a face stops
-_MAX_SPREAD = 0.04  # of the points that those squares give, in hand sizes
 _MIN_PALM = 0.3  # lower than MediaPipe's 0.5: the hand network decides
+_MIN_PALM_ALONE = 0.15  # the same in a photo without a face, if no hand was found
 _MIN_FIRST, _MIN_LATER = 0.02, 0.25  # presence below which a candidate is given up
 _SAME_HAND = 0.25  # mean distance of points, in hand sizes
 _MAX_PALMS, _MAX_DOUBTFUL = 8, 3  # candidates that are followed, and those that are verified
@@ -50,11 +47,10 @@ _BLIND = (
     (-0.5, -0.4, 45),
     (0.5, -0.4, -45),
 )
-# Other views of a hand: mirrored, turn in radians, zoom.
-_VIEWS = ((False, 0.35, 1.0), (False, -0.35, 1.0), (True, 0.0, 1.2), (False, 0.0, 0.85))
-# Squares in which the palm detector should see a doubtful hand: side in sides of the hand's square,
-# turn in radians, mirrored.
-_PALM_VIEWS = ((1.5, 0.0, False), (2.5, np.pi, True), (4.0, np.pi / 2, False))
+
+
+# A square, and the scores of the palm detector there.
+_Candidate = tuple[Square, list[float]]
 
 
 def find_all(photo: Pyramid, faces: Sequence[DetectedFace]) -> list[DetectedHand]:
@@ -67,9 +63,13 @@ def find_all(photo: Pyramid, faces: Sequence[DetectedFace]) -> list[DetectedHand
     whole = around_photo(photo.height, photo.width)
     looks = [whole, *(_near(face, *look) for face in faces[:4] for look in _FIRST_LOOK)]
     hands = _from_palms(photo, looks, [])
-    if not faces:
-        turned = [Square(whole.center, whole.side, np.pi / 2, True)]
-        hands = _from_palms(photo, [*turned, *_quarters(whole)], hands)
+    if not faces and not hands:
+        turned = [Square(whole.center, whole.side, turn, True) for turn in (0.0, np.pi / 2)]
+        hands = _from_palms(photo, [whole, *turned, *_quarters(whole)], [], _MIN_PALM_ALONE)
+    if not faces and not hands:
+        side = min(photo.height, photo.width)
+        filling = [Square(whole.center, side, np.radians(turn)) for turn in (0, 90, -90, 180)]
+        hands = _from_candidates(photo, [(square, []) for square in filling], [])
     for face in faces[:2]:
         if not has_hand(face, hands):
             hands = near_face(photo, face, hands)
@@ -85,11 +85,11 @@ def near_face(
         return found
     center, size, roll = _pose(face)
     axes = Square(center, 1.0, roll).axes()
-    squares = [
-        Square(center + size * axes @ [x, y], _BLIND_SIDE * size, roll + np.radians(turn))
+    blind: list[_Candidate] = [
+        (Square(center + size * axes @ [x, y], _BLIND_SIDE * size, roll + np.radians(turn)), [])
         for x, y, turn in _BLIND
     ]
-    return _from_squares(photo, squares, found)
+    return _from_candidates(photo, blind, found)
 
 
 def first_look(
@@ -104,7 +104,7 @@ def follow(photo: Pyramid, hand: DetectedHand) -> DetectedHand | None:
     candidate = _refine(photo, hand_landmarks.square_around(hand.points[:, :2]), passes=1)
     if candidate is None:
         return None
-    verified = _verified(photo, candidate)
+    verified = hand_evidence.verify(photo, [candidate])
     return verified if verified.score > MIN_SCORE else None
 
 
@@ -114,12 +114,17 @@ def same(a: DetectedHand, b: DetectedHand) -> bool:
     Their points are at the same places; or both fill the same place, but one of them is not sure:
     then it may have mistaken one finger for another.
     """
+    if _gap(a, b) < _SAME_HAND:
+        return True
     size = max(hand_landmarks.size(a), hand_landmarks.size(b))
-    offsets = a.points[:, :2] - b.points[:, :2]
-    gap = np.linalg.norm(offsets, axis=-1).mean()
-    if min(a.score, b.score) < _SURE:
-        gap = min(gap, np.linalg.norm(offsets.mean(0)))
-    return bool(gap < _SAME_HAND * size)
+    shift = np.linalg.norm(a.points[:, :2].mean(0) - b.points[:, :2].mean(0))
+    return bool(min(a.score, b.score) < hand_evidence.SURE and shift < _SAME_HAND * size)
+
+
+def _gap(a: DetectedHand, b: DetectedHand) -> float:
+    """The mean distance of the points, in hand sizes."""
+    size = max(hand_landmarks.size(a), hand_landmarks.size(b), 1e-6)
+    return float(np.linalg.norm(a.points[:, :2] - b.points[:, :2], axis=-1).mean() / size)
 
 
 def without_duplicates(hands: Sequence[DetectedHand]) -> list[DetectedHand]:
@@ -132,22 +137,45 @@ def without_duplicates(hands: Sequence[DetectedHand]) -> list[DetectedHand]:
 
 
 def _from_palms(
-    photo: Pyramid, looks: Sequence[Square], known: Sequence[DetectedHand]
+    photo: Pyramid,
+    looks: Sequence[Square],
+    known: Sequence[DetectedHand],
+    min_score: float = _MIN_PALM,
 ) -> list[DetectedHand]:
     """Searches palms in the squares `looks` and the hands around them."""
-    palms = [palm for look in looks for palm in single_shot.palms(photo, look, _MIN_PALM)]
-    palms = single_shot.without_duplicates(palms)[:_MAX_PALMS]
-    return _from_squares(photo, [hand_landmarks.square_around_palm(palm) for palm in palms], known)
+    palms = [palm for look in looks for palm in single_shot.palms(photo, look, min_score)]
+    candidates: list[_Candidate] = []
+    for palm in sorted(palms, key=lambda palm: -palm.score):
+        square = hand_landmarks.square_around_palm(palm)
+        if not any(_alike(square, other) for other, _ in candidates):
+            candidates.append((square, [palm.score]))
+    return _from_candidates(photo, candidates[:_MAX_PALMS], known)
 
 
-def _from_squares(
-    photo: Pyramid, squares: Sequence[Square], known: Sequence[DetectedHand]
+def _from_candidates(
+    photo: Pyramid, candidates: Sequence[_Candidate], known: Sequence[DetectedHand]
 ) -> list[DetectedHand]:
     """Follows the candidates and verifies the surest of them."""
-    candidates = [_refine(photo, square) for square in squares if not _shown(square, known)]
-    candidates = without_duplicates([hand for hand in candidates if hand is not None])
-    new = [hand for hand in candidates if not any(same(hand, other) for other in known)]
-    verified = [_verified(photo, hand) for hand in new[:_MAX_DOUBTFUL]]
+    refined = [
+        (hand, palm_scores)
+        for square, palm_scores in candidates
+        if not _shown(square, known) and (hand := _refine(photo, square)) is not None
+    ]
+    refined = [pair for pair in refined if not any(same(pair[0], hand) for hand in known)]
+    groups: list[tuple[list[DetectedHand], list[float]]] = []
+    count = 0
+    for hand, palm_scores in sorted(refined, key=lambda pair: -pair[0].score):
+        group = next((group for group in groups if same(hand, group[0][0])), None)
+        if group is not None and any(_gap(hand, other) < _SAME_HAND for other in group[0]):
+            continue
+        if count == _MAX_DOUBTFUL:
+            break
+        count += 1
+        if group is None:
+            groups.append(([hand], palm_scores))
+        else:
+            group[0].append(hand)
+    verified = [hand_evidence.verify(photo, *group) for group in groups]
     return without_duplicates([*known, *(hand for hand in verified if hand.score > MIN_SCORE)])
 
 
@@ -162,57 +190,6 @@ def _refine(photo: Pyramid, square: Square, passes: int = 3) -> DetectedHand | N
     return hand if hand.score > _MIN_LATER else None
 
 
-def _verified(photo: Pyramid, hand: DetectedHand) -> DetectedHand:
-    """The mean of the hand seen from several squares; `score` says how sure all of them are."""
-    square = hand_landmarks.square_around(hand.points[:, :2])
-    mirrored = dataclasses.replace(square, mirrored=True)
-    views = [hand, hand_landmarks.find(photo, mirrored)]
-    if _mean_presence(views) > _SURE and _spread(views) < _MAX_SPREAD:
-        return _mean(views, _mean_presence(views))
-    for is_mirrored, turn, zoom in _VIEWS:
-        other = Square(square.center, zoom * square.side, square.angle + turn, is_mirrored)
-        views.append(hand_landmarks.find(photo, other))
-    palm = np.mean([_palm_score(photo, square, *view) for view in _PALM_VIEWS])
-    presence = np.clip(_mean_presence(views), 1e-3, 1 - 1e-3)
-    # The weights separate hands from ears, noses and folds of clothes on 85 photos.
-    evidence = np.log(presence / (1 - presence)) + 4 * (palm - 0.5)
-    evidence -= 30 * (_spread(views) - 0.03) + 0.6
-    return _mean(views, float(1 / (1 + np.exp(-evidence))))
-
-
-def _palm_score(photo: Pyramid, hand: Square, zoom: float, turn: float, mirrored: bool) -> float:
-    """How sure the palm detector is that the square `hand` holds a hand; 0 if it sees none."""
-    look = Square(hand.center, zoom * hand.side, hand.angle + turn, mirrored)
-    scores = [0.0]
-    for palm in single_shot.palms(photo, look, 0.05):
-        seen = hand_landmarks.square_around_palm(palm)
-        gap = np.linalg.norm(seen.center - hand.center)
-        if gap < 0.35 * hand.side and 0.5 < seen.side / hand.side < 2.0:
-            scores.append(palm.score)
-    return max(scores)
-
-
-def _mean_presence(views: Sequence[DetectedHand]) -> float:
-    """The geometric mean of the scores."""
-    return float(np.exp(np.mean([np.log(view.score + 1e-4) for view in views])))
-
-
-def _spread(views: Sequence[DetectedHand]) -> float:
-    """The mean distance of the views' points from their mean, in hand sizes."""
-    points = np.stack([view.points[:, :2] for view in views])
-    distance = np.linalg.norm(points - points.mean(0), axis=-1).mean()
-    return float(distance / max(hand_landmarks.size(views[0]), 1e-6))
-
-
-def _mean(views: Sequence[DetectedHand], score: float) -> DetectedHand:
-    return DetectedHand(
-        points=np.mean([view.points for view in views], axis=0),
-        world=np.mean([view.world for view in views], axis=0),
-        score=min(score, 1.0),
-        right=float(np.mean([view.right for view in views])),
-    )
-
-
 def has_hand(face: DetectedFace, hands: Sequence[DetectedHand]) -> bool:
     """Whether a sure hand is near the face."""
     center, size, _ = _pose(face)
@@ -223,14 +200,13 @@ def has_hand(face: DetectedFace, hands: Sequence[DetectedHand]) -> bool:
 
 def _shown(square: Square, known: Sequence[DetectedHand]) -> bool:
     """Whether the square is about the one around a hand found before."""
-    for hand in known:
-        other = hand_landmarks.square_around(hand.points[:, :2])
-        turn = np.cos(square.angle - other.angle)
-        ratio = square.side / other.side
-        near = np.linalg.norm(square.center - other.center) < 0.25 * other.side
-        if near and turn > 0.7 and 0.6 < ratio < 1.6:
-            return True
-    return False
+    return any(_alike(square, hand_landmarks.square_around(hand.points[:, :2])) for hand in known)
+
+
+def _alike(a: Square, b: Square) -> bool:
+    """Whether two squares hold the same hand in the same direction."""
+    near = np.linalg.norm(a.center - b.center) < 0.2 * b.side
+    return bool(near and np.cos(a.angle - b.angle) > 0.87 and 0.7 < a.side / b.side < 1.4)
 
 
 def _near(face: DetectedFace, zoom: float, turn: float, mirrored: bool) -> Square:

@@ -1,15 +1,17 @@
 """Runs the networks of the folder `networks`: by LiteRT, or by OpenCV where that is not installed.
 
 LiteRT is the runtime that MediaPipe itself uses. On a CPU it is several times as fast as OpenCV and
-gives the same answers; see `tools/benchmarks/detection.py`.
+gives the same answers; `tools/benchmarks/detection.py` times both.
 """
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import functools
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import cv2
@@ -22,40 +24,71 @@ _MAX_THREADS = 4
 Run = Callable[[Float32[np.ndarray, "S S 3"]], list[np.ndarray]]
 
 
-class Network:
+@dataclasses.dataclass(frozen=True)
+class Spec:
     """A network with one image as input.
+
+    Attributes:
+        file: name in the folder `networks`.
+        size: side of the input, pixels.
+        outputs: their names.
+        black: input value of a black pixel; white is 1.
+    """
+
+    file: str
+    size: int
+    outputs: tuple[str, ...]
+    black: float = 0.0
+
+
+# Outputs: boxes and logits.
+FACE_DETECTION = Spec("face_detection.tflite", 128, ("regressors", "classificators"), -1.0)
+PALM_DETECTION = Spec("palm_detection.tflite", 192, ("Identity", "Identity_1"))
+# Outputs: points and logit of the presence.
+FACE_MESH = Spec("face_mesh.tflite", 192, ("conv2d_21", "conv2d_31"))
+# Outputs: points, presence, probability of a right hand, world points.
+HAND_LANDMARKS = Spec(
+    "hand_landmarks.tflite", 224, ("Identity", "Identity_1", "Identity_2", "Identity_3")
+)
+
+
+class Network:
+    """A network that is ready to run; safe to call from several threads.
 
     Attributes:
         size: side of the input, pixels.
     """
 
-    def __init__(
-        self, file: str, size: int, outputs: Sequence[str], black: float = 0.0, engine: str = ""
-    ):
+    def __init__(self, spec: Spec, runtime: str):
         """Reads the network.
 
         Args:
-            file: name in the folder `networks`.
-            size: side of the input, pixels.
-            outputs: their names.
-            black: input value of a black pixel; white is 1.
-            engine: "litert" or "opencv"; by default LiteRT if it is installed.
+            spec: which one.
+            runtime: "litert" or "opencv".
         """
-        self.size = size
-        self._black = black
+        self.size = spec.size
+        self._black = spec.black
         self._lock = threading.Lock()  # both runtimes keep their buffers from call to call
-        litert = engine != "opencv" and (engine == "litert" or _has_litert())
-        self._run = (_litert if litert else _opencv)(FOLDER / file, outputs)
+        read = {"litert": _litert, "opencv": _opencv}[runtime]
+        self._run = read(FOLDER / spec.file, spec.outputs)
 
     def __call__(self, image: UInt8[np.ndarray, "S S 3"]) -> list[Float[np.ndarray, "..."]]:
         """The outputs, without the batch dimension."""
-        pixels = image.astype(np.float32) * np.float32((1.0 - self._black) / 255) + self._black
+        pixels = image.astype(np.float32) * np.float32((1.0 - self._black) / 255)
+        pixels += np.float32(self._black)
         with self._lock:
-            return self._run(pixels.astype(np.float32))
+            return self._run(pixels)
 
 
 @functools.cache
-def _has_litert() -> bool:
+def network(spec: Spec) -> Network:
+    """The network, read once, in the fastest runtime that is installed."""
+    return Network(spec, "litert" if has_litert() else "opencv")
+
+
+@functools.cache
+def has_litert() -> bool:
+    """Whether LiteRT is installed."""
     try:
         import ai_edge_litert.interpreter  # noqa: F401 # pyright: ignore[reportMissingImports]
     except ImportError:
@@ -69,8 +102,9 @@ def _litert(path: Path, outputs: Sequence[str]) -> Run:
     )
 
     threads = min(_MAX_THREADS, os.cpu_count() or 1)
-    interpreter = Interpreter(model_path=str(path), num_threads=threads)
-    interpreter.allocate_tensors()
+    with _without_stderr():
+        interpreter = Interpreter(model_path=str(path), num_threads=threads)
+        interpreter.allocate_tensors()
     index_of = {output["name"]: output["index"] for output in interpreter.get_output_details()}
     entry = interpreter.get_input_details()[0]["index"]
 
@@ -84,13 +118,26 @@ def _litert(path: Path, outputs: Sequence[str]) -> Run:
 
 def _opencv(path: Path, outputs: Sequence[str]) -> Run:
     # The new engine runs the network once for each output.
-    network = cv2.dnn.readNetFromTFLite(str(path), cv2.dnn.ENGINE_CLASSIC)
+    net = cv2.dnn.readNetFromTFLite(str(path), cv2.dnn.ENGINE_CLASSIC)
 
     def run(pixels: Float32[np.ndarray, "S S 3"]) -> list[np.ndarray]:
-        network.setInput(np.ascontiguousarray(pixels.transpose(2, 0, 1)[None]))
-        return [np.array(output[0]) for output in network.forward(list(outputs))]
+        net.setInput(np.ascontiguousarray(pixels.transpose(2, 0, 1)[None]))
+        return [np.array(output[0]) for output in net.forward(list(outputs))]
 
     return run
+
+
+@contextlib.contextmanager
+def _without_stderr() -> Iterator[None]:
+    """Hides LiteRT's note about the XNNPACK delegate, which no setting turns off."""
+    kept = os.dup(2)
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def probability(logits: Float[np.ndarray, "*B"]) -> Float[np.ndarray, "*B"]:

@@ -37,12 +37,12 @@ class Box:
 
 def faces(photo: Pyramid, square: Square, min_score: float = 0.5) -> list[Box]:
     """The faces in a square of the photo, the surest first."""
-    return _detect(_face_network(), photo, square, min_score)
+    return _detect(runtime.FACE_DETECTION, photo, square, min_score)
 
 
 def palms(photo: Pyramid, square: Square, min_score: float = 0.5) -> list[Box]:
     """The palms in a square of the photo, the surest first."""
-    return _detect(_palm_network(), photo, square, min_score)
+    return _detect(runtime.PALM_DETECTION, photo, square, min_score)
 
 
 def without_duplicates(boxes: list[Box]) -> list[Box]:
@@ -62,11 +62,9 @@ def _overlap(a: Box, b: Box) -> float:
     return intersection / max(a.side**2 + b.side**2 - intersection, 1e-9)
 
 
-def _detect(
-    network: runtime.Network, photo: Pyramid, square: Square, min_score: float
-) -> list[Box]:
-    size = network.size
-    outputs, logits = network(photo.cut(square, size))
+def _detect(spec: runtime.Spec, photo: Pyramid, square: Square, min_score: float) -> list[Box]:
+    size = spec.size
+    outputs, logits = runtime.network(spec)(photo.cut(square, size))
     scores = runtime.probability(logits[:, 0].astype(np.float64))
     chosen = np.flatnonzero(scores > min_score)
     anchor = anchors(size)[chosen, None] * size
@@ -76,19 +74,22 @@ def _detect(
     boxes = [
         Box(*values) for values in zip(centers, sides.tolist(), points, scores[chosen].tolist())
     ]
-    return without_duplicates([box for box in boxes if box.side > 0])
+    return _merged([box for box in boxes if box.side > 0])
 
 
-@functools.cache
-def _face_network() -> runtime.Network:
-    return runtime.Network(
-        "face_detection.tflite", 128, ("regressors", "classificators"), black=-1.0
-    )
-
-
-@functools.cache
-def _palm_network() -> runtime.Network:
-    return runtime.Network("palm_detection.tflite", 192, ("Identity", "Identity_1"))
+def _merged(boxes: list[Box]) -> list[Box]:
+    """The mean of each group of boxes that overlap, weighted by score, as MediaPipe takes it."""
+    merged = []
+    left = sorted(boxes, key=lambda box: -box.score)
+    while left:
+        group = [box for box in left if _overlap(box, left[0]) >= _MIN_OVERLAP]
+        weights = np.array([box.score for box in group]) / sum(box.score for box in group)
+        center = weights @ np.stack([box.center for box in group])
+        keypoints = np.tensordot(weights, np.stack([box.keypoints for box in group]), 1)
+        side = float(weights @ np.array([box.side for box in group]))
+        merged.append(Box(center, side, keypoints, left[0].score))
+        left = [box for box in left if _overlap(box, left[0]) < _MIN_OVERLAP]
+    return merged
 
 
 @functools.cache

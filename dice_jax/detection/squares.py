@@ -54,7 +54,7 @@ class Pyramid:
     """A photo and halved copies of it, so that a large square is resampled without aliasing."""
 
     def __init__(self, photo: UInt8[np.ndarray, "H W 3"]):
-        self._levels = [photo]
+        self._levels = [np.ascontiguousarray(photo)]
 
     @property
     def height(self) -> int:

@@ -16,11 +16,20 @@ from dice_jax.fitting import contact
 from dice_jax.fitting.detector_points import FitModels
 from dice_jax.fitting.hand_fit import HandEvidence, HeadSurface, fit_hand
 from dice_jax.fitting.head_fit import FittedHead, fit_head
+from dice_jax.geometry.camera import project_scaled_perspective
 from dice_jax.geometry.mesh import vertex_normals
-from dice_jax.structs import Camera, HandParams, HeadParams, Intrinsics, Prediction
+from dice_jax.structs import (
+    Camera,
+    Detections,
+    HandParams,
+    HeadParams,
+    Intrinsics,
+    Prediction,
+)
 
 # A hand this near touches; the probability falls from 0.73 to 0.27 over twice the softness, meters.
 _TOUCHING, _TOUCHING_SOFTNESS = 0.008, 0.002
+_TYPICAL_DISTANCE = 0.9  # meters from the camera to the head
 
 
 class HeadGuess(struct.PyTreeNode):
@@ -58,7 +67,7 @@ def fit_heads(
 ) -> PosedHead:
     """Fits a batch of heads to their face points, see `head_fit.fit_head`."""
     fit = lambda points, guess, own: fit_head(models.face, points, guess.params, guess.camera, own)
-    fitted = jax.vmap(fit)(face_points, guess, intrinsics)
+    fitted = _over_batch(lambda args: fit(*args), (face_points, guess, intrinsics))
     head = pose_head(models.head_model, fitted.params)
     center = head_center(head.vertices)
     # `transl` of the network's head has no meaning here: the centroid is the origin.
@@ -172,7 +181,18 @@ class PosedHands(struct.PyTreeNode):
 @jax.jit
 def fit_hands(models: FitModels, problem: HandProblem) -> PosedHands:
     """Fits a batch of hands in front of heads that are fitted already."""
-    return jax.vmap(lambda one: _fit_hand(models, one))(problem)
+    return _over_batch(lambda one: _fit_hand(models, one), problem)
+
+
+def _over_batch(function, arguments):
+    """Applies a function to every sample of a batch.
+
+    One after the other on a CPU, whose caches hold one sample and which gains nothing from batched
+    factorizations; all at once on an accelerator.
+    """
+    if jax.default_backend() == "cpu":
+        return jax.lax.map(function, arguments)
+    return jax.vmap(function)(arguments)
 
 
 def _fit_hand(models: FitModels, problem: HandProblem) -> PosedHands:
@@ -230,3 +250,77 @@ def _head_surface(models, problem, head_vertices, flip) -> HeadSurface:
         give=on_this_head(give),
         contact=on_this_head(prediction.head_contact_probs),
     )
+
+
+@jax.jit
+def refine(
+    models: FitModels,
+    prediction: Prediction,
+    detections: Detections,
+    intrinsics: Intrinsics | None = None,
+) -> Prediction:
+    """Fits a batch of predictions, of right hands, to what was detected in their crops.
+
+    A part without any detected point stays as the network predicts it. Presence, contact and
+    deformation of a fitted hand are those of the fitted meshes.
+
+    Args:
+        models: from `detector_points.prepare`.
+        prediction: of `infer` with `gate_by_presence=False`, with one leading dimension.
+        detections: landmarks in the crops.
+        intrinsics: of the crops; None: a camera 0.9 m from the head, in front of the crop.
+    """
+    if intrinsics is None:
+        center = jnp.full_like(prediction.camera.transl, CROP_SIZE / 2)
+        intrinsics = Intrinsics(_TYPICAL_DISTANCE * prediction.camera.scale, center)
+    guess = HeadGuess(prediction.head_params, prediction.camera)
+    head = fit_heads(models, guess, detections.face_points, intrinsics)
+    has_face = (detections.face_points[..., 3] > 0).any(-1)
+    has_hand = (detections.hand_points[..., 3] > 0).any(-1)
+    hand = fit_hands(
+        models,
+        HandProblem(
+            head=head,
+            has_head=jnp.ones_like(has_face),
+            prediction=prediction,
+            points=detections.hand_points,
+            world=detections.hand_world,
+            touches=prediction.contact_presence * has_hand,
+            intrinsics=intrinsics,
+            left=jnp.zeros_like(has_face),
+        ),
+    )
+    camera = head.fitted.camera
+    project = lambda points: project_scaled_perspective(
+        points,
+        camera.scale,
+        camera.transl,
+        intrinsics.focal_length,
+        intrinsics.camera_center,
+    )
+    fitted_head = prediction.replace(
+        head_vertices=head.vertices,
+        head_keypoints_3d=head.landmarks,
+        head_keypoints_2d=project(head.landmarks),
+        head_params=head.fitted.params,
+        camera=camera,
+    )
+    result = _choose(has_face, fitted_head, prediction)
+    fitted_hand = result.replace(
+        hand_vertices=hand.vertices,
+        hand_keypoints_3d=hand.keypoints,
+        hand_keypoints_2d=project(hand.keypoints),
+        hand_params=hand.params,
+        hand_contact_probs=hand.hand_contact_probs,
+        head_contact_probs=hand.head_contact_probs,
+        contact_presence=hand.contact_presence,
+        deformations=hand.deformations,
+    )
+    result = _choose(has_hand & hand.accepted, fitted_hand, result)
+    return result.replace(deformed_head_vertices=result.head_vertices - result.deformations)
+
+
+def _choose(condition, first, second):
+    """Entries of `first` where the condition holds, else of `second`."""
+    pick = lambda a, b: jnp.where(condition.reshape(-1, *(1,) * (a.ndim - 1)), a, b)
+    return jax.tree.map(pick, first, second)

@@ -40,7 +40,8 @@ class HandFitConfig:
         pose_from_network, pose_from_mean: radians around the network's pose and the mean pose.
         limit: radians beyond the range of motion.
         orient: radians around the start.
-        depth: of the mean keypoint around the network's, meters.
+        depth, free_depth: of the mean keypoint around the network's, meters; of a hand that touches
+            and of one that does not. Nothing in the image corrects the latter.
         overlap: of a vertex inside the head beyond what its skin gives way, meters.
         touch: of the distance between surfaces that touch, meters.
         far_off, deep, share_inside: a hand that should touch and is `far_off` from the skin, or one
@@ -60,7 +61,8 @@ class HandFitConfig:
     pose_from_mean: float = 1.0
     limit: float = 0.05
     orient: float = 2.0
-    depth: float = 0.012
+    depth: float = 0.02
+    free_depth: float = 0.004
     overlap: float = 0.003
     touch: float = 0.006
     far_off: float = 0.03
@@ -315,13 +317,14 @@ def _free_residuals(unknowns, hand, evidence, origin, config):
     world = robust((centered - ratio * world) / config.world, config.outlier)
     world = jnp.where(has_world, confidence * world, 0.0)
 
+    depth = jnp.where(evidence.touches > 0.5, config.depth, config.free_depth)
     pose = unknowns.pose
     beyond = jax.nn.relu(pose - hand.high) + jax.nn.relu(hand.low - pose)
     return jnp.concatenate(
         [
             image.ravel(),
             world.ravel(),
-            (keypoints[:, 2].mean() - evidence.depth)[None] / config.depth,
+            (keypoints[:, 2].mean() - evidence.depth)[None] / depth,
             evidence.trust * (pose - evidence.network.hand_pose) / config.pose_from_network,
             (pose - hand.mean_pose) / config.pose_from_mean,
             beyond / config.limit,

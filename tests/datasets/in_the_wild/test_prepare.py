@@ -1,13 +1,17 @@
 """Photos with dots at known places become samples whose labels are at the dots."""
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
 
+import dice_jax
 from dice_jax.constants import CROP_SIZE
 from dice_jax.datasets.in_the_wild import dataset, label_sources, prepare
 from dice_jax.errors import UserError
 from dice_jax.input_pipeline import loader, schema
+from dice_jax.io import images
 from dice_jax.tools import prepare_in_the_wild
 
 WIDTH, HEIGHT = 640, 480
@@ -252,3 +256,16 @@ def test_photos_of_left_hands_are_mirrored_unless_turned_off(photos):
     np.testing.assert_allclose(flipped["hand_keypoints_2d"][:, 0], mirrored_x, atol=1e-4)
     kept = make(sees_right_hand=lambda image: False, mirror_left=False)
     np.testing.assert_array_equal(kept["image"], plain["image"])
+
+
+def test_the_shipped_networks_are_a_source(tmp_path):
+    folder = Path(dice_jax.__file__).parent / "samples"
+    scene = images.read_image(folder / "scene_palm_cheek.jpg")
+    hand, face = (label_sources.keypoints("mediapipe", count)(scene, "x") for count in (21, 68))
+    assert hand.shape == (21, 3) and face.shape == (68, 3)
+    assert label_sources.sees_right_hand("mediapipe", scene) is True
+    assert label_sources.sees_right_hand("mediapipe", scene[:, ::-1]) is False
+    portrait = images.read_image(folder / "astronaut.jpg")
+    assert label_sources.keypoints("mediapipe", 21)(portrait, "x") is None
+    assert label_sources.sees_right_hand("mediapipe", portrait) is None
+    assert label_sources.sees_right_hand("files:anywhere", scene) is None

@@ -1,0 +1,135 @@
+"""Network and fit as predictors for `measure`: with simulated and with real detections."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from dice_jax import inference, models
+from dice_jax.body_models.lbs import BodyModel
+from dice_jax.constants import NUM_HAND_KEYPOINTS
+from dice_jax.detection.face_mesh import FACE_68
+from dice_jax.detection.people import find_people
+from dice_jax.evaluation.measure import Predictor
+from dice_jax.fitting import detector_points, fit
+from dice_jax.structs import Batch, Detections
+
+NUM_FACE_POINTS = 468
+# Errors of landmark networks on photographs: pixels of the crop and meters; standard deviations.
+_HAND_PIXELS, _FACE_PIXELS, _WORLD, _FACE_DEPTH = 1.5, 1.0, 0.006, 0.008
+_UNSEEN, _WRONG, _WRONG_PIXELS = 0.1, 0.03, 20.0  # shares of hand keypoints; pixels
+_FIRST_INNER = 17  # of the 68 landmarks; the jaw contour is no fixed point of the skin
+
+Detect = Callable[[Batch], Detections]
+
+
+def predictor(model: inference.Model, detect: Detect) -> Predictor:
+    """Network and fit, for `measure.measure_split`; the fit runs on the first device."""
+    fit_models = detector_points.prepare(model.hand_model, model.head_model)
+
+    def predict(batch: Batch):
+        prediction = inference.infer(model, batch.images, gate_by_presence=False)
+        refined = fit.refine(fit_models, prediction, detect(batch))
+        # As `infer` does, without the gate where nothing touches.
+        touches = (refined.contact_presence > 0.5)[:, None]
+        deformations = jnp.where(touches[..., None], refined.deformations, 0.0)
+        return refined.replace(
+            hand_contact_probs=jnp.where(touches, refined.hand_contact_probs, 0.0),
+            head_contact_probs=jnp.where(touches, refined.head_contact_probs, 0.0),
+            deformations=deformations,
+            deformed_head_vertices=refined.head_vertices - deformations,
+        )
+
+    return predict
+
+
+def simulated(hand_model: BodyModel, head_model: BodyModel, seed: int = 0) -> Detect:
+    """The true keypoints under the errors that landmark networks make on photographs.
+
+    Args:
+        hand_model, head_model: of the labels.
+        seed: of the errors; those of a batch depend on it and on the pixels alone.
+    """
+
+    def detect(batch: Batch) -> Detections:
+        targets = jax.device_get(models.pose_targets(batch, hand_model, head_model))
+        found = [
+            _disturb(
+                np.asarray(batch.images[i]),
+                np.asarray(batch.hand_keypoints_2d[i]),
+                np.asarray(batch.head_keypoints_2d[i]),
+                targets.hand_keypoints[i],
+                targets.head_keypoints[i],
+                seed,
+            )
+            for i in range(len(batch.images))
+        ]
+        return jax.tree.map(lambda *x: np.stack(x), *found)
+
+    return detect
+
+
+def _disturb(
+    image: UInt8[np.ndarray, "224 224 3"],
+    hand_2d: Float[np.ndarray, "21 3"],
+    head_2d: Float[np.ndarray, "68 3"],
+    hand_3d: Float[np.ndarray, "21 3"],
+    head_3d: Float[np.ndarray, "68 3"],
+    seed: int,
+) -> Detections:
+    rng = np.random.default_rng((seed, int(image.sum())))
+    detections = nothing()
+    hand = detections.hand_points
+    hand[:, :2] = hand_2d[:, :2] + rng.normal(0, _HAND_PIXELS, (NUM_HAND_KEYPOINTS, 2))
+    wrong = rng.uniform(size=NUM_HAND_KEYPOINTS) < _WRONG
+    hand[wrong, :2] += rng.normal(0, _WRONG_PIXELS, (NUM_HAND_KEYPOINTS, 2))[wrong]
+    hand[:, 3] = (hand_2d[:, 2] > 0) & (rng.uniform(size=NUM_HAND_KEYPOINTS) >= _UNSEEN)
+    world = hand_3d - hand_3d.mean(0) + rng.normal(0, _WORLD, hand_3d.shape)
+
+    face = detections.face_points
+    inner = np.array(FACE_68[_FIRST_INNER:])
+    pixels = head_2d[_FIRST_INNER:]
+    face[inner, :2] = pixels[:, :2] + rng.normal(0, _FACE_PIXELS, (len(inner), 2))
+    scale = _spread(pixels[:, :2]) / _spread(head_3d[_FIRST_INNER:, :2])
+    depth = head_3d[_FIRST_INNER:, 2] + rng.normal(0, _FACE_DEPTH, len(inner))
+    face[inner, 2] = scale * depth
+    face[inner, 3] = pixels[:, 2] > 0
+    return detections.replace(hand_world=world.astype(np.float32))
+
+
+def detected(batch: Batch) -> Detections:
+    """What the landmark networks find in the crops: the largest face, and its or any right hand."""
+    found = [_detect(np.asarray(image)) for image in batch.images]
+    return jax.tree.map(lambda *x: np.stack(x), *found)
+
+
+def _detect(image: UInt8[np.ndarray, "224 224 3"]) -> Detections:
+    detections = nothing()
+    people = find_people(image)
+    face = next((person.face for person in people if person.face is not None), None)
+    hands = [hand for person in people for hand in person.hands if hand.right > 0.5]
+    if face is not None:
+        detections.face_points[:, :3] = face.points
+        detections.face_points[:, 3] = 1.0
+    if hands:
+        hand = max(hands, key=lambda hand: hand.score)
+        detections.hand_points[:, :3] = hand.points
+        detections.hand_points[:, 3] = 1.0
+        detections.hand_world[:] = hand.world
+    return detections
+
+
+def nothing() -> Detections:
+    """Detections of one image in which nothing was found; NumPy."""
+    zeros = lambda *shape: np.zeros(shape, np.float32)
+    return Detections(
+        zeros(NUM_HAND_KEYPOINTS, 4), zeros(NUM_HAND_KEYPOINTS, 3), zeros(NUM_FACE_POINTS, 4)
+    )
+
+
+def _spread(points: Float[np.ndarray, "N 2"]) -> float:
+    return float(np.sqrt(((points - points.mean(0)) ** 2).sum(-1).mean()))
