@@ -138,12 +138,16 @@ def fit_head(
 
     unchanged = lambda params: _unchanged(params, config)
     cost = lambda params, cam: (problem(params, cam)(unchanged(params)) ** 2).sum()
-    better = cost(rigid, rigid_camera) < cost(start, start_camera)
+    seen = (detected[:, 3] > 0.0).any()
+    better = seen & (cost(rigid, rigid_camera) < cost(start, start_camera))
     choose = lambda a, b: jax.tree.map(lambda x, y: jnp.where(better, x, y), a, b)
     params, cam = choose(rigid, start), choose(rigid_camera, start_camera)
     first = unchanged(params)
     found = minimize(problem(params, cam), first, config.steps)
-    fitted, fitted_camera = _unpack(found.unknowns, params, cam, config)
+    unpacked = _unpack(found.unknowns, params, cam, config)
+    fitted, fitted_camera = jax.tree.map(
+        lambda new, old: jnp.where(seen, new, old), unpacked, (start, start_camera)
+    )
     error = _project(face, fitted, fitted_camera, intrinsics) - detected[:, :2]
     distance = jnp.sqrt((error**2).sum(-1))
     believed = detected[:, 3]

@@ -15,6 +15,7 @@ from dice_jax.array_types import Array
 from dice_jax.constants import CROP_SIZE
 
 MIN_SCALE = 10.0  # pixels per meter
+_NEAREST = 0.1  # of the distance of the plane z = 0; a fit may pass by such points
 _DEFAULT_SCALE = 550.0  # pixels per meter: a head of 0.25 m spans 60 % of the crop
 
 
@@ -82,7 +83,8 @@ def project_scaled_perspective(
     """The pinhole that agrees with a scaled orthographic camera in the plane z = 0.
 
     Equal to `project_perspective(points + orthographic_to_perspective(...), ...)`. With an infinite
-    focal length it is `project_orthographic`.
+    focal length it is `project_orthographic`. Points nearer to the camera than a tenth of the
+    distance of the plane z = 0, or behind it, are projected as if they were at that tenth.
 
     Args:
         points: camera axes, meters.
@@ -93,7 +95,7 @@ def project_scaled_perspective(
     center = camera_center[..., None, :]
     from_center = project_orthographic(points, scale, transl) - center
     depth_ratio = 1.0 + points[..., 2:] * (scale / focal_length)[..., None, None]
-    return from_center / depth_ratio + center
+    return from_center / jnp.maximum(depth_ratio, _NEAREST) + center
 
 
 def orthographic_to_perspective(
