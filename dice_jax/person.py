@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
 from jaxtyping import Float
 
 from dice_jax.array_types import Array
+from dice_jax.constants import CROP_SIZE
 from dice_jax.structs import Camera, HandParams, HeadParams
 
 
@@ -119,3 +121,21 @@ class Person:
     photo_camera: PhotoCamera
     crop_box: Float[Array, "3"]
     crop_camera: Camera
+
+    @property
+    def is_fitted(self) -> bool:
+        """Whether the meshes were fitted to detected landmarks."""
+        parts = [part for part in (self.head, *self.hands) if part is not None]
+        return all(np.isfinite(part.residual) for part in parts)
+
+    def project(self, points: Float[Array, "*B 3"]) -> Float[Array, "*B 2"]:
+        """Pixels of the photo, as `keypoints_2d` are.
+
+        Through the pinhole; without a fit, through the network's camera.
+        """
+        if self.is_fitted:
+            return self.photo_camera.project(points)
+        left, top, side = self.crop_box
+        camera = self.crop_camera
+        in_crop = camera.scale * points[..., :2] + np.asarray(camera.transl)
+        return in_crop * (side / CROP_SIZE) + np.array([left, top])

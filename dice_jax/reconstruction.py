@@ -25,6 +25,7 @@ from dice_jax.turned_photo import turn_detections, turn_person
 
 SIDES = ("auto", "right", "left")
 CROPS = ("auto", "center", "full")
+_WIDEST = 0.2  # focal length over the longer side of the photo: a view of 136 degrees
 
 
 def reconstruct(
@@ -60,14 +61,19 @@ def reconstruct(
 
     Raises:
         ValueError: an unknown `hand` or `crop`, a photo of another shape or type, or a focal length
-            that is not positive and finite.
+            that is not finite or below a fifth of the photo's longer side, as one in millimeters
+            is.
     """
     check_photo(photo)
     for name, value, known in (("hand", hand, SIDES), ("crop", crop, CROPS)):
         if value not in known:
             raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}")
-    if focal_length is not None and not 0 < focal_length < np.inf:
-        raise ValueError(f"focal_length must be positive and finite, got {focal_length}")
+    if focal_length is not None and not _WIDEST * max(photo.shape) <= focal_length < np.inf:
+        raise ValueError(
+            f"focal_length {focal_length} is no focal length in pixels for a photo of "
+            f"{photo.shape[1]} x {photo.shape[0]}: that of a phone's main camera is about "
+            f"{0.75 * max(photo.shape):.0f}"
+        )
     people = list(find_people(photo) if people is None else people)
     turns = framing.turns_of_face(people[0].face) if people else 0
     shape = photo.shape[:2]

@@ -99,6 +99,15 @@ def test_the_pinhole_projects_the_keypoints(person):
     np.testing.assert_array_equal(camera.center, [SHAPE[1] / 2, SHAPE[0] / 2])
 
 
+@pytest.mark.parametrize("fit", [True, False])
+def test_a_person_projects_the_keypoints(model, photo, detections, fit):
+    (found,) = dice_jax.reconstruct(model, photo, people=[detections], fit=fit)
+    assert found.is_fitted == fit
+    for part in parts(found):
+        projected = found.project(part.keypoints_3d)
+        np.testing.assert_allclose(projected, part.keypoints_2d, atol=PINHOLE)
+
+
 def test_the_focal_length_changes_the_distance_and_not_the_image(model, photo, detections, person):
     # The detections come from a camera with half of that focal length.
     far = dice_jax.reconstruct(
@@ -225,8 +234,9 @@ def test_the_detectors_find_nobody_where_nobody_is(model, empty):
         (np.zeros((20, 30, 3), np.float32), {}, "RGB of type uint8, got .* float32"),
         (np.zeros((20, 30, 3), np.uint8), {"hand": "both"}, "hand must be one of auto, right"),
         (np.zeros((20, 30, 3), np.uint8), {"crop": "face"}, "crop must be one of auto, center"),
-        (np.zeros((20, 30, 3), np.uint8), {"focal_length": -1.0}, "must be positive and finite"),
-        (np.zeros((20, 30, 3), np.uint8), {"focal_length": np.nan}, "must be positive and finite"),
+        (np.zeros((20, 30, 3), np.uint8), {"focal_length": -1.0}, "no focal length in pixels"),
+        (np.zeros((400, 600, 3), np.uint8), {"focal_length": 35.0}, "for a photo of 600 x 400"),
+        (np.zeros((20, 30, 3), np.uint8), {"focal_length": np.nan}, "no focal length in pixels"),
     ],
 )
 def test_wrong_arguments_raise_a_one_line_error(model, photo, options, message):

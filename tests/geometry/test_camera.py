@@ -166,3 +166,18 @@ def test_the_closest_orthography_never_mirrors_and_needs_two_points(rng):
     for scale, transl in (mirrored, same_place, one_point):
         assert scale > 0 and np.isfinite(transl).all()
     np.testing.assert_array_equal(one_point[1], [112, 112])
+
+
+def test_points_near_or_behind_the_camera_have_finite_pixels_and_gradients(rng):
+    """They are projected as if they were at a tenth of the distance of the plane z = 0."""
+    points, scale, transl = (np.asarray(x[0]) for x in scene(rng))
+    distance = np.float32(0.5)
+    focal_length, center = np.asarray(distance * scale), transl + 90
+    points[:, 2] = -distance * np.linspace(0.95, 3.0, len(points), dtype=np.float32)
+    arguments = scale, transl, focal_length, center
+    project = lambda points: camera.project_scaled_perspective(points, *arguments)
+    nearest = np.column_stack([points[:, :2], np.full(len(points), -0.9 * distance)])
+    expected = project(nearest.astype(np.float32))
+    np.testing.assert_allclose(project(points), expected, rtol=1e-3)
+    gradient = jax.grad(lambda points: project(points).sum())(points)
+    assert np.isfinite(gradient).all()

@@ -24,14 +24,25 @@ def test_meshes_cover_their_keypoints(person, drawn):
         assert (drawn[row, column, 3] > 0.5).mean() > 0.9
 
 
-def test_meshes_are_drawn_where_the_pinhole_sees_them(person, meshes):
-    """The extent of the drawing is that of the projected vertices, near and far ones."""
+@pytest.mark.parametrize("fitted", [True, False])
+def test_meshes_are_drawn_where_their_camera_sees_them(person, meshes, fitted):
+    """The extent of the drawing is that of the projected vertices.
+
+    Near to the camera, where a pinhole enlarges, and the network's orthography does not.
+    """
     box = CropBox(*person.crop_box)
+    project = person.photo_camera.project
+    if not fitted:
+        unfitted = lambda part: dataclasses.replace(part, residual=np.nan)
+        hands = tuple(map(unfitted, person.hands))
+        person = dataclasses.replace(person, head=unfitted(person.head), hands=hands)
+        camera = person.crop_camera
+        project = lambda points: box.to_photo(camera.scale * points[:, :2] + camera.transl)
     for mesh in meshes:
         near = dataclasses.replace(mesh, vertices=mesh.vertices + np.float32([0, 0, -0.2]))
         alpha = overlay.render_over_crop(person, [near])[..., 3]
         rows, columns = np.nonzero(alpha > 0.5)
-        pixels = box.to_crop(person.photo_camera.project(near.vertices))
+        pixels = box.to_crop(project(near.vertices))
         pixels = np.clip(pixels * overlay.PANEL / CROP_SIZE, 0, overlay.PANEL)
         low, high = pixels.min(axis=0), pixels.max(axis=0)
         np.testing.assert_allclose([columns.min(), rows.min()], low, atol=8)
