@@ -88,15 +88,37 @@ def head_guess(models: FitModels, prediction: Prediction, hand: str) -> HeadGues
     """
     params = prediction.head_params
     if hand == "left":
-        flip = jnp.array([1.0, -1.0, -1.0])
-        params = params.replace(
-            betas=params.betas @ models.mirror_betas,
-            expression=params.expression @ models.mirror_expression,
-            global_orient=params.global_orient * flip,
-            neck_pose=params.neck_pose * flip,
-            jaw_pose=params.jaw_pose * flip,
-        )
+        params = _mirrored_params(models, params)
     return HeadGuess(params, prediction.camera)
+
+
+def own_head(models: FitModels, prediction: Prediction) -> Prediction:
+    """The answer of `infer(..., hand="left")` for one crop with a head of the person's own.
+
+    `infer` mirrors the vertices in their order. Here vertex i is again vertex i of the head model,
+    and the parameters pose the head itself. Exact for a symmetric head model, as the open one is.
+    """
+    ids = models.mirror_ids
+    return prediction.replace(
+        head_params=_mirrored_params(models, prediction.head_params),
+        head_vertices=prediction.head_vertices[ids],
+        deformations=prediction.deformations[ids],
+        deformed_head_vertices=prediction.deformed_head_vertices[ids],
+        head_contact_probs=prediction.head_contact_probs[ids],
+    )
+
+
+def _mirrored_params(models: FitModels, params: HeadParams) -> HeadParams:
+    """The parameters of the mirror image of a head."""
+    flip = jnp.array([1.0, -1.0, -1.0])
+    return params.replace(
+        betas=params.betas @ models.mirror_betas,
+        expression=params.expression @ models.mirror_expression,
+        global_orient=params.global_orient * flip,
+        neck_pose=params.neck_pose * flip,
+        jaw_pose=params.jaw_pose * flip,
+        transl=params.transl * jnp.array([-1.0, 1.0, 1.0]),
+    )
 
 
 def unseen_head(models: FitModels, guess: HeadGuess, camera: Camera) -> PosedHead:
@@ -122,13 +144,13 @@ class HandProblem(struct.PyTreeNode):
     """
 
     head: PosedHead
-    has_head: Bool[Array, "B"]
+    has_head: Bool[Array, "*B"]
     prediction: Prediction
-    points: Float[Array, "B 21 4"]
-    world: Float[Array, "B 21 3"]
-    touches: Float[Array, "B"]
+    points: Float[Array, "*B 21 4"]
+    world: Float[Array, "*B 21 3"]
+    touches: Float[Array, "*B"]
     intrinsics: Intrinsics
-    left: Bool[Array, "B"]
+    left: Bool[Array, "*B"]
 
 
 class PosedHands(struct.PyTreeNode):
@@ -146,15 +168,15 @@ class PosedHands(struct.PyTreeNode):
     """
 
     params: HandParams
-    vertices: Float[Array, "B 778 3"]
-    keypoints: Float[Array, "B 21 3"]
-    residual: Float[Array, "B"]
-    sigma: Float[Array, "B 21"]
-    accepted: Bool[Array, "B"]
-    contact_presence: Float[Array, "B"]
-    hand_contact_probs: Float[Array, "B 778"]
-    head_contact_probs: Float[Array, "B 5023"]
-    deformations: Float[Array, "B 5023 3"]
+    vertices: Float[Array, "*B 778 3"]
+    keypoints: Float[Array, "*B 21 3"]
+    residual: Float[Array, "*B"]
+    sigma: Float[Array, "*B 21"]
+    accepted: Bool[Array, "*B"]
+    contact_presence: Float[Array, "*B"]
+    hand_contact_probs: Float[Array, "*B 778"]
+    head_contact_probs: Float[Array, "*B 5023"]
+    deformations: Float[Array, "*B 5023 3"]
 
 
 @jax.jit
@@ -177,8 +199,8 @@ def _over_batch(function, arguments):
 def _fit_hand(models: FitModels, problem: HandProblem) -> PosedHands:
     # A left hand is fitted as a right one in the mirror image of the photo.
     flip = jnp.where(problem.left, jnp.array([-1.0, 1.0, 1.0]), 1.0)
-    flip_pixels = lambda pixels: jnp.where(
-        problem.left, jnp.array([CROP_SIZE, 0.0]) + flip[:2] * pixels, pixels
+    flip_pixels = lambda pixels: pixels.at[..., 0].set(
+        jnp.where(problem.left, CROP_SIZE - pixels[..., 0], pixels[..., 0])
     )
     head_vertices = problem.head.vertices * flip[None]
     surface = _head_surface(models, problem, head_vertices, flip)

@@ -88,10 +88,10 @@ class FittedHead(struct.PyTreeNode):
 
     params: HeadParams
     camera: Camera
-    cost: Float[Array, ""]
-    first_cost: Float[Array, ""]
-    residual: Float[Array, ""]
-    sigma: Float[Array, "68"]
+    cost: Float[Array, "*B"]
+    first_cost: Float[Array, "*B"]
+    residual: Float[Array, "*B"]
+    sigma: Float[Array, "*B 68"]
 
 
 class FacePoints(struct.PyTreeNode):
