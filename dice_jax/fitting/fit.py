@@ -121,13 +121,13 @@ class HandProblem(struct.PyTreeNode):
     """
 
     head: PosedHead
-    has_head: Bool[Array, "B"]
+    has_head: Bool[Array, "*B"]
     prediction: Prediction
-    points: Float[Array, "B 21 4"]
-    world: Float[Array, "B 21 3"]
-    touches: Float[Array, "B"]
+    points: Float[Array, "*B 21 4"]
+    world: Float[Array, "*B 21 3"]
+    touches: Float[Array, "*B"]
     intrinsics: Intrinsics
-    left: Bool[Array, "B"]
+    left: Bool[Array, "*B"]
 
 
 class PosedHands(struct.PyTreeNode):
@@ -145,15 +145,15 @@ class PosedHands(struct.PyTreeNode):
     """
 
     params: HandParams
-    vertices: Float[Array, "B 778 3"]
-    keypoints: Float[Array, "B 21 3"]
-    residual: Float[Array, "B"]
-    sigma: Float[Array, "B 21"]
-    accepted: Bool[Array, "B"]
-    contact_presence: Float[Array, "B"]
-    hand_contact_probs: Float[Array, "B 778"]
-    head_contact_probs: Float[Array, "B 5023"]
-    deformations: Float[Array, "B 5023 3"]
+    vertices: Float[Array, "*B 778 3"]
+    keypoints: Float[Array, "*B 21 3"]
+    residual: Float[Array, "*B"]
+    sigma: Float[Array, "*B 21"]
+    accepted: Bool[Array, "*B"]
+    contact_presence: Float[Array, "*B"]
+    hand_contact_probs: Float[Array, "*B 778"]
+    head_contact_probs: Float[Array, "*B 5023"]
+    deformations: Float[Array, "*B 5023 3"]
 
 
 @jax.jit
@@ -176,9 +176,8 @@ def _over_batch(function, arguments):
 def _fit_hand(models: FitModels, problem: HandProblem) -> PosedHands:
     # A left hand is fitted as a right one in the mirror image of the photo.
     flip = jnp.where(problem.left, jnp.array([-1.0, 1.0, 1.0]), 1.0)
-    flip_pixels = lambda pixels: jnp.where(
-        problem.left, jnp.array([CROP_SIZE, 0.0]) + flip[:2] * pixels, pixels
-    )
+    flip_x = lambda x: jnp.where(problem.left, CROP_SIZE - x, x)
+    flip_pixels = lambda pixels: jnp.stack([flip_x(pixels[..., 0]), pixels[..., 1]], -1)
     head_vertices = problem.head.vertices * flip[None]
     surface = _head_surface(models, problem, head_vertices, flip)
     camera, intrinsics = problem.head.fitted.camera, problem.intrinsics

@@ -124,20 +124,20 @@ class HeadSurface(struct.PyTreeNode):
         contact: probability of contact.
     """
 
-    vertices: Float[Array, "V 3"]
-    normals: Float[Array, "V 3"]
-    outside: Bool[Array, "V"]
-    give: Float[Array, "V"]
-    contact: Float[Array, "V"]
+    vertices: Float[Array, "*B V 3"]
+    normals: Float[Array, "*B V 3"]
+    outside: Bool[Array, "*B V"]
+    give: Float[Array, "*B V"]
+    contact: Float[Array, "*B V"]
 
 
 class HandUnknowns(struct.PyTreeNode):
     """What the fit changes."""
 
-    turn: Float[Array, "3"]
-    pose: Float[Array, "45"]
-    betas: Float[Array, "10"]
-    shift: Float[Array, "3"]
+    turn: Float[Array, "*B 3"]
+    pose: Float[Array, "*B 45"]
+    betas: Float[Array, "*B 10"]
+    shift: Float[Array, "*B 3"]
 
 
 class HandEvidence(struct.PyTreeNode):
@@ -154,13 +154,13 @@ class HandEvidence(struct.PyTreeNode):
         camera, intrinsics: of the crop.
     """
 
-    points: Float[Array, "21 4"]
-    world: Float[Array, "21 3"]
+    points: Float[Array, "*B 21 4"]
+    world: Float[Array, "*B 21 3"]
     network: HandParams
-    trust: Float[Array, ""]
-    depth: Float[Array, ""]
-    contact: Float[Array, "N"]
-    touches: Float[Array, ""]
+    trust: Float[Array, "*B"]
+    depth: Float[Array, "*B"]
+    contact: Float[Array, "*B N"]
+    touches: Float[Array, "*B"]
     camera: Camera
     intrinsics: Intrinsics
 
@@ -176,10 +176,10 @@ class FittedHand(struct.PyTreeNode):
     """
 
     params: HandParams
-    cost: Float[Array, ""]
-    first_cost: Float[Array, ""]
-    residual: Float[Array, ""]
-    sigma: Float[Array, "21"]
+    cost: Float[Array, "*B"]
+    first_cost: Float[Array, "*B"]
+    residual: Float[Array, "*B"]
+    sigma: Float[Array, "*B 21"]
 
 
 class _Pairs(struct.PyTreeNode):

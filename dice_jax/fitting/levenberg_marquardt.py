@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, TypeVar
 
 import jax
 import jax.numpy as jnp
+from flax import struct
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Float
 
@@ -19,7 +20,7 @@ _LOWEST, _HIGHEST = 1e-6, 1e6
 Unknowns = TypeVar("Unknowns")
 
 
-class Minimum(NamedTuple, Generic[Unknowns]):
+class Minimum(struct.PyTreeNode, Generic[Unknowns]):
     """The result of `minimize`.
 
     Attributes:
@@ -29,8 +30,8 @@ class Minimum(NamedTuple, Generic[Unknowns]):
     """
 
     unknowns: Unknowns
-    cost: Float[Array, ""]
-    first_cost: Float[Array, ""]
+    cost: Float[Array, "*B"]
+    first_cost: Float[Array, "*B"]
 
 
 def minimize(
