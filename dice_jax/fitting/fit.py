@@ -67,7 +67,9 @@ def fit_heads(
     intrinsics: Intrinsics,
 ) -> PosedHead:
     """Fits a batch of heads to their face points, see `head_fit.fit_head`."""
-    fit = lambda points, guess, own: fit_head(models.face, points, guess.params, guess.camera, own)
+    fit = lambda points, guess, own: fit_head(
+        models.face, _known(points), guess.params, guess.camera, own
+    )
     fitted = _over_batch(lambda args: fit(*args), (face_points, guess, intrinsics))
     head = pose_head(models.head_model, fitted.params)
     center = head_center(head.vertices)
@@ -75,6 +77,12 @@ def fit_heads(
     transl = fitted.params.transl - center
     fitted = fitted.replace(params=fitted.params.replace(transl=transl))
     return PosedHead(fitted, head.vertices - center[:, None], head.keypoints - center[:, None])
+
+
+def _known(points: Float[Array, "*B N 4"]) -> Float[Array, "*B N 4"]:
+    """The points with confidence 0 where anything about them is no number."""
+    known = jnp.isfinite(points).all(-1, keepdims=True)
+    return jnp.where(known, points, 0.0)
 
 
 def head_guess(models: FitModels, prediction: Prediction, hand: str) -> HeadGuess:
@@ -199,17 +207,18 @@ def _over_batch(function, arguments):
 def _fit_hand(models: FitModels, problem: HandProblem) -> PosedHands:
     # A left hand is fitted as a right one in the mirror image of the photo.
     flip = jnp.where(problem.left, jnp.array([-1.0, 1.0, 1.0]), 1.0)
-    flip_pixels = lambda pixels: pixels.at[..., 0].set(
-        jnp.where(problem.left, CROP_SIZE - pixels[..., 0], pixels[..., 0])
-    )
+    flip_x = lambda x: jnp.where(problem.left, CROP_SIZE - x, x)
+    flip_pixels = lambda pixels: jnp.stack([flip_x(pixels[..., 0]), pixels[..., 1]], -1)
     head_vertices = problem.head.vertices * flip[None]
     surface = _head_surface(models, problem, head_vertices, flip)
     camera, intrinsics = problem.head.fitted.camera, problem.intrinsics
     prediction = problem.prediction
-    pixels = flip_pixels(problem.points[:, :2])
+    points = _known(problem.points)
+    pixels = flip_pixels(points[:, :2])
+    world = jnp.where(jnp.isfinite(problem.world).all(), problem.world, 0.0)
     evidence = HandEvidence(
-        points=jnp.concatenate([pixels, problem.points[:, 2:]], axis=-1),
-        world=problem.world * flip[None],
+        points=jnp.concatenate([pixels, points[:, 2:]], axis=-1),
+        world=world * flip[None],
         network=prediction.hand_params,
         trust=problem.has_head.astype(jnp.float32),  # all scenes of the training have a head
         depth=jnp.where(problem.has_head, prediction.hand_keypoints_3d[:, 2].mean(), 0.0),
@@ -276,8 +285,8 @@ def refine(
         intrinsics = Intrinsics(_TYPICAL_DISTANCE * prediction.camera.scale, center)
     guess = HeadGuess(prediction.head_params, prediction.camera)
     head = fit_heads(models, guess, detections.face_points, intrinsics)
-    has_face = (detections.face_points[..., 3] > 0).any(-1)
-    has_hand = (detections.hand_points[..., 3] > 0).any(-1)
+    has_face = (_known(detections.face_points)[..., 3] > 0).any(-1)
+    has_hand = (_known(detections.hand_points)[..., 3] > 0).any(-1)
     hand = fit_hands(
         models,
         HandProblem(

@@ -24,13 +24,13 @@ class HandEvidence(struct.PyTreeNode):
         camera, intrinsics: of the crop.
     """
 
-    points: Float[Array, "21 4"]
-    world: Float[Array, "21 3"]
+    points: Float[Array, "*B 21 4"]
+    world: Float[Array, "*B 21 3"]
     network: HandParams
-    trust: Float[Array, ""]
-    depth: Float[Array, ""]
-    contact: Float[Array, "N"]
-    touches: Float[Array, ""]
+    trust: Float[Array, "*B"]
+    depth: Float[Array, "*B"]
+    contact: Float[Array, "*B N"]
+    touches: Float[Array, "*B"]
     camera: Camera
     intrinsics: Intrinsics
 
@@ -53,8 +53,8 @@ class HeadSurface(struct.PyTreeNode):
         contact: probability of contact.
     """
 
-    vertices: Float[Array, "V 3"]
-    normals: Float[Array, "V 3"]
-    outside: Bool[Array, "V"]
-    give: Float[Array, "V"]
-    contact: Float[Array, "V"]
+    vertices: Float[Array, "*B V 3"]
+    normals: Float[Array, "*B V 3"]
+    outside: Bool[Array, "*B V"]
+    give: Float[Array, "*B V"]
+    contact: Float[Array, "*B V"]

@@ -76,10 +76,10 @@ class FittedHand(struct.PyTreeNode):
     """
 
     params: HandParams
-    cost: Float[Array, ""]
-    first_cost: Float[Array, ""]
-    residual: Float[Array, ""]
-    sigma: Float[Array, "21"]
+    cost: Float[Array, "*B"]
+    first_cost: Float[Array, "*B"]
+    residual: Float[Array, "*B"]
+    sigma: Float[Array, "*B 21"]
 
 
 def fit_hand(

@@ -86,10 +86,10 @@ class HandUnknowns(struct.PyTreeNode):
         shift: of the whole hand relative to the start, decimeters.
     """
 
-    turn: Float[Array, "3"]
-    pose: Float[Array, "45"]
-    betas: Float[Array, "10"]
-    shift: Float[Array, "3"]
+    turn: Float[Array, "*B 3"]
+    pose: Float[Array, "*B 45"]
+    betas: Float[Array, "*B 10"]
+    shift: Float[Array, "*B 3"]
 
     @classmethod
     def at(cls, params: HandParams) -> HandUnknowns:

@@ -66,13 +66,13 @@ class HeadFitConfig:
 class HeadUnknowns(struct.PyTreeNode):
     """What the fit changes; each in the unit of its prior, see `_unpack`."""
 
-    betas: Float[Array, "30"]
-    expression: Float[Array, "50"]
-    turn: Float[Array, "3"]
-    neck: Float[Array, "3"]
-    jaw: Float[Array, "3"]
-    log_scale: Float[Array, ""]
-    transl: Float[Array, "2"]
+    betas: Float[Array, "*B 30"]
+    expression: Float[Array, "*B 50"]
+    turn: Float[Array, "*B 3"]
+    neck: Float[Array, "*B 3"]
+    jaw: Float[Array, "*B 3"]
+    log_scale: Float[Array, "*B"]
+    transl: Float[Array, "*B 2"]
 
 
 class FittedHead(struct.PyTreeNode):

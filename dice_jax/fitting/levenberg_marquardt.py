@@ -30,8 +30,8 @@ class Minimum(struct.PyTreeNode, Generic[Unknowns]):
     """
 
     unknowns: Unknowns
-    cost: Float[Array, ""]
-    first_cost: Float[Array, ""]
+    cost: Float[Array, "*B"]
+    first_cost: Float[Array, "*B"]
 
 
 def minimize(
