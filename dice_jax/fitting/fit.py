@@ -29,7 +29,7 @@ from dice_jax.structs import (
 )
 
 # A hand this near touches; the probability falls from 0.73 to 0.27 over twice the softness, meters.
-_TOUCHING, _TOUCHING_SOFTNESS = 0.008, 0.002
+_TOUCHING_SOFTNESS = 0.002
 _TYPICAL_DISTANCE = 0.9  # meters from the camera to the head
 
 
@@ -168,8 +168,7 @@ class PosedHands(struct.PyTreeNode):
         params: of the hand model; for a left hand they pose the mirror image.
         vertices, keypoints: meters, in the frame of the person.
         residual, sigma: see `FittedHand`.
-        accepted: False where the network's hand explains the detected keypoints better than the
-            fitted one; the answer is then the network's.
+        accepted: see `FittedHand`.
         contact_presence: probability that hand and head touch.
         hand_contact_probs, head_contact_probs: of each vertex.
         deformations: of the head, meters.
@@ -232,14 +231,14 @@ def _fit_hand(models: FitModels, problem: HandProblem) -> PosedHands:
     skin = contact.skin_contact(
         hand.vertices, head_vertices, models.hand_model, models.head_model, evidence.touches
     )
-    near = jax.nn.sigmoid((_TOUCHING - skin.gap) / _TOUCHING_SOFTNESS)
+    near = jax.nn.sigmoid((contact.TOUCHING - skin.gap) / _TOUCHING_SOFTNESS)
     return PosedHands(
         params=fitted.params,
         vertices=hand.vertices * flip[None],
         keypoints=hand.keypoints * flip[None],
         residual=fitted.residual,
         sigma=fitted.sigma,
-        accepted=jnp.isfinite(fitted.cost),
+        accepted=fitted.accepted,
         contact_presence=evidence.touches * near,
         hand_contact_probs=skin.hand_probs,
         head_contact_probs=skin.head_probs,

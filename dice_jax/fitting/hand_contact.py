@@ -16,6 +16,7 @@ from dice_jax.fitting.levenberg_marquardt import robust
 from dice_jax.structs import HandParams
 
 _FAR = 1.0  # meters: where no surface of the head is near
+_SOFT_MINIMUM = 0.003  # meters
 _NEAR = 1024  # vertices of the head that a hand may meet
 
 
@@ -26,6 +27,7 @@ class ContactConfig:
     Attributes:
         overlap: of a vertex inside the head beyond what its skin gives way.
         touch: of the distance between surfaces that touch.
+        gap: of the smallest distance between a hand and a head that touch.
         far_off, deep, share_inside: a hand that should touch and is `far_off` from the skin, or one
             that has a `share_inside` of its vertices `deep` below it, starts anew from the visible
             surface of the head.
@@ -33,6 +35,7 @@ class ContactConfig:
 
     overlap: float = 0.003
     touch: float = 0.006
+    gap: float = 0.008
     far_off: float = 0.03
     deep: float = 0.01
     share_inside: float = 0.25
@@ -128,5 +131,8 @@ def contact_residuals(
     overlap = jax.nn.relu(-(outside + pairs.give)) / config.overlap
     pull = jnp.sqrt(pairs.pull * evidence.touches)[:, None]
     touch = 0.5 * pull * robust((vertices - pairs.target) / config.touch, 4.0)
+    # The nearest vertices, as a smooth minimum.
+    nearest = (jax.nn.softmax(-jnp.abs(outside) / _SOFT_MINIMUM) * outside).sum()[None]
+    gap = evidence.touches * jax.nn.relu(nearest) / config.gap
     # Without a head there is nothing to touch.
-    return jnp.where(head.outside.any(), jnp.concatenate([overlap, touch.ravel()]), 0.0)
+    return jnp.where(head.outside.any(), jnp.concatenate([overlap, touch.ravel(), gap]), 0.0)

@@ -7,7 +7,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 from flax import struct
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from dice_jax.array_types import Array
 from dice_jax.fitting.hand_contact import (
@@ -70,12 +70,15 @@ class FittedHand(struct.PyTreeNode):
 
     Attributes:
         params: head-centered.
+        accepted: False where the network's hand lies nearer to the detected keypoints than the
+            fitted one, or where there are none; `params` are then the network's.
         cost, first_cost: of the last round of the fit, half the sum of squared residuals.
         residual: root mean square distance of the believed keypoints, pixels of the crop.
         sigma: standard deviation of the keypoints in the image, pixels of the crop.
     """
 
     params: HandParams
+    accepted: Bool[Array, "*B"]
     cost: Float[Array, "*B"]
     first_cost: Float[Array, "*B"]
     residual: Float[Array, "*B"]
@@ -122,16 +125,31 @@ def fit_hand(
         return found.unknowns, (found.cost, found.first_cost)
 
     unknowns, (cost, first_cost) = jax.lax.scan(one_round, unknowns, None, length=config.rounds)
-    params = unknowns.params(origin)
-    _, detector = hand.keypoints(params)
-    error = evidence.project(detector) - evidence.points[:, :2]
+    fitted = unknowns.params(origin)
+
+    # A fit that is farther from the detections than the network's hand is refused.
+    squared = _squared_distances(hand, fitted, evidence)
+    squared_network = _squared_distances(hand, evidence.network, evidence)
     believed = evidence.points[:, 3]
-    squared = (error**2).sum(-1)
-    mean = (believed * squared).sum() / jnp.maximum(believed.sum(), 1e-6)
+    mean = lambda x: (believed * x).sum() / jnp.maximum(believed.sum(), 1e-6)
+    accepted = believed.any() & (mean(squared) <= mean(squared_network))  # False for NaN
+    choose = lambda a, b: jax.tree.map(lambda x, y: jnp.where(accepted, x, y), a, b)
+    params = choose(fitted, evidence.network)
+    squared = choose(squared, squared_network)
+
     # A keypoint is as uncertain as detections are, and as its own detection says it is off.
     detected = (config.point * evidence.camera.scale) ** 2 + config.point_pixels**2
-    sigma = jnp.sqrt(detected + mean / 2 + squared / 2)
-    return FittedHand(params, cost[-1], first_cost[0], jnp.sqrt(mean), sigma)
+    sigma = jnp.sqrt(detected + mean(squared) / 2 + squared / 2)
+    residual = jnp.sqrt(mean(squared))
+    return FittedHand(params, accepted, cost[-1], first_cost[0], residual, sigma)
+
+
+def _squared_distances(
+    hand: HandPoints, params: HandParams, evidence: HandEvidence
+) -> Float[Array, "21"]:
+    """Squared distances in the image from the detected keypoints, pixels of the crop."""
+    _, detector = hand.keypoints(params)
+    return ((evidence.project(detector) - evidence.points[:, :2]) ** 2).sum(-1)
 
 
 def start_hand(
