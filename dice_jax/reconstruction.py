@@ -220,10 +220,7 @@ def _fitted(
 ) -> Person:
     """Network and fit. Every stage is compiled for a batch of one."""
     sides = [side(hand) for hand in person.hands]
-    predictions = {
-        which: inference.infer(model, view.pixels, hand=which, gate_by_presence=False)
-        for which in sides or ["right"]
-    }
+    predictions = {which: _infer(model, view.pixels, which) for which in sides or ["right"]}
     first = next(iter(predictions))
     guess = fit.head_guess(models, predictions[first], first)
     if person.face is None:
@@ -249,6 +246,17 @@ def _fitted(
         )
         hands.append(_first(fit.fit_hands(models, problem)))
     return _assemble(person, _first(posed), hands, view)
+
+
+def _infer(model: inference.Model, pixels: UInt8[np.ndarray, "224 224 3"], which: str):
+    """`infer(..., hand=which, gate_by_presence=False)`, compiled once for both hands."""
+    if which == "right":
+        return inference.infer(model, pixels, gate_by_presence=False)
+    mirrored = np.ascontiguousarray(pixels[:, ::-1])
+    return _mirror(inference.infer(model, mirrored, gate_by_presence=False))
+
+
+_mirror = jax.jit(inference.mirror)
 
 
 def _batched(tree):

@@ -1,0 +1,100 @@
+"""Times `dice_jax.reconstruct` by stage, on the package's sample photos.
+
+  python -m tools.benchmarks.reconstruction
+  python -m tools.benchmarks.reconstruction --image photo.jpg --repeats 20
+
+Prints the median milliseconds a photo of detection, network, fit of the head, fit of one hand, and of
+the whole call, and the memory of the process before and after them.
+"""
+
+from __future__ import annotations
+
+import resource
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import jax
+import numpy as np
+
+import dice_jax
+from dice_jax import errors, inference, xla_flags
+from dice_jax.detection.people import find_people
+from dice_jax.fitting import fit
+from dice_jax.io import images
+
+_SAMPLES = Path(dice_jax.__file__).parent / "samples"
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = errors.argument_parser(__doc__, prog="python -m tools.benchmarks.reconstruction")
+    add = parser.add_argument
+    add("--image", nargs="+", default=[str(_SAMPLES)], help="photos or folders (default: samples)")
+    add("--weights", default="default", help="as for the demo (default: default)")
+    add("--repeats", type=int, default=10, help="timed calls per photo (default: 10)")
+    args = parser.parse_args(argv)
+    xla_flags.set_cpu_preset()
+    xla_flags.keep_compiled()
+    model = inference.load(args.weights)
+    device = jax.devices()[0]
+    print(
+        f"{args.weights} weights, {device.platform} ({device.device_kind}), jax {jax.__version__}"
+    )
+    print("detection  network  fit head  fit hands    all  photo")
+    for path in images.find_images(args.image):
+        photo = images.read_image(path)
+        stages = measure(model, photo, args.repeats)
+        row = "  ".join(f"{value:7.1f}" for value in stages)
+        print(f"{row}  {path.name} {photo.shape[1]} x {photo.shape[0]}, {_memory()} MiB")
+
+
+def measure(model: inference.Model, photo: np.ndarray, repeats: int) -> list[float]:
+    """Median milliseconds of the stages and of the whole call.
+
+    The stages inside the call are timed by waiting for each of them, which the whole call does not.
+    """
+    people = find_people(photo)
+    dice_jax.reconstruct(model, photo, people=people)  # compiles
+    inner = {"infer": (inference, []), "fit_heads": (fit, []), "fit_hands": (fit, [])}
+    for name, (module, seconds) in inner.items():
+        setattr(module, name, _timed(getattr(module, name), seconds))
+    try:
+        detection = _median(lambda: find_people(photo), repeats)
+        for _ in range(repeats):
+            dice_jax.reconstruct(model, photo, people=people)
+    finally:
+        for name, (module, _) in inner.items():
+            setattr(module, name, getattr(module, name).__wrapped__)
+    stages = [1e3 * sum(seconds) / repeats for _, seconds in inner.values()]
+    whole = _median(lambda: dice_jax.reconstruct(model, photo), repeats)
+    return [detection, *stages, whole]
+
+
+def _timed(function: Callable, seconds: list[float]) -> Callable:
+    def timed(*args, **options):
+        start = time.perf_counter()
+        result = jax.block_until_ready(function(*args, **options))
+        seconds.append(time.perf_counter() - start)
+        return result
+
+    timed.__wrapped__ = function  # pyright: ignore[reportFunctionMemberAccess]
+    return timed
+
+
+def _median(function: Callable[[], object], repeats: int) -> float:
+    seconds = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        function()
+        seconds.append(time.perf_counter() - start)
+    return 1e3 * statistics.median(seconds)
+
+
+def _memory() -> int:
+    """Largest resident memory of the process so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+
+
+if __name__ == "__main__":
+    errors.run(main)
