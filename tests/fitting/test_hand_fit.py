@@ -51,8 +51,6 @@ def touching_hand(models, scene, camera, intrinsics, offset=(0.0, 0.0, 0.0)):
         offset: from the true hand to the network's, meters.
     """
     upright = Rotation.from_rotvec(fit_problems.FACING)
-    params = scene.head_params if hasattr(scene, "head_params") else None
-    del params
     head = fit_problems.random_head(
         np.random.default_rng(0),
         betas=scene.person.head_betas,
