@@ -7,35 +7,22 @@ import pytest
 import trimesh
 from scipy.spatial.transform import Rotation
 from support import fit_problems
-from support.fast_compile import compile_fast
 
-from dice_jax.body_models.flame import head_landmarks
 from dice_jax.fitting import contact
-from dice_jax.geometry.mesh import vertex_normals
-
-NOSE, MOUTH_CORNER, JAW = 31, 48, 4  # of the 68 landmarks, all on the person's right
 
 
 @pytest.fixture(scope="module")
 def skin_contact(models):
-    """`contact.skin_contact` of a hand and a head, compiled once."""
+    """`contact.skin_contact` of a hand and a head.
 
-    def function(hand, head, hand_model, head_model, touches):
-        return contact.skin_contact(hand, head, hand_model, head_model, touches)
-
-    compiled = []
+    Not compiled without optimization: jaxlib 0.10 then confuses rows of what `top_k` chose.
+    """
+    compiled = jax.jit(contact.skin_contact)
 
     def call(hand, head, touches=1.0):
-        arguments = (
-            jnp.asarray(hand, jnp.float32),
-            jnp.asarray(head, jnp.float32),
-            models.hand_model,
-            models.head_model,
-            jnp.asarray(touches, jnp.float32),
-        )
-        if not compiled:
-            compiled.append(compile_fast(function, *arguments))
-        return jax.tree.map(np.asarray, compiled[0](*arguments))
+        hand, head, touches = (jnp.asarray(x, jnp.float32) for x in (hand, head, touches))
+        found = compiled(hand, head, models.hand_model, models.head_model, touches)
+        return jax.tree.map(np.asarray, found)
 
     return call
 
@@ -49,27 +36,20 @@ def head(models):
 
 @pytest.fixture(scope="module")
 def pushed(models, head):
-    """Function that gives the hand whose finger tip is some meters inside the cheek."""
-    landmarks = np.asarray(head_landmarks(models.head_model, jnp.asarray(head)))
-    cheek = landmarks[[NOSE, MOUTH_CORNER, JAW]].mean(0)
-    touched = np.linalg.norm(head - cheek, axis=-1).argmin()
-    normal = np.asarray(vertex_normals(jnp.asarray(head), models.head_model.faces))[touched]
+    """Function that gives a hand whose finger tips are some meters inside the forehead.
+
+    It points against the normal of the head's outermost skin in one direction, so that nothing else
+    of the hand touches.
+    """
+    normal = np.array([-0.5, -0.5, -0.7]) / np.linalg.norm([0.5, 0.5, 0.7])
+    touched = head[(head @ normal).argmax()]
     params = fit_problems.random_hand(np.random.default_rng(4), tilt=0.0)
-    hand = np.asarray(fit_problems.pose_hand(models.hand_model, params).vertices)
-    # The fingers point at the cheek; the farthest vertex along them touches first.
-    turn, _ = Rotation.align_vectors([-normal], [_finger_axis(models, params)])
-    hand = hand @ turn.as_matrix().T
-    first = (hand @ normal).argmin()
-
-    def place(depth):
-        return np.float32(hand - hand[first] + head[touched] - depth * normal)
-
-    return place
-
-
-def _finger_axis(models, params):
-    keypoints = np.asarray(fit_problems.pose_hand(models.hand_model, params).keypoints)
-    return keypoints[12] - keypoints[9]
+    posed = fit_problems.pose_hand(models.hand_model, params)
+    keypoints = np.asarray(posed.keypoints)
+    turn, _ = Rotation.align_vectors([-normal], [keypoints[12] - keypoints[0]])
+    hand = np.asarray(posed.vertices) @ turn.as_matrix().T
+    tip = hand[(hand @ normal).argmin()]
+    return lambda depth: np.float32(hand - tip + touched - depth * normal)
 
 
 def distance_to_hand(models, hand, points):
@@ -97,12 +77,12 @@ def test_the_skin_gives_way_to_the_hand(models, skin_contact, head, pushed, dept
     hand = pushed(depth)
     skin = ~np.asarray(models.head_model.cavity)
     before = distance_to_hand(models, hand, head[skin])
-    assert before.max() > 0.5 * depth
+    assert before.max() > 0.3 * depth
     found = skin_contact(hand, head)
     after = distance_to_hand(models, hand, (head - found.deformations)[skin])
     assert after.max() < 1e-4
     size = np.linalg.norm(found.deformations, axis=-1)
-    assert 0.5 * depth < size.max() <= 0.025
+    assert 0.3 * depth < size.max() <= 0.025
     assert (size[~skin] == 0.0).all()
     assert found.gap == pytest.approx(-before.max(), abs=1e-3)
 
