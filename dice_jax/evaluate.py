@@ -171,11 +171,16 @@ def fit_predictors(
     model: inference.Model, bodies: tuple[BodyModel, BodyModel]
 ) -> dict[str, measure.Predictor]:
     """The rows of --fit by name."""
-    sources = {"keypoints": fit_rows.simulated(*bodies), "detected": fit_rows.detected}
-    unknown = sorted(set(_FIT.value) - set(sources))
+    rows = {
+        "keypoints": fit_rows.predictor(model, fit_rows.simulated(*bodies)),
+        "detected": fit_rows.predictor(
+            model, fit_rows.detected, rendered=_DATA.value == registry.OPEN
+        ),
+    }
+    unknown = sorted(set(_FIT.value) - set(rows))
     if unknown:
-        raise UserError(f"--fit has {unknown[0]!r}; it may have {', '.join(sources)}")
-    return {f"model_fit_{name}": fit_rows.predictor(model, sources[name]) for name in _FIT.value}
+        raise UserError(f"--fit has {unknown[0]!r}; it may have {', '.join(rows)}")
+    return {f"model_fit_{name}": rows[name] for name in _FIT.value}
 
 
 def compare(runs: Sequence[str], out: Path, datasets: registry.Datasets) -> None:

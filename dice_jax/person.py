@@ -1,7 +1,7 @@
 """A reconstructed person: a head, up to two hands, and how they touch.
 
 Lengths are meters in camera axes (x right, y down, z away from the camera). The
-origin is the centroid of the undeformed head; for a person without a head in view, it is the
+origin is the centroid of the undeformed head; for a person without a head in view, it is about the
 centroid of the keypoints of the first hand.
 """
 
@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
 from jaxtyping import Float
 
 from dice_jax.array_types import Array
+from dice_jax.constants import CROP_SIZE
 from dice_jax.structs import Camera, HandParams, HeadParams
 
 
@@ -80,7 +82,10 @@ class Hand:
 
 @dataclasses.dataclass(frozen=True)
 class PhotoCamera:
-    """The pinhole camera of the photo: `keypoints_2d` are exactly its projections.
+    """The pinhole camera of the photo: fitted `keypoints_2d` are exactly its projections.
+
+    Without a fit, `keypoints_2d` are those of the network, whose camera is a scaled orthography:
+    they agree with the pinhole in the plane z = 0.
 
     Attributes:
         focal_length: pixels of the photo.
@@ -107,7 +112,8 @@ class Person:
         hands: at most one right and one left hand, the surest first.
         photo_camera: the pinhole of the photo.
         crop_box: left, top and side of the square that the network saw, pixels of the photo.
-        crop_camera: scaled orthography in pixels of the 224 crop, the closest to `photo_camera`.
+        crop_camera: scaled orthography in pixels of the 224 crop: the closest to `photo_camera`;
+            without a fit, the network's own.
     """
 
     head: Head | None
@@ -115,3 +121,21 @@ class Person:
     photo_camera: PhotoCamera
     crop_box: Float[Array, "3"]
     crop_camera: Camera
+
+    @property
+    def is_fitted(self) -> bool:
+        """Whether the meshes were fitted to detected landmarks."""
+        parts = [part for part in (self.head, *self.hands) if part is not None]
+        return all(np.isfinite(part.residual) for part in parts)
+
+    def project(self, points: Float[Array, "*B 3"]) -> Float[Array, "*B 2"]:
+        """Pixels of the photo, as `keypoints_2d` are.
+
+        Through the pinhole; without a fit, through the network's camera.
+        """
+        if self.is_fitted:
+            return self.photo_camera.project(points)
+        left, top, side = self.crop_box
+        camera = self.crop_camera
+        in_crop = camera.scale * points[..., :2] + np.asarray(camera.transl)
+        return in_crop * (side / CROP_SIZE) + np.array([left, top])

@@ -25,6 +25,7 @@ from dice_jax.turned_photo import turn_detections, turn_person
 
 SIDES = ("auto", "right", "left")
 CROPS = ("auto", "center", "full")
+_WIDEST = 0.2  # focal length over the longer side of the photo: a view of 136 degrees
 
 
 def reconstruct(
@@ -59,12 +60,20 @@ def reconstruct(
         face. An empty list where nobody was found.
 
     Raises:
-        ValueError: an unknown `hand` or `crop`, or a photo of another shape or type.
+        ValueError: an unknown `hand` or `crop`, a photo of another shape or type, or a focal length
+            that is not finite or below a fifth of the photo's longer side, as one in millimeters
+            is.
     """
     check_photo(photo)
     for name, value, known in (("hand", hand, SIDES), ("crop", crop, CROPS)):
         if value not in known:
             raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}")
+    if focal_length is not None and not _WIDEST * max(photo.shape) <= focal_length < np.inf:
+        raise ValueError(
+            f"focal_length {focal_length} is no focal length in pixels for a photo of "
+            f"{photo.shape[1]} x {photo.shape[0]}: that of a phone's main camera is about "
+            f"{0.75 * max(photo.shape):.0f}"
+        )
     people = list(find_people(photo) if people is None else people)
     turns = framing.turns_of_face(people[0].face) if people else 0
     shape = photo.shape[:2]
@@ -80,7 +89,7 @@ def reconstruct(
             person = _fitted(model, models, view, seen)
         else:
             bodies = model.hand_model, model.head_model
-            person = _network_alone(model, view, seen)
+            person = _network_alone(model, view, seen, "left" if hand == "left" else "right")
         result.append(turn_person(person, -turns, upright.shape[:2], *bodies))
     return result
 
@@ -150,20 +159,25 @@ def side(hand: DetectedHand) -> str:
     return "right" if hand.right > 0.5 else "left"
 
 
-def _network_alone(model: inference.Model, view: View, person: DetectedPerson) -> Person:
-    which = side(person.hands[0]) if person.hands else "right"
-    prediction = jax.device_get(inference.infer(model, view.pixels, hand=which))
-    return from_prediction(prediction, view, which)
+def _network_alone(
+    model: inference.Model, view: View, person: DetectedPerson, otherwise: str
+) -> Person:
+    """The network's answer; for the side `otherwise` where no hand was found."""
+    which = side(person.hands[0]) if person.hands else otherwise
+    prediction = inference.infer(model, view.pixels, hand=which)
+    if which == "left":
+        models = detector_points.prepare(model.hand_model, model.head_model)
+        prediction = fit.own_head(models, prediction)
+    return from_prediction(jax.device_get(prediction), view, which)
 
 
 def from_prediction(prediction: Prediction, view: View, hand: str) -> Person:
     """The network's answer for one crop, as a person.
 
     Args:
-        prediction: of `infer`, for one image.
+        prediction: of `infer`, for one image; for a left hand, of `fit.own_head`.
         view: the crop.
-        hand: the side that `infer` was called with. With "left", the parameters of the head pose
-            the mirror image too.
+        hand: the side that `infer` was called with.
     """
     to_photo = lambda points: view.box.to_photo(np.asarray(points))
     head = Head(

@@ -1,6 +1,11 @@
 """The demo from photos to files; each unusable input is reported in one line."""
 
+import contextlib
+import io
 import json
+import shutil
+from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import jax
@@ -29,82 +34,145 @@ def portrait():
     return images.read_image(demo.SAMPLES / "astronaut.jpg")
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory, weights, portrait):
-    """Exit code and results for a folder of three files and a missing file.
+class Finished(NamedTuple):
+    """A run of the demo: its exit code, the folder of the results, and what it printed."""
 
-    The folder holds two good photos, one of them gray, and a text file called .png.
+    code: int
+    out: Path
+    lines: list[str]
+    errors: list[str]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, weights):
+    """Runs the demo with the tiny weights in a new folder."""
+
+    def run(*flags):
+        out = tmp_path_factory.mktemp("out") / "new"
+        printed, errors = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(errors):
+            code = demo.main([*flags, "--out", str(out), "--weights", str(weights)])
+        return Finished(code, out, *(x.getvalue().splitlines() for x in (printed, errors)))
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, run, portrait):
+    """A folder with a hand at a face, a gray face alone, two faces, nobody, and a text file.
+
+    The text file is called .png. A missing file is given as well.
     """
     folder = tmp_path_factory.mktemp("photos")
-    images.write_image(folder / "first.png", portrait)
-    cv2.imwrite(str(folder / "second.jpg"), cv2.cvtColor(portrait[:360, 40:], cv2.COLOR_RGB2GRAY))
+    shutil.copy(demo.SAMPLES / "scene_palm_cheek.jpg", folder / "touch.jpg")
+    cv2.imwrite(str(folder / "alone.jpg"), cv2.cvtColor(portrait, cv2.COLOR_RGB2GRAY))
+    images.write_image(folder / "pair.png", np.concatenate([portrait, portrait], axis=1))
+    images.write_image(folder / "nobody.png", np.full((90, 120, 3), 200, np.uint8))
     (folder / "text.png").write_text("not an image")
-    out = tmp_path_factory.mktemp("out") / "new"
-    inputs = [str(folder), str(folder / "missing.jpg")]
-    options = ["--batch_size", "2", "--full_frame", "--crop", "center"]
-    code = demo.main(["--image", *inputs, "--out", str(out), "--weights", str(weights), *options])
-    return code, out
+    return run("--image", str(folder), str(folder / "missing.jpg"), "--full_frame")
 
 
 def test_good_photos_are_done_and_bad_ones_counted(finished):
-    code, out = finished
-    assert code == 1
+    assert finished.code == 1
     suffixes = (*SUFFIXES, "_photo.png")
-    expected = {name + suffix for name in ("first", "second") for suffix in suffixes}
-    assert {p.name for p in out.iterdir()} == expected
+    names = ("touch", "alone", "pair", "pair_2")
+    expected = {name + suffix for name in names for suffix in suffixes}
+    assert {path.name for path in finished.out.iterdir()} == expected
+    assert finished.errors[-1] == "2 of 6 failed, see the errors above"
+    for name in ("text.png", "missing.jpg"):
+        (line,) = (line for line in finished.errors if name in line)
+        assert line.startswith("error: ")
+    assert len(finished.errors) == 3
+    for word in ("read", "reconstruct", "draw", "write"):
+        assert word in finished.lines[-1]
+    assert finished.lines[-1].startswith("4 of 6 done")
+
+
+def test_the_printed_lines_say_who_was_found(finished):
+    said = lambda name: [line for line in finished.lines if f"{name}: " in line]
+    assert "nobody found" in said("nobody.png")[0]
+    assert "right hand" in said("touch.jpg")[0] and "mm" in said("touch.jpg")[0]
+    assert said("alone.jpg")[0].endswith("no hand found")
+    assert len(said("pair.png")) == 2
+    for name in ("touch_side.png", "pair_2.glb", "alone_photo.png"):
+        assert any(name in line for line in finished.lines)
 
 
 def test_images_have_their_sizes(finished, portrait):
-    _, out = finished
-    assert images.read_image(out / "first_overlay.png").shape == (672, 1344, 3)
-    assert images.read_image(out / "first_photo.png").shape == portrait.shape
-    assert images.read_image(out / "first_side.png").shape[1] > 1000
+    size = lambda name: images.read_image(finished.out / name).shape
+    assert size("touch_overlay.png") == (672, 1344, 3)
+    assert size("alone_photo.png") == portrait.shape
+    assert size("touch_side.png")[0] > size("alone_side.png")[0]  # no contact views
 
 
-def test_meshes_and_parameters_equal_those_of_infer(finished, weights, portrait):
-    _, out = finished
-    arrays = params.read_params(out / "first_params.npz")
+def test_a_face_without_a_hand_has_neither_mesh_nor_arrays_of_one(finished):
+    arrays = params.read_params(finished.out / "alone_params.npz")
+    assert "head_vertices" in arrays and not [name for name in arrays if "hand" in name]
+    assert not arrays["deformations"].any() and not arrays["head_contact_probs"].any()
+    assert set(trimesh.load(finished.out / "alone.glb").geometry) == {"head"}
+
+
+def test_files_hold_what_reconstruct_gives(finished, weights):
+    photo = images.read_image(demo.SAMPLES / "scene_palm_cheek.jpg")
+    (person,) = dice_jax.reconstruct(dice_jax.load(weights), photo)
+    (hand,) = person.hands
+    arrays = params.read_params(finished.out / "touch_params.npz")
+    np.testing.assert_allclose(arrays["right_hand_vertices"], hand.vertices, atol=1e-5)
+    np.testing.assert_allclose(arrays["right_hand_hand_pose"], hand.params.hand_pose, atol=1e-4)
+    np.testing.assert_allclose(arrays["crop_box"], person.crop_box, rtol=1e-6)
+    np.testing.assert_array_equal(arrays["image_size"], photo.shape[:2])
+    written = trimesh.load(finished.out / "touch.glb").geometry
+    for name, vertices in (
+        ("right_hand", hand.vertices),
+        ("head", person.head.deformed_vertices),
+    ):
+        np.testing.assert_allclose(written[name].vertices, vertices * CAMERA_TO_GLTF, atol=1e-5)
+
+
+def test_two_people_have_results_of_their_own(finished, portrait):
+    boxes = [
+        params.read_params(finished.out / f"{name}_params.npz")["crop_box"]
+        for name in ("pair", "pair_2")
+    ]
+    left, right = sorted(boxes, key=lambda box: box[0])
+    assert right[0] - left[0] == pytest.approx(portrait.shape[1], abs=20)
+
+
+def test_nobody_is_no_error(run, tmp_path):
+    images.write_image(tmp_path / "gray.png", np.full((50, 80, 3), 128, np.uint8))
+    finished = run("--image", str(tmp_path / "gray.png"))
+    assert finished.code == 0 and not finished.errors
+    assert [line for line in finished.lines if "nobody found" in line]
+    assert list(finished.out.iterdir()) == []
+
+
+def test_without_a_fit_the_network_answers_for_the_side_that_is_asked_for(
+    run, weights, portrait, tmp_path
+):
+    """The portrait has no hand: the network believes in one. Mirrored, it is a left one."""
+    right = run("--image", str(demo.SAMPLES / "astronaut.jpg"), "--fit", "off", "--crop", "center")
+    images.write_image(tmp_path / "astronaut.png", np.ascontiguousarray(portrait[:, ::-1]))
+    options = ["--fit", "off", "--crop", "center", "--hand", "left", "--mesh", "ply"]
+    left = run("--image", str(tmp_path / "astronaut.png"), *options)
+    assert right.code == left.code == 0
+
     box = crop.center_box(*portrait.shape[:2])
     expected = jax.device_get(dice_jax.infer(dice_jax.load(weights), crop.cut(portrait, box)))
-    np.testing.assert_allclose(arrays["hand_vertices"], expected.hand_vertices, atol=1e-4)
-    np.testing.assert_allclose(arrays["hand_hand_pose"], expected.hand_params.hand_pose, atol=1e-4)
-    np.testing.assert_array_equal(arrays["crop_box"], [box.left, box.top, box.size])
-    np.testing.assert_array_equal(arrays["image_size"], portrait.shape[:2])
-    written = trimesh.load(out / "first.glb").geometry
-    for name, vertices in (
-        ("hand", expected.hand_vertices),
-        ("head", expected.deformed_head_vertices),
-    ):
-        np.testing.assert_allclose(written[name].vertices, vertices * CAMERA_TO_GLTF, atol=1e-4)
+    a, b = (params.read_params(x.out / "astronaut_params.npz") for x in (right, left))
+    np.testing.assert_allclose(a["right_hand_vertices"], expected.hand_vertices, atol=1e-4)
+    np.testing.assert_allclose(a["head_vertices"], expected.head_vertices, atol=1e-4)
+    mirrored = expected.hand_vertices * [-1, 1, 1]
+    np.testing.assert_allclose(b["left_hand_vertices"], mirrored, atol=1e-4)
+    x = portrait.shape[1] - a["right_hand_keypoints_2d"][:, 0]
+    np.testing.assert_allclose(b["left_hand_keypoints_2d"][:, 0], x, atol=0.1)
+    np.testing.assert_allclose(b["left_hand_betas"], a["right_hand_betas"], atol=1e-4)
 
-
-def test_a_left_hand_gives_the_mirror_image(finished, weights, portrait, tmp_path, capsys):
-    """--hand left on the mirrored photo gives mirrored meshes that face outwards."""
-    _, out = finished
-    images.write_image(tmp_path / "first.png", portrait[:, ::-1])
-    files = ["--image", str(tmp_path / "first.png"), "--out", str(tmp_path / "out")]
-    options = ["--hand", "left", "--mesh", "ply", "--crop", "center"]
-    assert demo.main([*files, "--weights", str(weights), *options]) == 0
-
-    right = params.read_params(out / "first_params.npz")
-    left = params.read_params(tmp_path / "out" / "first_params.npz")
-    mirrored = right["hand_vertices"] * [-1, 1, 1]
-    np.testing.assert_allclose(left["hand_vertices"], mirrored, atol=1e-4)
-    x = portrait.shape[1] - right["hand_keypoints_2d"][:, 0]
-    np.testing.assert_allclose(left["hand_keypoints_2d"][:, 0], x, atol=0.1)
-    np.testing.assert_allclose(left["hand_betas"], right["hand_betas"], atol=1e-4)
-    assert str(left["hand_side"]) == "left"
-
-    head = trimesh.load(tmp_path / "out" / "first_head.ply")
-    deformed = right["head_vertices"] - right["deformations"]
-    np.testing.assert_allclose(head.vertices, deformed * [-1, -1, -1], atol=1e-4)
-    reference = trimesh.load(out / "first.glb").geometry["head"]
-    assert np.sign(head.volume) == np.sign(reference.volume)
-    assert head.volume == pytest.approx(reference.volume, rel=1e-3)
-
-    printed = capsys.readouterr().out
-    for word in ("load", "compile", "infer", "draw", "write", "first_side.png", "left hand"):
-        assert word in printed
+    reference = trimesh.load(right.out / "astronaut.glb").geometry
+    for name, original in (("head", "head"), ("left_hand", "right_hand")):
+        mesh = trimesh.load(left.out / f"astronaut_{name}.ply")
+        volume = reference[original].volume
+        assert np.sign(mesh.volume) == np.sign(volume)
+        assert mesh.volume == pytest.approx(volume, rel=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -137,7 +205,8 @@ def test_a_wrong_setup_ends_in_one_line_before_any_work(tmp_path, weights, capsy
     ("flags", "message"),
     [
         (("--hand", "both"), "invalid choice: 'both'"),
-        (("--batch_size", "0"), "--batch_size must be at least 1"),
+        (("--fit", "maybe"), "invalid choice: 'maybe'"),
+        (("--crop", "face"), "invalid choice: 'face'"),
         (("--focal_length", "-3"), "--focal_length must be positive"),
         (("--imgae", "x"), "unrecognized arguments"),
     ],
@@ -160,16 +229,8 @@ def test_photos_with_equal_names_get_different_result_names(tmp_path):
     assert names[0] == "x" and len(set(names)) == 4
 
 
-def test_notes_name_what_the_detectors_did_not_find(portrait):
-    assert demo.choose_box(portrait, "auto")[1] == ("found no hand",)
-    box, notes = demo.choose_box(np.full((100, 200, 3), 90, np.uint8), "auto")
-    assert box == crop.center_box(100, 200)
-    assert notes == ("found no face and no hand, cropped the center of the photo",)
-    assert demo.choose_box(portrait, "full") == (crop.full_box(*portrait.shape[:2]), ())
-
-
 def test_the_glb_stores_the_name_of_the_photo(finished):
-    data = (finished[1] / "second.glb").read_bytes()
+    data = (finished.out / "touch.glb").read_bytes()
     length = int.from_bytes(data[12:16], "little")
     extras = json.loads(data[20 : 20 + length])["scenes"][0]["extras"]
-    assert extras == {"source": "second.jpg", "hand": "right"}
+    assert extras["source"] == "touch.jpg" and "right hand" in extras["summary"]

@@ -15,7 +15,7 @@ PAGES = [
     *sorted((ROOT / "docs").rglob("*.md")),
 ]
 # Rooms that are one file, and need no row in the design page.
-SMALL = {"__init__", "structs", "errors", "constants", "array_types", "xla_flags"}
+SMALL = {"__init__", "structs", "person", "errors", "constants", "array_types", "xla_flags"}
 
 page = pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 

@@ -17,6 +17,7 @@ from dice_jax.body_models.landmarks import MIRRORED_LANDMARKS
 from dice_jax.checkpoints import rigid_vertices
 from dice_jax.constants import CROP_SIZE, NUM_HEAD_VERTICES
 from dice_jax.geometry import camera
+from dice_jax.structs import Detections
 
 RIGID = np.arange(0, NUM_HEAD_VERTICES, 10)  # vertices without deformation
 
@@ -115,6 +116,66 @@ def test_the_gate_zeroes_contact_and_deformations_where_nothing_touches(model, i
         np.testing.assert_allclose(getattr(free, name), getattr(prediction, name), atol=1e-5)
         assert np.any(getattr(prediction, name))
     np.testing.assert_allclose(gated.deformed_head_vertices, gated.head_vertices, atol=1e-7)
+
+
+def detections(confidence):
+    """Random landmarks; `confidence` is that of the hand for each image, any shape."""
+    rng = np.random.default_rng(2)
+    leading = np.shape(confidence)
+    hand = rng.uniform(0, CROP_SIZE, (*leading, 21, 4)).astype(np.float32)
+    # The surest keypoint counts.
+    shares = rng.uniform(0, 0.9, (*leading, 21)).astype(np.float32)
+    shares[..., 7] = 1.0
+    hand[..., 3] = shares * np.asarray(confidence, np.float32)[..., None]
+    face = rng.uniform(0, 1, (*leading, 468, 4)).astype(np.float32)
+    return Detections(hand, rng.normal(size=(*leading, 21, 3)).astype(np.float32), face)
+
+
+CONTACT = ("hand_contact_probs", "head_contact_probs", "contact_presence", "deformations")
+
+
+def test_where_no_hand_was_detected_nothing_touches(model, images, prediction):
+    seen = jax.device_get(dice_jax.infer(model, images, detections([0.0, 0.9])))
+    np.testing.assert_allclose(seen.hand_presence, [0.0, 0.9])
+    for name in CONTACT:
+        assert not np.any(getattr(seen, name)[0]) and np.any(getattr(prediction, name)[0])
+    np.testing.assert_array_equal(seen.deformed_head_vertices[0], seen.head_vertices[0])
+    # Nothing else changes, and nothing of the other image.
+    same = {name: getattr(prediction, name) for name in (*CONTACT, "deformed_head_vertices")}
+    assert_close(seen.replace(**same, hand_presence=prediction.hand_presence), prediction)
+    for name in same:
+        np.testing.assert_allclose(getattr(seen, name)[1], same[name][1], atol=1e-5)
+
+
+def test_without_the_gate_a_missing_hand_is_only_told(model, images):
+    free = jax.device_get(dice_jax.infer(model, images, gate_by_presence=False))
+    told = dice_jax.infer(model, images, detections([0.2, 0.0]), gate_by_presence=False)
+    np.testing.assert_allclose(told.hand_presence, [0.2, 0.0])
+    assert_close(told.replace(hand_presence=free.hand_presence), free)
+
+
+def test_without_detections_every_hand_is_there(model, images, prediction):
+    np.testing.assert_array_equal(prediction.hand_presence, [1.0, 1.0])
+    given = dice_jax.infer(model, images, None)
+    jax.tree.map(np.testing.assert_array_equal, given, prediction)
+    sure = dice_jax.infer(model, images, detections([1.0, 1.0]))
+    assert_close(sure, prediction)
+
+
+@pytest.mark.parametrize("leading", [(), (1,), (2, 3)])
+def test_leading_dimensions_of_detections_are_kept(model, prediction, leading):
+    image = jax.ShapeDtypeStruct((*leading, CROP_SIZE, CROP_SIZE, 3), np.uint8)
+    shapes = jax.eval_shape(dice_jax.infer, model, image, detections(np.ones(leading)))
+    expected = jax.tree.map(lambda x: (*leading, *x.shape[1:]), prediction)
+    assert jax.tree.map(lambda x: x.shape, shapes) == expected
+
+
+def test_a_nan_pixel_beats_a_missing_hand(model, images):
+    floats = images.astype(np.float32) / 255.0
+    floats[0, 0, 0, 0] = np.nan
+    broken = jax.device_get(dice_jax.infer(model, floats, detections([0.0, 0.0])))
+    assert all(np.isnan(leaf[0]).all() for leaf in jax.tree.leaves(broken))
+    assert all(np.isfinite(leaf[1]).all() for leaf in jax.tree.leaves(broken))
 
 
 def test_a_left_hand_is_predicted_as_a_mirrored_right_hand(model, images, prediction):

@@ -27,9 +27,15 @@ _FIRST_INNER = 17  # of the 68 landmarks; the jaw contour is no fixed point of t
 Detect = Callable[[Batch], Detections]
 
 
-def predictor(model: inference.Model, detect: Detect) -> Predictor:
-    """Network and fit, for `measure.measure_split`; the fit runs on the first device."""
-    fit_models = detector_points.prepare(model.hand_model, model.head_model)
+def predictor(model: inference.Model, detect: Detect, *, rendered: bool = False) -> Predictor:
+    """Network and fit, for `measure.measure_split`; the fit runs on the first device.
+
+    Args:
+        model: from `load`.
+        detect: gives the landmarks.
+        rendered: see `detector_points.prepare`.
+    """
+    fit_models = detector_points.prepare(model.hand_model, model.head_model, rendered=rendered)
 
     def predict(batch: Batch):
         prediction = inference.infer(model, batch.images, gate_by_presence=False)

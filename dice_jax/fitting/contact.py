@@ -15,8 +15,9 @@ from dice_jax.geometry.mesh import gather_faces, vertex_normals
 from dice_jax.geometry.nearest import closest_point_on_mesh, safe_norm
 
 CONTACT_DISTANCE = 0.004  # meters, as in the labels of the scenes
+TOUCHING = 0.008  # meters: a gap that the fit may leave between a hand and a head that touch
 _SOFTNESS = 0.001  # meters over which the probability falls from 0.73 to 0.27
-_NEAR = 640  # head vertices that may touch: the nearest ones to the hand
+_NEAR, _NEAR_FACES = 512, 1024  # of the head: vertices and faces that may touch, the nearest ones
 _LARGEST = 0.025  # meters; skin does not give way farther
 _SPREAD = 0.006  # meters: width of the dent around the skin that the hand pushes
 
@@ -74,14 +75,19 @@ def skin_contact(
     # Distances between the hand and the deformed skin.
     signed = jnp.where(inside, -distance, distance)
     after = jnp.where(inside, 0.0, distance)
-    head_probs = jnp.zeros(len(head_vertices)).at[near].set(_probability(after) * touches)
     surface = skin[head_model.faces].all(-1)
+    to_face = to_hand[head_model.faces].min(-1)
+    _, near_faces = jax.lax.top_k(jnp.where(surface, -to_face, -jnp.inf), _NEAR_FACES)
     *_, to_skin = closest_point_on_mesh(
-        coarse, head_vertices - deformations, head_model.faces, surface
+        coarse, head_vertices - deformations, head_model.faces[near_faces]
     )
     to_skin = upsample(hand_model.hierarchy, to_skin[:, None], 1)[:, 0]
-    hand_probs = _probability(to_skin) * touches
     gap = jnp.minimum(signed.min(), to_skin.min())
+    # A hand that touches, but was fitted a few millimeters off, touches where it is nearest.
+    off = jnp.where(touches > 0.5, jnp.clip(gap, 0.0, TOUCHING), 0.0)
+    hand_probs = _probability(to_skin - off) * touches
+    near_probs = _probability(after - off) * touches
+    head_probs = jnp.zeros(len(head_vertices)).at[near].set(near_probs)
     return SkinContact(hand_probs, head_probs, deformations, gap)
 
 

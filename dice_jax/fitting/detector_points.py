@@ -1,8 +1,10 @@
 """The points of a body model that mean the same as those of the landmark networks.
 
-MediaPipe's points of a hand are not the joints of a hand model: its knuckles lie nearer to the
-wrist, its finger tips on the pads. The offsets are stored for each hand model, see
-`tools/calibrate_landmarks.py`. The points of its face mesh are points on the triangles of the head.
+The points of MediaPipe's face mesh are points on the triangles of the head. Its 21 points of a hand
+are compared with the joints and finger tips of the hand model: on photographs, offsets between the
+two did not bring the fitted hands nearer to points that people had marked. On our renderings the
+networks mark other places (finger tips 10 mm nearer to the knuckles), so there are offsets for
+these, found by `tools/calibrate_landmarks.py`.
 """
 
 from __future__ import annotations
@@ -21,9 +23,10 @@ from dice_jax.body_models import anatomy, assets
 from dice_jax.body_models.lbs import BodyModel
 from dice_jax.body_models.mirror_vertices import mirror_coefficients, mirror_vertices
 from dice_jax.body_models.simplify import closest_points
-from dice_jax.fitting.hand_fit import HandPoints, hand_points
+from dice_jax.detection.face_mesh import FACE_68
+from dice_jax.fitting.hand_points import HandPoints, hand_points
 from dice_jax.fitting.head_fit import FacePoints
-from dice_jax.fitting.partial_skinning import centroid, on_surface
+from dice_jax.fitting.partial_skinning import PartialModel, centroid, on_surface
 
 _DATA = Path(__file__).parent / "data"
 _NEAREST = 60  # triangles, by their centers, among which the closest point is searched
@@ -49,14 +52,26 @@ class FitModels(struct.PyTreeNode):
 
 
 @functools.lru_cache(maxsize=4)
-def _prepare(hand_id: int, head_id: int, models: _Kept) -> FitModels:
+def _prepare(hand_id: int, head_id: int, rendered: bool, models: _Kept) -> FitModels:
     hand_model, head_model = models.pair
-    face_points = on_surface(head_model, *map(jnp.asarray, face_mesh_points(head_model)))
+    hand_offsets, face_offsets = rendered_offsets(hand_model, head_model)
+    if not rendered:
+        hand_offsets, face_offsets = np.zeros_like(hand_offsets), np.zeros_like(face_offsets)
+    faces_idx, bary_coords = map(jnp.asarray, face_mesh_points(head_model))
+    some = jnp.array(sorted({*range(0, len(faces_idx), 3), *FACE_68}))
     center, weights = centroid(head_model)
     mirror = lambda *part: jnp.asarray(mirror_coefficients(head_model, *part), jnp.float32)
     return FitModels(
-        hand=hand_points(hand_model, jnp.asarray(hand_offsets(hand_model))),
-        face=FacePoints(face_points, center, weights),
+        hand=hand_points(hand_model, jnp.asarray(hand_offsets)),
+        face=FacePoints(
+            points=_moved(on_surface(head_model, faces_idx, bary_coords), face_offsets),
+            some=_moved(
+                on_surface(head_model, faces_idx[some], bary_coords[some]), face_offsets[some]
+            ),
+            some_ids=some,
+            center=center,
+            center_weights=weights,
+        ),
         hand_model=hand_model,
         head_model=head_model,
         mirror_ids=jnp.asarray(mirror_vertices(head_model)),
@@ -78,17 +93,22 @@ class _Kept:
         return 0
 
 
-def prepare(hand_model: BodyModel, head_model: BodyModel) -> FitModels:
+def prepare(hand_model: BodyModel, head_model: BodyModel, *, rendered: bool = False) -> FitModels:
     """Prepares two body models; cached for the same objects.
 
     Instead of an older version of the open hand the present one is fitted: their vertices and faces
     mean the same, and its bones have the lengths of people's.
+
+    Args:
+        hand_model, head_model: body models.
+        rendered: whether the landmark networks look at our renderings, and not at photographs.
     """
     present = assets.load_hand()
     if np.array_equal(np.asarray(hand_model.faces), np.asarray(present.faces)):
         hand_model = present
     with jax.ensure_compile_time_eval():
-        return _prepare(id(hand_model), id(head_model), _Kept(hand_model, head_model))
+        models = _Kept(hand_model, head_model)
+        return _prepare(id(hand_model), id(head_model), rendered, models)
 
 
 def face_mesh_points(
@@ -128,6 +148,26 @@ def _closest_on_skin(points, vertices, faces, cavity):
     return np.array(ids, np.int32), np.array(weights, np.float32)
 
 
-def hand_offsets(hand_model: BodyModel) -> Float[np.ndarray, "21 3"]:
-    """Offsets of `HandPoints` for a hand model; zero for one that was not calibrated."""
-    return np.zeros((21, 3), np.float32)
+def rendered_offsets(
+    hand_model: BodyModel, head_model: BodyModel
+) -> tuple[Float[np.ndarray, "21 3"], Float[np.ndarray, "468 3"]]:
+    """Where the networks mark points of our renderings, relative to those of the body models.
+
+    Returns:
+        For the hand, in the rest axes of each keypoint's bone; for the face, in the axes of the
+        head; meters. Zero for body models that were not calibrated.
+    """
+    offsets = []
+    for model, present, name in (
+        (hand_model, assets.load_hand(), "hand"),
+        (head_model, assets.load_head(), "face"),
+    ):
+        with np.load(_DATA / f"rendered_{name}_offsets.npz", allow_pickle=False) as stored:
+            found = stored["offsets"]
+        same = np.array_equal(np.asarray(model.v_template), np.asarray(present.v_template))
+        offsets.append(found if same else np.zeros_like(found))
+    return offsets[0], offsets[1]
+
+
+def _moved(points: PartialModel, offsets: Float[np.ndarray, "N 3"]) -> PartialModel:
+    return points.replace(v_template=points.v_template + jnp.asarray(offsets))

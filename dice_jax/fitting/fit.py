@@ -14,7 +14,8 @@ from dice_jax.body_models.mano import pose_hand
 from dice_jax.constants import CROP_SIZE, NUM_HEAD_KEYPOINTS
 from dice_jax.fitting import contact
 from dice_jax.fitting.detector_points import FitModels
-from dice_jax.fitting.hand_fit import HandEvidence, HeadSurface, fit_hand
+from dice_jax.fitting.hand_evidence import HandEvidence, HeadSurface
+from dice_jax.fitting.hand_fit import fit_hand
 from dice_jax.fitting.head_fit import FittedHead, fit_head
 from dice_jax.geometry.camera import project_scaled_perspective
 from dice_jax.geometry.mesh import vertex_normals
@@ -28,7 +29,7 @@ from dice_jax.structs import (
 )
 
 # A hand this near touches; the probability falls from 0.73 to 0.27 over twice the softness, meters.
-_TOUCHING, _TOUCHING_SOFTNESS = 0.008, 0.002
+_TOUCHING_SOFTNESS = 0.002
 _TYPICAL_DISTANCE = 0.9  # meters from the camera to the head
 
 
@@ -95,15 +96,37 @@ def head_guess(models: FitModels, prediction: Prediction, hand: str) -> HeadGues
     """
     params = prediction.head_params
     if hand == "left":
-        flip = jnp.array([1.0, -1.0, -1.0])
-        params = params.replace(
-            betas=params.betas @ models.mirror_betas,
-            expression=params.expression @ models.mirror_expression,
-            global_orient=params.global_orient * flip,
-            neck_pose=params.neck_pose * flip,
-            jaw_pose=params.jaw_pose * flip,
-        )
+        params = _mirrored_params(models, params)
     return HeadGuess(params, prediction.camera)
+
+
+def own_head(models: FitModels, prediction: Prediction) -> Prediction:
+    """The answer of `infer(..., hand="left")` for one crop with a head of the person's own.
+
+    `infer` mirrors the vertices in their order. Here vertex i is again vertex i of the head model,
+    and the parameters pose the head itself. Exact for a symmetric head model, as the open one is.
+    """
+    ids = models.mirror_ids
+    return prediction.replace(
+        head_params=_mirrored_params(models, prediction.head_params),
+        head_vertices=prediction.head_vertices[ids],
+        deformations=prediction.deformations[ids],
+        deformed_head_vertices=prediction.deformed_head_vertices[ids],
+        head_contact_probs=prediction.head_contact_probs[ids],
+    )
+
+
+def _mirrored_params(models: FitModels, params: HeadParams) -> HeadParams:
+    """The parameters of the mirror image of a head."""
+    flip = jnp.array([1.0, -1.0, -1.0])
+    return params.replace(
+        betas=params.betas @ models.mirror_betas,
+        expression=params.expression @ models.mirror_expression,
+        global_orient=params.global_orient * flip,
+        neck_pose=params.neck_pose * flip,
+        jaw_pose=params.jaw_pose * flip,
+        transl=params.transl * jnp.array([-1.0, 1.0, 1.0]),
+    )
 
 
 def unseen_head(models: FitModels, guess: HeadGuess, camera: Camera) -> PosedHead:
@@ -145,8 +168,7 @@ class PosedHands(struct.PyTreeNode):
         params: of the hand model; for a left hand they pose the mirror image.
         vertices, keypoints: meters, in the frame of the person.
         residual, sigma: see `FittedHand`.
-        accepted: False where the network's hand explains the detected keypoints better than the
-            fitted one; the answer is then the network's.
+        accepted: see `FittedHand`.
         contact_presence: probability that hand and head touch.
         hand_contact_probs, head_contact_probs: of each vertex.
         deformations: of the head, meters.
@@ -209,14 +231,14 @@ def _fit_hand(models: FitModels, problem: HandProblem) -> PosedHands:
     skin = contact.skin_contact(
         hand.vertices, head_vertices, models.hand_model, models.head_model, evidence.touches
     )
-    near = jax.nn.sigmoid((_TOUCHING - skin.gap) / _TOUCHING_SOFTNESS)
+    near = jax.nn.sigmoid((contact.TOUCHING - skin.gap) / _TOUCHING_SOFTNESS)
     return PosedHands(
         params=fitted.params,
         vertices=hand.vertices * flip[None],
         keypoints=hand.keypoints * flip[None],
         residual=fitted.residual,
         sigma=fitted.sigma,
-        accepted=jnp.isfinite(fitted.cost),
+        accepted=fitted.accepted,
         contact_presence=evidence.touches * near,
         hand_contact_probs=skin.hand_probs,
         head_contact_probs=skin.head_probs,

@@ -7,7 +7,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 from flax import struct
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from dice_jax.array_types import Array
 from dice_jax.detection.face_mesh import FACE_68
@@ -17,7 +17,7 @@ from dice_jax.geometry import camera
 from dice_jax.geometry.rotations import axis_angle_to_matrix, matrix_to_axis_angle
 from dice_jax.structs import Camera, HeadParams, Intrinsics
 
-NUM_BETAS = 50  # the first ones; later components are below a tenth of a millimeter
+NUM_BETAS = 30  # the first ones; the others stay as the network says
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +42,7 @@ class HeadFitConfig:
         log_scale, transl: around the start; the latter in meters on the head.
     """
 
-    steps: int = 12
+    steps: int = 10
     point: float = 0.0025
     point_pixels: float = 0.5
     outlier: float = 3.0
@@ -66,7 +66,7 @@ class HeadFitConfig:
 class HeadUnknowns(struct.PyTreeNode):
     """What the fit changes; each in the unit of its prior, see `_unpack`."""
 
-    betas: Float[Array, "*B 50"]
+    betas: Float[Array, "*B 30"]
     expression: Float[Array, "*B 50"]
     turn: Float[Array, "*B 3"]
     neck: Float[Array, "*B 3"]
@@ -95,20 +95,36 @@ class FittedHead(struct.PyTreeNode):
 
 
 class FacePoints(struct.PyTreeNode):
-    """The points of the face mesh on a head model, and the head's centroid."""
+    """The points of the face mesh on a head model, and the head's centroid.
+
+    Attributes:
+        points: all 468.
+        some: those that the fit compares; the others lie between them.
+        some_ids: which of the 468 these are.
+        center, center_weights: see `partial_skinning.centroid`.
+    """
 
     points: PartialModel
+    some: PartialModel
+    some_ids: Int[Array, "N"]
     center: PartialModel
     center_weights: Float[Array, "J"]
 
     def pose(self, params: HeadParams) -> Float[Array, "468 3"]:
         """Head-centered points, meters; `params.transl` has no effect."""
+        return self._pose(self.points, params)
+
+    def pose_some(self, params: HeadParams) -> Float[Array, "N 3"]:
+        """`pose` for the points `some_ids`."""
+        return self._pose(self.some, params)
+
+    def _pose(self, points: PartialModel, params: HeadParams):
         coefficients = jnp.concatenate([params.betas, params.expression])
         still = jnp.zeros_like(params.jaw_pose)
         pose = jnp.stack([params.global_orient, params.neck_pose, params.jaw_pose, still, still])
         rotations = axis_angle_to_matrix(pose)
         center = self.center_weights @ self.center.pose(coefficients, rotations).points
-        return self.points.pose(coefficients, rotations).points - center[None]
+        return points.pose(coefficients, rotations).points - center[None]
 
 
 def fit_head(
@@ -195,7 +211,8 @@ def _project(face, params, cam, intrinsics):
 
 def _residuals(unknowns, face, detected, network, params, cam, intrinsics, config):
     moved, moved_camera = _unpack(unknowns, params, cam, config)
-    points = face.pose(moved)
+    points = face.pose_some(moved)
+    detected = detected[face.some_ids]
     pixels = camera.project_scaled_perspective(
         points,
         moved_camera.scale,

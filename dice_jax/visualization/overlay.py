@@ -27,7 +27,7 @@ _STEEPEST = np.sin(np.radians(75.0))  # limit of a viewing direction's vertical 
 
 
 def render_over_crop(person: Person, meshes: Sequence[NamedMesh]) -> Float[np.ndarray, "672 672 4"]:
-    """Renders the meshes where the pinhole of the photo sees them in the crop, enlarged.
+    """Renders the meshes where `Person.project` sees them in the crop, enlarged.
 
     Args:
         person: gives the cameras.
@@ -41,7 +41,7 @@ def render_over_crop(person: Person, meshes: Sequence[NamedMesh]) -> Float[np.nd
 
     def as_seen(mesh: NamedMesh) -> NamedMesh:
         # The renderer is orthographic: move each vertex in the image to where the pinhole sees it.
-        pixels = box.to_crop(np.asarray(person.photo_camera.project(mesh.vertices)))
+        pixels = box.to_crop(np.asarray(person.project(mesh.vertices)))
         vertices = np.column_stack([(pixels - transl) / scale, mesh.vertices[:, 2]])
         return dataclasses.replace(mesh, vertices=vertices.astype(np.float32))
 

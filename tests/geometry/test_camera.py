@@ -1,7 +1,9 @@
 """Cameras agree with NumPy, and pinhole and orthography with each other where they should."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from dice_jax.geometry import camera
 
@@ -69,3 +71,113 @@ def test_screen_coordinates_are_pixels_and_positive_depth(rng):
     expected = camera.project_perspective(moved, scale, transl)
     np.testing.assert_array_equal(pinhole[..., :2], expected)
     np.testing.assert_array_equal(pinhole[..., 2], moved[..., 2])
+
+
+def test_scaled_perspective_is_the_pinhole_after_moving_the_points(rng):
+    points, scale, transl = scene(rng)
+    focal_length, center = scale * rng.uniform(0.5, 4, 4).astype(np.float32), transl + 90
+    moved = (
+        points
+        + np.asarray(camera.orthographic_to_perspective(scale, transl, focal_length, center))[
+            :, None
+        ]
+    )
+    expected = camera.project_perspective(moved, focal_length, center)
+    pixels = camera.project_scaled_perspective(points, scale, transl, focal_length, center)
+    np.testing.assert_allclose(pixels, expected, atol=5e-3)
+
+
+def test_scaled_perspective_from_infinitely_far_is_orthography(rng):
+    points, scale, transl = scene(rng)
+    far = np.full(4, np.inf, np.float32)
+    pixels = camera.project_scaled_perspective(points, scale, transl, far, transl + 90)
+    flat = camera.project_orthographic(jnp.asarray(points), scale, transl)
+    np.testing.assert_allclose(pixels, flat, atol=1e-3)
+
+
+@pytest.mark.parametrize("distance", [0.5, np.inf])
+def test_gradients_of_scaled_perspective_are_finite_and_those_of_differences(rng, distance):
+    points, scale, transl = (np.asarray(x[0]) for x in scene(rng))
+    focal_length, center = np.asarray(distance * scale), transl + 90
+    direction = rng.normal(size=(len(points), 2)).astype(np.float32)
+
+    def weighted(points, scale, transl):
+        pixels = camera.project_scaled_perspective(points, scale, transl, focal_length, center)
+        return (pixels * direction).sum()
+
+    arguments = points, jnp.asarray(scale), transl
+    gradients = jax.grad(weighted, argnums=(0, 1, 2))(*arguments)
+    assert all(np.isfinite(gradient).all() for gradient in gradients)
+    # Central differences in NumPy, float64.
+    project = lambda points, scale, transl: (
+        (scale * points[:, :2] + transl - center)
+        / (1 + points[:, 2:] * scale / np.float64(focal_length))
+        + center
+    )
+    total = lambda *x: (project(*x) * direction).sum()
+    exact = [np.asarray(x, np.float64) for x in arguments]
+    for i, (gradient, size) in enumerate(zip(gradients, (1e-6, 1e-3, 1e-3))):
+        step = size * rng.normal(size=exact[i].shape)
+        high, low = (
+            total(*[x + sign * step if j == i else x for j, x in enumerate(exact)])
+            for sign in (1, -1)
+        )
+        expected = (high - low) / 2
+        assert (np.asarray(gradient) * step).sum() == pytest.approx(expected, rel=1e-3)
+
+
+def lstsq_camera(points, pixels, weights):
+    """Scale and transl by a general least-squares solver."""
+    root = np.sqrt(np.tile(weights, 2))
+    count = len(points)
+    x_rows, y_rows = np.repeat([1.0, 0.0], count), np.repeat([0.0, 1.0], count)
+    matrix = np.stack([points[:, :2].T.ravel(), x_rows, y_rows], axis=-1)
+    return np.linalg.lstsq(matrix * root[:, None], pixels.T.ravel() * root)[0]
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_closest_orthography_is_the_least_squares_solution(rng, weighted):
+    points = rng.normal(scale=0.1, size=(12, 3))
+    pixels = 500 * points[:, :2] + rng.normal(scale=30, size=(12, 2)) + 110
+    weights = rng.uniform(0, 1, 12) if weighted else None
+    if weights is not None:
+        weights[:2] = 0.0
+        pixels[:2] = np.nan  # not detected
+    scale, transl = camera.closest_orthography(points, pixels, weights)
+    used = slice(2, None) if weighted else slice(None)
+    ones = np.ones(12) if weights is None else weights
+    expected = lstsq_camera(points[used], pixels[used], ones[used])
+    np.testing.assert_allclose([scale, *transl], expected, rtol=1e-5)
+
+
+def test_the_closest_orthography_of_an_orthographic_view_is_its_camera(rng):
+    points, scale, transl = (np.asarray(x[0]) for x in scene(rng))
+    pixels = np.asarray(camera.project_orthographic(points, scale, transl))
+    found = camera.closest_orthography(points, pixels)
+    np.testing.assert_allclose(found[0], scale, rtol=1e-5)
+    np.testing.assert_allclose(found[1], transl, rtol=1e-5)
+
+
+def test_the_closest_orthography_never_mirrors_and_needs_two_points(rng):
+    points = rng.normal(scale=0.1, size=(8, 3))
+    mirrored = camera.closest_orthography(points, -500 * points[:, :2] + 100)
+    same_place = camera.closest_orthography(np.zeros((8, 3)), np.full((8, 2), 30.0))
+    one_point = camera.closest_orthography(points, points[:, :2], np.eye(8)[0])
+    for scale, transl in (mirrored, same_place, one_point):
+        assert scale > 0 and np.isfinite(transl).all()
+    np.testing.assert_array_equal(one_point[1], [112, 112])
+
+
+def test_points_near_or_behind_the_camera_have_finite_pixels_and_gradients(rng):
+    """They are projected as if they were at a tenth of the distance of the plane z = 0."""
+    points, scale, transl = (np.asarray(x[0]) for x in scene(rng))
+    distance = np.float32(0.5)
+    focal_length, center = np.asarray(distance * scale), transl + 90
+    points[:, 2] = -distance * np.linspace(0.95, 3.0, len(points), dtype=np.float32)
+    arguments = scale, transl, focal_length, center
+    project = lambda points: camera.project_scaled_perspective(points, *arguments)
+    nearest = np.column_stack([points[:, :2], np.full(len(points), -0.9 * distance)])
+    expected = project(nearest.astype(np.float32))
+    np.testing.assert_allclose(project(points), expected, rtol=1e-3)
+    gradient = jax.grad(lambda points: project(points).sum())(points)
+    assert np.isfinite(gradient).all()

@@ -1,58 +1,87 @@
-"""The parameter file: names, the camera of the whole photo, and no pickled objects."""
+"""The parameter file: names, missing parts, the camera of the photo, no pickled objects."""
+
+import dataclasses
 
 import numpy as np
 import pytest
+from support.detected_person import MIRROR, SHAPE, left_hand
 
 from dice_jax.body_models import assets, flame, mano
-from dice_jax.constants import CROP_SIZE
-from dice_jax.geometry import camera
-from dice_jax.geometry.crop import CropBox
 from dice_jax.io import params
 from dice_jax.structs import HandParams, HeadParams
 
-BOX, SHAPE = CropBox(-12.5, 40.0, 310.0), (600, 400)
+HAND_PARAMS = ("betas", "global_orient", "hand_pose", "transl")
+HEAD_PARAMS = ("betas", "expression", "global_orient", "neck_pose", "jaw_pose", "transl")
 
 
 @pytest.fixture(scope="module")
-def arrays(prediction, tmp_path_factory):
+def two_handed(person):
+    return dataclasses.replace(person, hands=(*person.hands, left_hand(person.hands[0])))
+
+
+@pytest.fixture(scope="module")
+def arrays(two_handed, tmp_path_factory):
     path = tmp_path_factory.mktemp("params") / "a_params.npz"
-    params.write_params(path, params.to_arrays(prediction, BOX, SHAPE))
+    params.write_params(path, params.to_arrays(two_handed, SHAPE))
     return params.read_params(path)
 
 
 def test_stored_parameters_reproduce_the_stored_vertices(arrays):
-    hand_names = ("betas", "global_orient", "hand_pose", "transl")
-    hand = HandParams(**{name: arrays[f"hand_{name}"] for name in hand_names})
-    head_names = ("betas", "expression", "global_orient", "neck_pose", "jaw_pose", "transl")
-    head = HeadParams(**{name: arrays[f"head_{name}"] for name in head_names})
-    posed_hand = mano.pose_hand(assets.load_hand(), hand)
+    head = HeadParams(**{name: arrays[f"head_{name}"] for name in HEAD_PARAMS})
     posed_head = flame.pose_head(assets.load_head(), head)
-    np.testing.assert_allclose(posed_hand.vertices, arrays["hand_vertices"], atol=1e-6)
     np.testing.assert_allclose(posed_head.vertices, arrays["head_vertices"], atol=1e-6)
+    for part, flip in (("right_hand", 1.0), ("left_hand", MIRROR)):
+        hand = HandParams(**{name: arrays[f"{part}_{name}"] for name in HAND_PARAMS})
+        vertices = np.asarray(mano.pose_hand(assets.load_hand(), hand).vertices) * flip
+        np.testing.assert_allclose(vertices, arrays[f"{part}_vertices"], atol=1e-6)
 
 
-@pytest.mark.parametrize("focal_length", [None, 1e5])
-def test_the_photo_camera_agrees_with_the_crop_camera(prediction, focal_length):
-    """Exactly on the plane z = 0, and in the limit of a long focal length everywhere."""
-    arrays = params.to_arrays(prediction, BOX, SHAPE, focal_length=focal_length)
-    points = np.asarray(prediction.hand_keypoints_3d).copy()
-    if focal_length is None:
-        assert arrays["focal_length"] == pytest.approx(np.hypot(*SHAPE))
-        points[:, 2] = 0.0
-    crop_px = camera.project_orthographic(points, arrays["cam_scale"], arrays["cam_transl"])
-    photo_px = camera.project_perspective(
-        points + arrays["full_transl"], arrays["focal_length"], arrays["camera_center"]
-    )
-    assert np.abs(BOX.to_photo(crop_px) - photo_px).max() < 1.0
+def test_the_stored_pinhole_projects_the_stored_keypoints(arrays):
+    for part in ("head", "right_hand", "left_hand"):
+        x, y, z = (arrays[f"{part}_keypoints_3d"] + arrays["full_transl"]).T
+        pixels = arrays["focal_length"] * np.stack([x / z, y / z], 1) + arrays["camera_center"]
+        np.testing.assert_allclose(pixels, arrays[f"{part}_keypoints_2d"], atol=0.01)
 
 
-def test_keypoints_are_pixels_of_the_photo(prediction, arrays):
-    expected = np.asarray(prediction.hand_keypoints_2d) * BOX.size / CROP_SIZE + [-12.5, 40.0]
-    np.testing.assert_allclose(arrays["hand_keypoints_2d"], expected, rtol=1e-5)
-    np.testing.assert_array_equal(arrays["crop_box"], [-12.5, 40.0, 310.0])
+def test_the_stored_values_are_those_of_the_person(two_handed, arrays):
+    right, left = two_handed.hands
+    for part, source in (("head", two_handed.head), ("right_hand", right), ("left_hand", left)):
+        for name in ("contact_probs", "keypoints_2d", "keypoints_sigma", "score", "residual"):
+            np.testing.assert_allclose(arrays[f"{part}_{name}"], getattr(source, name), rtol=1e-6)
+    assert arrays["left_hand_contact_presence"] == pytest.approx(left.contact_presence)
+    np.testing.assert_array_equal(arrays["deformations"], two_handed.head.deformations)
+    np.testing.assert_array_equal(arrays["crop_box"], two_handed.crop_box.astype(np.float32))
+    np.testing.assert_array_equal(arrays["cam_scale"], two_handed.crop_camera.scale)
     np.testing.assert_array_equal(arrays["image_size"], SHAPE)
 
 
+@pytest.mark.parametrize(
+    ("change", "absent", "there"),
+    [
+        ({"hands": ()}, ("right_hand", "left_hand"), "head_vertices"),
+        ({"head": None}, ("head", "left_hand", "deformations"), "right_hand_vertices"),
+    ],
+)
+def test_a_part_that_was_not_found_has_no_array(person, change, absent, there):
+    arrays = params.to_arrays(dataclasses.replace(person, **change), SHAPE)
+    assert there in arrays and "focal_length" in arrays
+    assert not [name for name in arrays if name.startswith(absent)]
+
+
+def test_the_table_of_names_is_complete(arrays):
+    """Every array is one of the documented ones."""
+    parts = tuple(f"{part}_" for part in ("head", "right_hand", "left_hand"))
+    documented = params.to_arrays.__doc__
+    for name in arrays:
+        prefix = next((part for part in parts if name.startswith(part)), "")
+        bare = name.removeprefix(prefix)
+        if bare not in HEAD_PARAMS + HAND_PARAMS:
+            assert (
+                f"`PART_{bare}`" in documented
+                or f"`{name}`" in documented
+                or (bare == "contact_presence")
+            ), name
+
+
 def test_no_array_of_the_file_is_pickled(arrays):
-    assert all(value.dtype.kind in "fiU" for value in arrays.values())
-    assert str(arrays["hand_side"]) == "right"
+    assert all(value.dtype.kind in "fi" for value in arrays.values())

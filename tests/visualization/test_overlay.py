@@ -12,15 +12,41 @@ from dice_jax.visualization import overlay
 
 
 @pytest.fixture(scope="module")
-def drawn(prediction, meshes):
-    camera = prediction.camera
-    return overlay.render_over_crop(float(camera.scale), np.asarray(camera.transl), meshes)
+def drawn(person, meshes):
+    return overlay.render_over_crop(person, meshes)
 
 
-def test_meshes_cover_their_keypoints(prediction, drawn):
-    for keypoints in (prediction.hand_keypoints_2d, prediction.head_keypoints_2d):
-        column, row = (np.asarray(keypoints) * overlay.PANEL / CROP_SIZE).astype(int).T
+def test_meshes_cover_their_keypoints(person, drawn):
+    box = CropBox(*person.crop_box)
+    for part in (person.head, *person.hands):
+        pixels = box.to_crop(part.keypoints_2d) * overlay.PANEL / CROP_SIZE
+        column, row = pixels.astype(int).T
         assert (drawn[row, column, 3] > 0.5).mean() > 0.9
+
+
+@pytest.mark.parametrize("fitted", [True, False])
+def test_meshes_are_drawn_where_their_camera_sees_them(person, meshes, fitted):
+    """The extent of the drawing is that of the projected vertices.
+
+    Near to the camera, where a pinhole enlarges, and the network's orthography does not.
+    """
+    box = CropBox(*person.crop_box)
+    project = person.photo_camera.project
+    if not fitted:
+        unfitted = lambda part: dataclasses.replace(part, residual=np.nan)
+        hands = tuple(map(unfitted, person.hands))
+        person = dataclasses.replace(person, head=unfitted(person.head), hands=hands)
+        camera = person.crop_camera
+        project = lambda points: box.to_photo(camera.scale * points[:, :2] + camera.transl)
+    for mesh in meshes:
+        near = dataclasses.replace(mesh, vertices=mesh.vertices + np.float32([0, 0, -0.2]))
+        alpha = overlay.render_over_crop(person, [near])[..., 3]
+        rows, columns = np.nonzero(alpha > 0.5)
+        pixels = box.to_crop(project(near.vertices))
+        pixels = np.clip(pixels * overlay.PANEL / CROP_SIZE, 0, overlay.PANEL)
+        low, high = pixels.min(axis=0), pixels.max(axis=0)
+        np.testing.assert_allclose([columns.min(), rows.min()], low, atol=8)
+        np.testing.assert_allclose([columns.max() + 1, rows.max() + 1], high, atol=8)
 
 
 def test_the_overlay_changes_only_pixels_that_the_meshes_cover(rng, drawn):
@@ -65,6 +91,30 @@ def test_the_sheet_has_six_different_views(sheet):
         np.abs(a.astype(int) - b).mean() for i, a in enumerate(panels) for b in panels[:i]
     ]
     assert min(differences) > 1.0
+
+
+@pytest.mark.parametrize("kept", [slice(0, 1), slice(1, 2)], ids=["hand", "head"])
+def test_a_hand_or_a_head_alone_has_the_three_views_of_everything(meshes, kept):
+    sheet = overlay.view_sheet(meshes[kept], "a title")
+    assert sheet.shape == (512, 1376, 3)
+    assert all(sheet[56:, left:][:448, :448].std() > 5 for left in (8, 464, 920))
+
+
+def test_two_hands_are_drawn_and_the_one_that_touches_more_is_shown(meshes):
+    hand, head = meshes
+    right = dataclasses.replace(hand, name="right_hand")
+    left = dataclasses.replace(
+        hand,
+        name="left_hand",
+        vertices=hand.vertices * np.float32([-1, 1, 1]),
+        faces=hand.faces[:, ::-1],
+        attributes={"contact": 0.3 * hand.attributes["contact"]},
+    )
+    both = overlay.view_sheet([right, left, head], "a title")
+    alone = overlay.view_sheet([right, head], "a title")
+    touching = np.s_[512:, 464:912]
+    np.testing.assert_array_equal(both[touching], alone[touching])
+    assert (both != alone).any()
 
 
 def test_contact_shows_in_the_contact_views_only_where_there_is_any(meshes, sheet):
