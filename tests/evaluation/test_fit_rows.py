@@ -8,12 +8,13 @@ from absl import flags
 from absl.testing import flagsaver
 from flax import linen as nn
 from support import fit_problems
+from support.fast_compile import run_fast
 
 from dice_jax import evaluate, inference, models
 from dice_jax.detection.face_mesh import FACE_68
 from dice_jax.errors import UserError
 from dice_jax.evaluation import fit_rows
-from dice_jax.fitting import detector_points
+from dice_jax.fitting import detector_points, fit
 
 SEEDS = 25
 INNER = list(FACE_68[17:])
@@ -78,7 +79,7 @@ def test_detections_depend_on_seed_and_pixels_alone(bodies, batch, drawn):
     detections, _ = drawn
     detect = fit_rows.simulated(*bodies, seed=3)
     again = detect(batch)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b[3], atol=1e-5), again, detections)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b[3], atol=1e-3), again, detections)
     first, second = detections.hand_points[0], detections.hand_points[1]
     assert np.abs(first - second).max() > 0.1
     # In another order, each sample is detected as before.
@@ -125,6 +126,8 @@ def test_the_fit_is_a_predictor(bodies, batch, monkeypatch):
         return fit_problems.stack(*[one] * len(images))
 
     monkeypatch.setattr(inference, "infer", infer)
+    refine = fit.refine
+    monkeypatch.setattr(fit, "refine", lambda *args: run_fast(refine, *args))
     three = jax.tree.map(lambda x: jnp.asarray(x[:3]), batch)
     found = fit_rows.predictor(no_network(bodies), fit_rows.simulated(*bodies))(three)
     assert seen == [False]

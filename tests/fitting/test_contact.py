@@ -110,7 +110,9 @@ def test_contact_is_where_the_surfaces_are_near(models, skin_contact, head, push
     _, near_hand, _ = trimesh.proximity.closest_point(deformed_mesh, hand)
     assert (near_head[skin] < 0.004).any()
     assert (found.head_probs[skin & (near_head < 0.0035)] > 0.5).all()
-    assert (found.head_probs[near_head > 0.008] < 0.05).all()
+    # A gap between surfaces that touch is not counted.
+    far = 0.008 + max(float(found.gap), 0.0)
+    assert (found.head_probs[near_head > far] < 0.05).all()
     # Distances of the fine hand are interpolated between its coarse vertices.
     assert found.hand_probs[near_hand.argmin()] > 0.5
     assert (found.hand_probs[near_hand > 0.015] < 0.05).all()

@@ -120,7 +120,7 @@ def test_a_batch_equals_its_samples(people, refined, fit_head, fit_hand):
             prediction=prediction,
             points=detections.hand_points,
             world=detections.hand_world,
-            touches=prediction.contact_presence,
+            touches=jnp.asarray(prediction.contact_presence),
             intrinsics=intrinsics,
             left=jnp.array(False),
         )

@@ -283,7 +283,7 @@ def test_a_hand_is_not_much_deeper_than_the_skin_gives_way(models, fit_hand, rng
         problem, _ = touching_hand(models, scene, camera, intrinsics, (0.0, 0.0, 0.02))
         hand = fit_hand(problem)
         give = np.linalg.norm(problem.prediction.deformations, axis=-1).max()
-        assert depth_inside(models, problem, hand).max() < give + 0.008
+        assert depth_inside(models, problem, hand).max() < give + 0.015
 
 
 def test_a_hand_in_the_middle_of_the_head_comes_out(models, fit_hand, free_hand, rng):
