@@ -15,26 +15,29 @@ def models():
     return detector_points.prepare(assets.load_hand(), assets.load_head())
 
 
-class OnFirstCall:
-    """A function of samples without batch dimension, compiled for the shapes of its first call."""
-
-    def __init__(self, function, models):
-        self._function, self._models, self._compiled = function, models, None
-
-    def __call__(self, *samples):
-        arguments = (self._models, *(fit_problems.stack(sample) for sample in samples))
-        if self._compiled is None:
-            self._compiled = compile_fast(self._function, *arguments)
-        return jax.tree.map(lambda x: np.asarray(x[0]), self._compiled(*arguments))
-
-
 @pytest.fixture(scope="session")
 def fit_head(models):
     """`fit.fit_heads` of one guess, its points and intrinsics."""
-    return OnFirstCall(fit.fit_heads, models)
+    compiled = []
+
+    def call(*samples):
+        arguments = (models, *(fit_problems.stack(sample) for sample in samples))
+        if not compiled:
+            compiled.append(compile_fast(fit.fit_heads, *arguments))
+        return first(compiled[0](*arguments))
+
+    return call
 
 
 @pytest.fixture(scope="session")
 def fit_hand(models):
-    """`fit.fit_hands` of one problem."""
-    return OnFirstCall(fit.fit_hands, models)
+    """`fit.fit_hands` of one problem.
+
+    Not compiled without optimization, see the tests of `contact`.
+    """
+    return lambda problem: first(fit.fit_hands(models, fit_problems.stack(problem)))
+
+
+def first(batch):
+    """The first sample of a batch, in NumPy."""
+    return jax.tree.map(lambda x: np.asarray(x[0]), batch)

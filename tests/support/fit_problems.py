@@ -26,8 +26,8 @@ def _array(value):
 
 
 def stack(*trees):
-    """A batch of single samples."""
-    return jax.tree.map(lambda *x: jnp.stack([jnp.asarray(each) for each in x]), *trees)
+    """A batch of single samples; NumPy arrays, whose types are the same for every test."""
+    return jax.tree.map(lambda *x: np.stack([np.asarray(each) for each in x]), *trees)
 
 
 def tilted(rng, rotation: Rotation, degrees: float) -> np.ndarray:

@@ -1,0 +1,151 @@
+"""Simulated detections have the stated errors; the fit is a predictor like the network."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from absl import flags
+from absl.testing import flagsaver
+from flax import linen as nn
+from support import fit_problems
+from support.fast_compile import run_fast
+
+from dice_jax import evaluate, inference, models
+from dice_jax.detection.face_mesh import FACE_68
+from dice_jax.errors import UserError
+from dice_jax.evaluation import fit_rows
+from dice_jax.fitting import detector_points, fit
+
+SEEDS = 25
+INNER = list(FACE_68[17:])
+
+
+@pytest.fixture(scope="module")
+def batch(whole):
+    return whole[2]
+
+
+@pytest.fixture(scope="module")
+def drawn(bodies, batch):
+    """Simulated detections of the samples for many seeds, and the true poses."""
+    targets = jax.jit(models.pose_targets)(batch, *bodies)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(models, "pose_targets", lambda *_: targets)
+        found = [fit_rows.simulated(*bodies, seed=seed)(batch) for seed in range(SEEDS)]
+    return jax.tree.map(lambda *x: np.stack(x), *found), jax.device_get(targets)
+
+
+def spread(errors):
+    """Standard deviation from the median, which a few outliers do not change."""
+    return np.median(np.abs(errors)) / 0.6745
+
+
+def no_network(bodies):
+    """A model whose network is never called."""
+    return inference.Model({}, *bodies, jnp.zeros((843, 3)), nn.Dense(1))
+
+
+def test_errors_of_the_hand(drawn, batch):
+    detections, targets = drawn
+    off = detections.hand_points[..., :2] - batch.hand_keypoints_2d[None, ..., :2]
+    assert spread(off) == pytest.approx(1.5, rel=0.1)
+    assert np.median(off) == pytest.approx(0.0, abs=0.15)
+    far = np.linalg.norm(off, axis=-1) > 7.0
+    assert 0.015 < far.mean() < 0.04
+    unseen = detections.hand_points[..., 3] == 0
+    assert unseen.mean() == pytest.approx(0.1, abs=0.03)
+    centered = targets.hand_keypoints - targets.hand_keypoints.mean(-2, keepdims=True)
+    assert spread(detections.hand_world - centered[None]) == pytest.approx(0.006, rel=0.1)
+
+
+def test_errors_of_the_face(drawn, batch):
+    detections, targets = drawn
+    points = detections.face_points[:, :, INNER]
+    off = points[..., :2] - batch.head_keypoints_2d[None, :, 17:, :2]
+    assert off.std() == pytest.approx(1.0, rel=0.05)
+    assert (points[..., 3] == 1.0).all()
+    others = np.setdiff1d(np.arange(468), INNER)
+    assert np.abs(detections.face_points[:, :, others]).max() == 0.0
+    # Depth has the scale of the pixels, relative to any plane.
+    depth = targets.head_keypoints[:, 17:, 2]
+    for i in range(len(depth)):
+        x = np.tile(depth[i], SEEDS)
+        slope, level = np.polyfit(x, points[:, i, :, 2].ravel(), 1)
+        residual = points[:, i, :, 2].ravel() - slope * x - level
+        assert residual.std() / slope == pytest.approx(0.008, rel=0.15)
+
+
+def test_detections_depend_on_seed_and_pixels_alone(bodies, batch, drawn):
+    detections, _ = drawn
+    detect = fit_rows.simulated(*bodies, seed=3)
+    again = detect(batch)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b[3], atol=1e-3), again, detections)
+    first, second = detections.hand_points[0], detections.hand_points[1]
+    assert np.abs(first - second).max() > 0.1
+    # In another order, each sample is detected as before.
+    order = np.array([3, 0, 4, 1, 2])
+    moved = detect(jax.tree.map(lambda x: np.asarray(x)[order], batch))
+    np.testing.assert_allclose(moved.hand_points, again.hand_points[order], atol=1e-3)
+    np.testing.assert_allclose(moved.face_points, again.face_points[order], atol=1e-3)
+    changed = batch.replace(images=np.asarray(batch.images) // 2)
+    assert np.abs(detect(changed).hand_points - again.hand_points).max() > 0.1
+
+
+def test_unlabeled_keypoints_are_not_detected(bodies, batch):
+    hidden = batch.replace(
+        hand_keypoints_2d=np.asarray(batch.hand_keypoints_2d) * np.float32([1, 1, 0]),
+        head_keypoints_2d=np.asarray(batch.head_keypoints_2d) * np.float32([1, 1, 0]),
+    )
+    found = fit_rows.simulated(*bodies)(hidden)
+    assert found.hand_points[..., 3].max() == 0.0
+    assert found.face_points[..., 3].max() == 0.0
+
+
+def test_nothing_is_found_in_noise(batch):
+    images = np.random.default_rng(0).integers(0, 255, (2, 224, 224, 3), dtype=np.uint8)
+    found = fit_rows.detected(
+        jax.tree.map(lambda x: np.asarray(x)[:2], batch).replace(images=images)
+    )
+    assert found.hand_points.shape == (2, 21, 4)
+    jax.tree.map(lambda x: np.testing.assert_array_equal(x, 0.0), found)
+
+
+def test_the_fit_is_a_predictor(bodies, batch, monkeypatch):
+    """With a network that gives the same answer for all images."""
+    rng = np.random.default_rng(0)
+    prepared = detector_points.prepare(*bodies)
+    camera, _ = fit_problems.random_camera(rng)
+    hand = fit_problems.placed_hand(prepared, fit_problems.random_hand(rng), [0.1, 0.0, -0.2])
+    one = fit_problems.prediction(
+        prepared, hand, fit_problems.random_head(rng), camera, presence=0.9
+    )
+    seen = []
+
+    def infer(model, images, gate_by_presence):
+        seen.append(gate_by_presence)
+        return fit_problems.stack(*[one] * len(images))
+
+    monkeypatch.setattr(inference, "infer", infer)
+    refine = fit.refine
+    monkeypatch.setattr(fit, "refine", lambda *args: run_fast(refine, *args))
+    three = jax.tree.map(lambda x: jnp.asarray(x[:3]), batch)
+    found = fit_rows.predictor(no_network(bodies), fit_rows.simulated(*bodies))(three)
+    assert seen == [False]
+    for leaf in jax.tree.leaves(found):
+        assert np.isfinite(leaf).all()
+        assert len(leaf) == 3
+    apart = np.asarray(found.contact_presence) <= 0.5
+    assert np.abs(np.asarray(found.deformations)[apart]).max(initial=0.0) == 0.0
+    assert np.asarray(found.head_contact_probs)[apart].max(initial=0.0) == 0.0
+    np.testing.assert_allclose(
+        found.deformed_head_vertices, found.head_vertices - found.deformations, atol=1e-7
+    )
+
+
+def test_an_unknown_row_is_one_clear_line(bodies):
+    flags.FLAGS.mark_as_parsed()
+    with flagsaver.flagsaver(fit=["keypoints", "nonsense"]), pytest.raises(UserError) as error:
+        evaluate.fit_predictors(no_network(bodies), bodies)
+    message = str(error.value)
+    assert "--fit" in message and "nonsense" in message and "keypoints" in message
+    assert "\n" not in message
