@@ -3,8 +3,8 @@
   python -m tools.benchmarks.reconstruction
   python -m tools.benchmarks.reconstruction --image photo.jpg --repeats 20
 
-Prints the median milliseconds a photo of detection, network, fit of the head, fit of one hand, and of
-the whole call, and the memory of the process before and after them.
+Prints milliseconds a photo: the median of the detection, the mean of the network, of the fit of the
+head and of all hands, and the median of the whole call; and the largest memory of the process.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def measure(model: inference.Model, photo: np.ndarray, repeats: int) -> list[float]:
-    """Median milliseconds of the stages and of the whole call.
+    """Milliseconds of the stages and of the whole call.
 
     The stages inside the call are timed by waiting for each of them, which the whole call does not.
     """
