@@ -15,7 +15,6 @@ from scipy.spatial.transform import Rotation
 
 from dice_jax.body_models import BodyModel
 from dice_jax.geometry.mesh import boundary_loops
-from dice_jax.synthetic.contact_solver import SHOULDER
 from dice_jax.synthetic.sample import Person
 
 _SHOULDER_RINGS = (  # scale of the neck's width and depth, and meters below the neck's edge
@@ -154,15 +153,22 @@ def shoulders(edge: Float[np.ndarray, "E 3"], person: Person) -> Part:
     return Part(vertices, faces, np.concatenate(cloth), 0.7 * vertices)
 
 
-def arm(edge: Float[np.ndarray, "E 3"], elbow: Float[np.ndarray, "3"], person: Person) -> Part:
+def arm(
+    edge: Float[np.ndarray, "E 3"],
+    elbow: Float[np.ndarray, "3"],
+    shoulder: Float[np.ndarray, "3"],
+    person: Person,
+) -> Part:
     """Rings from the boundary loop of the wrist to the elbow and on to the shoulder.
 
     Args:
         edge: boundary loop of the wrist, meters.
-        elbow: meters.
+        elbow, shoulder: meters.
         person: its `sleeve` counts.
     """
-    center, shoulder = edge.mean(0), np.asarray(SHOULDER)
+    center = edge.mean(0)
+    if np.ptp(edge, axis=0).max() < 1e-6:  # an absent hand: its arm is at the same place
+        elbow, shoulder = center + (1e-3, 0.0, 0.0), center + (2e-3, 0.0, 0.0)
     lower, upper = _unit(elbow - center), _unit(shoulder - elbow)
     offset = edge - center
     across = offset - np.outer(offset @ lower, lower)

@@ -249,9 +249,9 @@ def test_regions_and_stiffness_follow_anatomy(head):
     assert np.abs(np.diff(head.stiffness[pairs])).max() < 0.35
 
 
-# Bones of 66 adults in radiographs, mm: metacarpal, three phalanges (the thumb has two), and the soft
-# tissue of the tip. Buryanov and Kotiuk (2010), Proportions of hand segments, Int. J. Morphol. 28(3),
-# in the order of MANO's fingers.
+# Bones of 66 adults in radiographs, mm: metacarpal, three phalanges (the thumb has two), and the
+# soft tissue of the tip, in the order of MANO's fingers. Buryanov and Kotiuk (2010), Proportions of
+# hand segments, Int. J. Morphol. 28(3).
 BONES = {
     "index": (68.1, 39.8, 22.4, 15.8, 3.8),
     "middle": (64.6, 44.6, 26.3, 17.4, 4.0),
@@ -260,8 +260,9 @@ BONES = {
     "thumb": (46.2, 31.6, 21.7, 5.7),
 }
 CARPUS = 33.0  # mm: with it, the middle ray above is as long as the hand
-# From the wrist to the centers of the knuckles as fractions of the hand's length: Buchholz, Armstrong
-# and Goldstein (1992), Anthropometric data for describing the kinematics of the human hand.
+# From the wrist to the centers of the knuckles as fractions of the hand's length: Buchholz,
+# Armstrong and Goldstein (1992), Anthropometric data for describing the kinematics of the human
+# hand.
 KNUCKLES = {"index": 0.463, "middle": 0.446, "little": 0.414, "ring": 0.421}
 
 
