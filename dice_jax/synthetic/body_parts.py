@@ -82,7 +82,7 @@ class HairCap:
         self,
         vertices: Float[np.ndarray, "5023 3"],
         normals: Float[np.ndarray, "5023 3"],
-        hand_vertices: Float[np.ndarray, "778 3"],
+        hand_vertices: Float[np.ndarray, "H 3"],
         person: Person,
         rng: np.random.Generator,
     ) -> Part:
@@ -91,7 +91,7 @@ class HairCap:
         Args:
             vertices: of the head.
             normals: of the head.
-            hand_vertices: meters.
+            hand_vertices: of both hands, meters.
             person: its `hair_length` counts; 0 hides the cap under the skin.
             rng: source of randomness.
         """
@@ -111,7 +111,7 @@ class HairCap:
 
 def long_hair(
     head_vertices: Float[np.ndarray, "5023 3"],
-    hand_vertices: Float[np.ndarray, "778 3"],
+    hand_vertices: Float[np.ndarray, "H 3"],
     person: Person,
     rng: np.random.Generator,
 ) -> Part:

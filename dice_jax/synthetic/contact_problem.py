@@ -148,7 +148,8 @@ def sample_contact_problem(
     masks = np.zeros((1 + NUM_SECONDARY, NUM_HAND_VERTICES), np.float32)
     for row, name in zip(masks, (gesture.anchor, *gesture.secondary)):
         row[patches[name]] = 1
-    indentation = -gap if gap > 0 else skin.max_indentation[target_id] * rng.uniform(0.15, 1.0)
+    pressure = rng.uniform(*gesture.pressure)
+    indentation = -gap if gap > 0 else skin.max_indentation[target_id] * pressure
     ids = skin.sample_ids
     arrays = dict(
         head_points=np.where(skin.touchable[ids][:, None], head_vertices[ids], _FAR_AWAY),

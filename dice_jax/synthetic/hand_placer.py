@@ -15,12 +15,14 @@ from scipy.spatial.transform import Rotation
 from dice_jax.body_models import BodyModel, pose_hand
 from dice_jax.structs import HandParams
 from dice_jax.synthetic import contact_problem, contact_solver, deform, free_hand
-from dice_jax.synthetic.gestures import GESTURES, NEAR_GESTURES, Gesture
+from dice_jax.synthetic.gestures import Gesture
 from dice_jax.synthetic.kinds import Placement
+from dice_jax.synthetic.near_gestures import NEAR_GESTURES
 from dice_jax.synthetic.penetration import outward_normals
 from dice_jax.synthetic.placed_hand import PlacedHand, absent_hand
 from dice_jax.synthetic.pose import hand_patches, sample_pose
 from dice_jax.synthetic.sample import Person
+from dice_jax.synthetic.touch_gestures import TOUCH_GESTURES
 
 _GAP_RANGE = (0.012, 0.15)  # meters between hand and skin of a hand that is near
 _MIN_GAP = 0.008  # meters after solving
@@ -99,7 +101,8 @@ class HandPlacer:
             request.gap,
             rng,
         ).replace(
-            shoulder=np.float32(shoulder), own_arm=np.float32(request.shoulder is None)
+            shoulder=np.asarray(shoulder, np.float32),
+            own_arm=np.asarray(request.shoulder is None, np.float32),
         )
         batch = jax.tree.map(lambda array: jnp.asarray(array)[None], problem)
         solutions = contact_solver.solve_contacts(self.hand, batch)
@@ -177,7 +180,7 @@ def sample_gesture(placement: Placement, rng: np.random.Generator) -> tuple[Gest
     near = placement is Placement.NEAR
     contact_gesture = rng.uniform() < _CONTACT_GESTURE_SHARE
     if placement is Placement.TOUCH or (near and contact_gesture):
-        gestures = GESTURES
+        gestures = TOUCH_GESTURES
     else:
         gestures = NEAR_GESTURES
     frequencies = np.array([gesture.frequency for gesture in gestures])

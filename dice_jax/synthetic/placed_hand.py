@@ -1,4 +1,4 @@
-"""A hand that has found its place at or near a head, its mirror image, and a hand that is absent."""
+"""A hand that has found its place at or near a head, its mirror image, and an absent hand."""
 
 from __future__ import annotations
 

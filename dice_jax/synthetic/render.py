@@ -18,6 +18,7 @@ from dice_jax.synthetic.penetration import outward_normals
 from dice_jax.synthetic.sample import Lighting, Person, PinholeCamera
 from dice_jax.synthetic.scene_solver import Scene
 
+LARGE = 2  # the rendered image has this many times the side of the crop
 _OCCLUSION_RADIUS = 0.013  # meters over which a near surface blocks ambient light
 
 
@@ -27,12 +28,16 @@ class Rendering:
 
     Attributes:
         image: sRGB.
-        depth: of hand and (deformed) head, meters; infinite elsewhere.
-        hand_mask, head_mask: where they are visible.
+        large_image: the same picture at `LARGE` times the side, for detectors.
+        depth: of right hand and (deformed) head, meters; infinite elsewhere.
+        surface_depth: of everything that is drawn: hair, clothes and the left hand too.
+        hand_mask, head_mask: where right hand and head are not hidden by each other.
     """
 
     image: UInt8[np.ndarray, "S S 3"]
+    large_image: UInt8[np.ndarray, "L L 3"]
     depth: Float[np.ndarray, "S S"]
+    surface_depth: Float[np.ndarray, "S S"]
     hand_mask: Bool[np.ndarray, "S S"]
     head_mask: Bool[np.ndarray, "S S"]
 
@@ -42,7 +47,7 @@ class Appearance:
     """Everything that is drawn, with its materials, in the head's own axes; shared by all views.
 
     Attributes:
-        vertices: of head, hand, hair, shoulders and arm, meters.
+        vertices: of head, right and left hand, hair, shoulders and arms, meters.
         material: of each vertex.
         softness: 1 on skin and hair, 0 on cloth.
         occlusion: fraction of the ambient light that arrives.
@@ -70,36 +75,39 @@ class Renderer:
         self._label_faces = jnp.concatenate([head.faces, hand.faces + len(head.v_template)])
 
     def sample_appearance(self, scene: Scene, rng: np.random.Generator) -> Appearance:
-        """Adds hair, shoulders and arm, and draws the materials."""
-        person, head_vertices = scene.person, scene.deformed_head_vertices
+        """Adds hair, shoulders and arms, and draws the materials."""
+        person, head_vertices = scene.person, scene.drawn_head_vertices
+        hands = scene.right, scene.left
+        both = np.concatenate([hand.vertices for hand in hands])
         normals = outward_normals(head_vertices, self.head)
         hair = (
-            self._hair.part(head_vertices, normals, scene.hand_vertices, person, rng),
-            body_parts.long_hair(head_vertices, scene.hand_vertices, person, rng),
+            self._hair.part(head_vertices, normals, both, person, rng),
+            body_parts.long_hair(head_vertices, both, person, rng),
         )
-        limbs = (
-            body_parts.shoulders(head_vertices[self._neck_edge], person),
-            body_parts.arm(scene.hand_vertices[self._wrist_edge], scene.elbow, person),
-        )
+        limbs = [body_parts.shoulders(head_vertices[self._neck_edge], person)]
+        limbs += [
+            body_parts.arm(hand.vertices[self._wrist_edge], hand.elbow, hand.shoulder, hand.person)
+            for hand in hands
+        ]
         parts = (*hair, *limbs)
-        head_material = self._head_painter.sample(person, rng)
-        hand_material = self._hand_painter.sample(person, rng)
-        skin = hand_material.albedo.mean(0)
-        materials = [head_material, hand_material]
+        materials = [self._head_painter.sample(person, rng)]
+        materials += [self._hand_painter.sample(hand.person, rng) for hand in hands]
         materials += [_uniform_material(part, person.hair, 0.12, 0.5) for part in hair]
-        materials += [_clothed_material(part, skin, person, rng) for part in limbs]
+        materials += [
+            _clothed_material(part, materials[i].albedo.mean(0), owner, rng)
+            for part, i, owner in zip(limbs, (1, 1, 2), (person, hands[0].person, hands[1].person))
+        ]
         if self._faces is None:
             self._faces = self._all_faces(parts)
-        num_skin = len(head_vertices) + len(scene.hand_vertices)
+        num_skin = len(head_vertices) + len(both)
         cloth = np.concatenate([np.zeros(num_skin), *(part.cloth for part in parts)])
-        texture = [self._head_painter.rest, self._hand_painter.rest, *(p.texture for p in parts)]
+        rest = self._hand_painter.rest
+        texture = [self._head_painter.rest, rest, rest + 0.5, *(p.texture for p in parts)]
         return Appearance(
-            vertices=np.concatenate(
-                [head_vertices, scene.hand_vertices, *(part.vertices for part in parts)]
-            ),
+            vertices=np.concatenate([head_vertices, both, *(part.vertices for part in parts)]),
             material=Material.concatenate(materials),
             softness=1 - cloth,
-            occlusion=self._occlusion(head_vertices, scene.hand_vertices, len(cloth)),
+            occlusion=self._occlusion(head_vertices, both, len(cloth)),
             texture=np.concatenate(texture) + rng.uniform(0, 1, 3),
         )
 
@@ -137,24 +145,43 @@ class Renderer:
             **{f.name: single(getattr(lighting, f.name)) for f in dataclasses.fields(Lighting)}
         )
         intrinsics = single(camera.focal_length), single(camera.camera_center)
-        color, coverage = shading.shade(surface, self._faces, lights, *intrinsics, size=self.size)
+        drawn = shading.shade(surface, self._faces, lights, *intrinsics, LARGE, size=self.size)
         labeled = to_camera(np.concatenate([scene.deformed_head_vertices, scene.hand_vertices]))
         depth, face_ids = shading.draw_depth(
             labeled, self._label_faces, *intrinsics, size=self.size
         )
         face_ids = np.asarray(face_ids)
         num_head_faces = len(self.head.faces)
+        color, coverage, surface_depth = (np.asarray(array) for array in drawn)
+        large = postprocess.postprocess(color, coverage, rng)
         return Rendering(
-            image=postprocess.postprocess(np.asarray(color), np.asarray(coverage), rng),
+            image=postprocess.shrink(large, self.size),
+            large_image=large,
             depth=np.asarray(depth),
+            surface_depth=postprocess.nearest_depth(surface_depth, self.size),
             hand_mask=face_ids >= num_head_faces,
             head_mask=(face_ids >= 0) & (face_ids < num_head_faces),
         )
 
+    def hand_area(self, scene: Scene, camera: PinholeCamera) -> float:
+        """Fraction of the image that the right hand covers where the head does not hide it."""
+        vertices = np.concatenate([scene.deformed_head_vertices, scene.hand_vertices])
+        single = lambda array: jnp.asarray(array, jnp.float32)
+        _, face_ids = shading.draw_depth(
+            single(vertices @ camera.rotation.T + camera.transl),
+            self._label_faces,
+            single(camera.focal_length),
+            single(camera.camera_center),
+            size=self.size,
+        )
+        return float((np.asarray(face_ids) >= len(self.head.faces)).mean())
+
     def _all_faces(self, parts):
         faces, first = [np.asarray(self.head.faces)], len(self.head.v_template)
-        faces.append(np.asarray(self.hand.faces) + first)
-        first += len(self.hand.v_template)
+        # The mirror image of a hand has its triangles the other way round.
+        for hand_faces in (np.asarray(self.hand.faces), np.asarray(self.hand.faces)[:, ::-1]):
+            faces.append(hand_faces + first)
+            first += len(self.hand.v_template)
         for part in parts:
             faces.append(part.faces + first)
             first += len(part.vertices)

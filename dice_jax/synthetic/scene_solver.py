@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float
 from dice_jax.body_models import BodyModel, pose_head
 from dice_jax.body_models.mirror_vertices import mirror_vertices
 from dice_jax.structs import HandParams, HeadParams
+from dice_jax.synthetic.expressions import FaceSampler
 from dice_jax.synthetic.hand_placer import HandPlacer, Request, sample_gesture
 from dice_jax.synthetic.kinds import Frequencies, Kind, Placement, Plan, sample_plan
 from dice_jax.synthetic.placed_hand import (
@@ -23,13 +24,14 @@ from dice_jax.synthetic.placed_hand import (
     collide,
     mirrored_hand,
 )
-from dice_jax.synthetic.sample import Face, Person, sample_face, sample_person
+from dice_jax.synthetic.sample import Face, Person, sample_person
 
 _MAX_ATTEMPTS = 40
 _ATTEMPTS_PER_GESTURE = 8
 _LEFT_ATTEMPTS = 12
-# Where the shoulder of another person may be, meters in the head's axes: in front or at a side.
-_OTHER_SHOULDERS = ((-0.45, -0.25, 0.30), (0.45, 0.05, 0.55))
+_FIRST_OTHER_PERSON = 1_000_000_000  # numbers of people who only lend a hand
+# Where the shoulder of another person may be, meters in the head's axes: at either side.
+_OTHER_SHOULDERS = ((0.34, -0.32, 0.05), (0.52, 0.0, 0.36))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,7 +107,7 @@ class SceneSolver:
         hand: the hand model.
         head: the head model.
         seed: of all randomness.
-        face_sampler: draws the facial expression.
+        face_sampler: draws the facial expression; None: `expressions.FaceSampler`.
         frequencies: of the kinds of scene; None: those of the data set.
     """
 
@@ -114,11 +116,12 @@ class SceneSolver:
         hand: BodyModel,
         head: BodyModel,
         seed: int,
-        face_sampler: Callable[[np.random.Generator], Face] = sample_face,
+        face_sampler: Callable[[np.random.Generator], Face] | None = None,
         frequencies: Frequencies | None = None,
     ):
         self.hand, self.head, self.seed = hand, head, seed
-        self._sample_face, self._frequencies = face_sampler, frequencies
+        self._faces, self._frequencies = FaceSampler(head), frequencies
+        self._sample_face = face_sampler or self._faces
         self._placer, self._mirror = HandPlacer(hand, head), mirror_vertices(head)
         self._pose_head = jax.jit(lambda params: pose_head(head, params))
 
@@ -149,14 +152,17 @@ class SceneSolver:
 
     def _attempt(self, index, person, plan, attempt):
         rng = np.random.default_rng((self.seed, 2, index, attempt))
-        face = self._sample_face(rng)
-        head_mesh = self._pose_head(head_params(person, face))
-        head_vertices = np.asarray(head_mesh.vertices, np.float64)
-        right, left = absent_hand(person), absent_hand(person)
+        face, request = self._sample_face(rng), None
         if plan.right is not None:
             # Several attempts share a gesture, so that difficult ones are not drawn less often.
             shared = np.random.default_rng((self.seed, 3, index, attempt // _ATTEMPTS_PER_GESTURE))
             request = self._request(plan.right, person, shared)
+            if plan.right is Placement.TOUCH and self._sample_face is self._faces:
+                face = self._faces.with_expression(face, request.gesture.expression, rng)
+        head_mesh = self._pose_head(head_params(person, face))
+        head_vertices = np.asarray(head_mesh.vertices, np.float64)
+        right, left = absent_hand(person), absent_hand(person)
+        if request is not None:
             if plan.kind is Kind.OTHER_PERSON:
                 request = self._of_another(request, index, rng)
             right = self._placer.place(request, head_vertices, rng)
@@ -184,9 +190,11 @@ class SceneSolver:
         return Request(placement, gesture, gap, person)
 
     def _of_another(self, request: Request, index: int, rng) -> Request:
-        """The same with the hand of another person, who stands in front or at a side."""
-        other = sample_person(-1 - index, self.seed)
-        return dataclasses.replace(request, person=other, shoulder=rng.uniform(*_OTHER_SHOULDERS))
+        """The same with the hand of another person, who is at either side."""
+        other = sample_person(_FIRST_OTHER_PERSON + index, self.seed)
+        shoulder = rng.uniform(*_OTHER_SHOULDERS)
+        shoulder[0] *= rng.choice([-1.0, 1.0])
+        return dataclasses.replace(request, person=other, shoulder=shoulder)
 
     def _place_left(self, placement, person, head_vertices, right, index):
         """A left hand: a right hand at the mirror image of the head, mirrored."""

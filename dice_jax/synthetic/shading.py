@@ -15,7 +15,6 @@ from dice_jax.geometry.camera import perspective_to_screen
 from dice_jax.geometry.mesh import vertex_normals
 from dice_jax.geometry.rasterize import interpolate, rasterize
 
-OVERSAMPLING = 2
 _SHADOW_SIZE = 224
 _SHADOW_SPAN = 0.55  # meters that the shadow map covers, around the head
 _NOISE_SIZE = 64
@@ -51,32 +50,33 @@ class Lights(struct.PyTreeNode):
     shadow_softness: Float[Array, ""]
 
 
-@functools.partial(jax.jit, static_argnames="size")
+@functools.partial(jax.jit, static_argnames=("size", "zoom"))
 def shade(
     surface: Surface,
     faces: Int[Array, "F 3"],
     lights: Lights,
     focal_length: Float[Array, ""],
     camera_center: Float[Array, "2"],
+    zoom: int,
     size: int,
-) -> tuple[Float[Array, "S S 3"], Float[Array, "S S"]]:
-    """Renders the surface.
+) -> tuple[Float[Array, "L L 3"], Float[Array, "L L"], Float[Array, "L L"]]:
+    """Renders the surface, with smoothed edges.
 
     Args:
         surface: attributes of the vertices.
         faces: triangles.
         lights: directional and ambient light.
-        focal_length: pixels of the final image.
-        camera_center: principal point, pixels of the final image.
-        size: side of the final image, pixels.
+        focal_length: pixels of the crop.
+        camera_center: principal point, pixels of the crop.
+        zoom: side of the rendering relative to the crop.
+        size: side of the crop, pixels.
 
     Returns:
-        Linear RGB times coverage, and coverage in [0, 1].
+        Linear RGB times coverage, coverage in [0, 1], and depth in meters (infinite in the
+        background), each with `zoom * size` pixels a side.
     """
-    fine = size * OVERSAMPLING
-    screen = perspective_to_screen(
-        surface.vertices, OVERSAMPLING * focal_length, OVERSAMPLING * camera_center
-    )
+    fine = size * zoom
+    screen = perspective_to_screen(surface.vertices, zoom * focal_length, zoom * camera_center)
     fragments = rasterize(screen, faces, fine, fine, perspective=True)
     covered = fragments.face_ids >= 0
     normals = vertex_normals(surface.vertices, faces)
@@ -121,8 +121,10 @@ def shade(
         exponent = 10 + 60 * gloss
         highlights += visibility * color * gloss * 0.25 * alignment**exponent * (cosine > 0)
     color = jnp.where(covered[..., None], albedo * light + highlights, 0.0)
-    pool = lambda image: image.reshape(size, OVERSAMPLING, size, OVERSAMPLING, -1).mean((1, 3))
-    return pool(color), pool(covered[..., None].astype(jnp.float32))[..., 0]
+    smooth = _smooth_edges(
+        jnp.concatenate([color, covered[..., None].astype(jnp.float32)], -1), fragments.depth
+    )
+    return smooth[..., :3], smooth[..., 3], fragments.depth
 
 
 @functools.partial(jax.jit, static_argnames="size")
@@ -148,6 +150,19 @@ def draw_depth(
     screen = perspective_to_screen(vertices, focal_length, camera_center)
     fragments = rasterize(screen, faces, size, size, perspective=True)
     return fragments.depth, fragments.face_ids
+
+
+def _smooth_edges(image, depth):
+    """Blurs an image (L, L, C) by half a pixel where the depth (L, L) jumps: at outlines."""
+    finite = jnp.minimum(depth, 20.0)
+    edge = jnp.zeros_like(finite)
+    blurred = 2 * image
+    for axis in (0, 1):
+        for step in (1, -1):
+            blurred += 0.5 * jnp.roll(image, step, axis)
+            edge = jnp.maximum(edge, jnp.abs(jnp.roll(finite, step, axis) - finite))
+    weight = jnp.clip(edge / 0.006 - 0.5, 0.0, 1.0)[..., None]
+    return image + weight * (blurred / 4 - image)
 
 
 def _shadow(vertices, faces, position, normal, lights):
