@@ -108,7 +108,9 @@ class HandPainter:
 
     def sample(self, person: Person, rng: np.random.Generator) -> Material:
         """Material of the 778 vertices of a hand."""
-        albedo = person.skin * _mottling(self.rest, person, rng) * np.exp(rng.normal(0, 0.05))
+        # Hands are mostly a little darker and redder than faces.
+        tone = np.exp(rng.normal((-0.06, -0.12, -0.12), 0.06))
+        albedo = person.skin * _mottling(self.rest, person, rng) * tone
         pale = np.array([0.50, 0.30, 0.22]) * (0.7 + 0.6 * (1 - person.skin_tone))
         albedo = _mix(albedo, pale, (0.25 + 0.35 * person.skin_tone) * self._palm)
         albedo *= 1 - rng.uniform(0.05, 0.3) * self._reddish[:, None] * (0.1, 1.0, 0.9)

@@ -12,7 +12,7 @@ from scipy.spatial import KDTree
 from dice_jax.body_models import BodyModel
 from dice_jax.constants import CROP_SIZE
 from dice_jax.geometry.mesh import boundary_loops
-from dice_jax.synthetic import body_parts, postprocess, shading
+from dice_jax.synthetic import body_parts, postprocess, shading, surface_detail
 from dice_jax.synthetic.appearance import HandPainter, HeadPainter, Material
 from dice_jax.synthetic.penetration import outward_normals
 from dice_jax.synthetic.sample import Lighting, Person, PinholeCamera
@@ -52,6 +52,7 @@ class Appearance:
         softness: 1 on skin and hair, 0 on cloth.
         occlusion: fraction of the ambient light that arrives.
         texture: texture coordinates.
+        detail: factors of the albedo on the triangles of head and hands, see `surface_detail`.
     """
 
     vertices: Float[np.ndarray, "N 3"]
@@ -59,6 +60,7 @@ class Appearance:
     softness: Float[np.ndarray, "N"]
     occlusion: Float[np.ndarray, "N"]
     texture: Float[np.ndarray, "N 3"]
+    detail: Float[np.ndarray, "D S 3"]
 
 
 class Renderer:
@@ -68,6 +70,8 @@ class Renderer:
         self.hand, self.head, self.size = hand, head, size
         self._hair = body_parts.HairCap(head)
         self._head_painter, self._hand_painter = HeadPainter(head), HandPainter(hand)
+        self._head_detail = surface_detail.head_detail(head)
+        self._hand_detail = surface_detail.hand_detail(hand)
         self._neck_edge, self._wrist_edge = (
             boundary_loops(np.asarray(model.faces))[0] for model in (head, hand)
         )
@@ -109,7 +113,16 @@ class Renderer:
             softness=1 - cloth,
             occlusion=self._occlusion(head_vertices, both, len(cloth)),
             texture=np.concatenate(texture) + rng.uniform(0, 1, 3),
+            detail=self._detail(person, [hand.person for hand in hands], rng),
         )
+
+    def _detail(self, person, owners, rng):
+        """Detail of the head, the right and the left hand, whose triangles are turned."""
+        head = self._head_detail.color(surface_detail.head_strengths(person, rng))
+        hands = [
+            self._hand_detail.color(surface_detail.hand_strengths(owner, rng)) for owner in owners
+        ]
+        return np.concatenate([head, hands[0], surface_detail.flipped(hands[1])])
 
     def render(
         self,
@@ -140,6 +153,7 @@ class Renderer:
             softness=single(appearance.softness),
             occlusion=single(appearance.occlusion),
             texture=single(np.concatenate([appearance.texture, material.grain[:, None]], -1)),
+            detail=appearance.detail,
         )
         lights = shading.Lights(
             **{f.name: single(getattr(lighting, f.name)) for f in dataclasses.fields(Lighting)}

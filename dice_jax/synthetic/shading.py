@@ -14,6 +14,7 @@ from dice_jax.array_types import Array
 from dice_jax.geometry.camera import perspective_to_screen
 from dice_jax.geometry.mesh import vertex_normals
 from dice_jax.geometry.rasterize import interpolate, rasterize
+from dice_jax.synthetic import surface_detail
 
 _SHADOW_SIZE = 224
 _SHADOW_SPAN = 0.55  # meters that the shadow map covers, around the head
@@ -30,6 +31,7 @@ class Surface(struct.PyTreeNode):
         softness: how far light wraps around the shape: 1 for skin, 0 for cloth.
         occlusion: fraction of the ambient light that arrives.
         texture: texture coordinates, and the strength of the texture in the last column.
+        detail: factors of the albedo at the samples of the first triangles, see `surface_detail`.
     """
 
     vertices: Float[Array, "N 3"]
@@ -38,6 +40,7 @@ class Surface(struct.PyTreeNode):
     softness: Float[Array, "N"]
     occlusion: Float[Array, "N"]
     texture: Float[Array, "N 4"]
+    detail: Float[Array, "D S 3"]
 
 
 class Lights(struct.PyTreeNode):
@@ -102,6 +105,7 @@ def shade(
     normal = jnp.where((normal * view).sum(-1, keepdims=True) < 0, -normal, normal)
     over_pixels = lambda color: color[None, None]
     grain = _noise(texture[..., :3])
+    albedo = albedo * _detail(surface.detail, fragments)
     albedo = jnp.clip(albedo * (1 + texture[..., 3:] * grain[..., None]), 0.0, 1.0)
 
     up = 0.5 - 0.5 * normal[..., 1:2]
@@ -150,6 +154,30 @@ def draw_depth(
     screen = perspective_to_screen(vertices, focal_length, camera_center)
     fragments = rasterize(screen, faces, size, size, perspective=True)
     return fragments.depth, fragments.face_ids
+
+
+def _detail(detail, fragments):
+    """The detail (D, S, 3) at every pixel, 1 on triangles without; interpolated between samples."""
+    steps = surface_detail.STEPS
+    scaled = steps * fragments.barycentrics[..., :2]
+    low = jnp.clip(jnp.floor(scaled), 0, steps - 1).astype(jnp.int32)
+    part, (i, j) = scaled - low, jnp.moveaxis(low, -1, 0)
+    # The point is in the small triangle (i, j), (i + 1, j), (i, j + 1), or in the one across the
+    # long side of that.
+    upper = part.sum(-1) > 1
+    first = jnp.clip(fragments.face_ids, 0, len(detail) - 1) * surface_detail.NUM_SAMPLES
+    rows = detail.reshape(-1, detail.shape[-1])
+
+    def at(step_i, step_j):
+        over = jnp.maximum(step_i + step_j - steps, 0)  # rounding, beyond the last sample
+        return rows[first + surface_detail.sample_index(step_i, step_j - over)]
+
+    corner = at(i + upper, j + upper)
+    to_i, to_j = at(i + ~upper, j + upper), at(i + upper, j + ~upper)
+    weight = jnp.where(upper[..., None], 1 - part, part)
+    value = corner + weight[..., :1] * (to_i - corner) + weight[..., 1:] * (to_j - corner)
+    has = (fragments.face_ids >= 0) & (fragments.face_ids < len(detail))
+    return jnp.where(has[..., None], value, 1.0)
 
 
 def _smooth_edges(image, depth):
