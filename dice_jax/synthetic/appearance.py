@@ -102,6 +102,7 @@ class HandPainter:
         self.rest = np.asarray(hand.v_template, np.float64)
         normals = np.asarray(vertex_normals(hand.v_template, hand.closed_faces))
         self._palm = np.clip(-normals[:, 1] * 1.5, 0, 1)
+        self.is_back = self._palm < 0.05
         joints = np.asarray(hand.J_regressor, np.float64) @ self.rest
         reddish = np.concatenate([joints[1:], self.rest[np.asarray(hand.tip_ids)]])
         self._reddish = np.exp(-((KDTree(reddish).query(self.rest)[0] / 0.011) ** 2))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+import scipy.sparse as sp
 from jaxtyping import Float, Int
 from scipy.spatial import KDTree
 from scipy.spatial.transform import Rotation
@@ -71,7 +72,7 @@ class HairCap:
         weights = np.eye(len(ids))
         for _ in range(2):
             faces, weights = _subdivide(faces.reshape(-1, 3), weights)
-        self._ids, self._faces, self._weights = ids, faces, weights
+        self._ids, self._faces, self._weights = ids, faces, sp.csr_array(weights)
         template = np.asarray(head.v_template)[ids]
         self._rest = weights @ template
         rim = np.unique(boundary_loops(faces)[0])
@@ -100,7 +101,7 @@ class HairCap:
         outward /= np.linalg.norm(outward, axis=-1, keepdims=True)
         waves = np.sin(self._rest @ rng.normal(0, 60, (3, 6)) + rng.uniform(0, 6.28, 6)).mean(-1)
         height = person.hair_length * self._thickness * (1 + 0.45 * waves)
-        clearance = KDTree(hand_vertices).query(base)[0]
+        clearance = KDTree(hand_vertices).query(base, distance_upper_bound=0.15)[0]
         height = np.minimum(height, 0.5 * np.maximum(clearance - 0.004, 0.0))
         lift = 0.0015 if person.hair_length else -0.004
         height = height + lift * np.clip(3 * self._thickness, 0.0, 1) - 0.0004
@@ -128,7 +129,8 @@ def long_hair(
     vertices = np.stack(
         [np.sin(angle) * width, height, -0.045 - np.cos(angle) * 1.05 * width], -1
     ).reshape(-1, 3)
-    covers_hand = KDTree(vertices).query(hand_vertices)[0].min() < 0.012
+    near = KDTree(vertices).query(hand_vertices, distance_upper_bound=0.012)[0]
+    covers_hand = np.isfinite(near).any()
     if person.long_hair == 0 or covers_hand:
         vertices = np.tile(center - (0, 0.02, 0.04), (len(vertices), 1))
     texture = np.stack([3 * across.ravel(), 0.25 * down.ravel(), np.zeros(across.size)], -1)

@@ -30,6 +30,7 @@ class Gesture:
         spread: scale of the spread between the fingers; 1 is relaxed.
         frequency: how often the gesture is drawn, relative to the others.
         pressure: range of the indentation, relative to the deepest that the skin permits.
+        gap: range of the distance to the face where the hand is near, meters; None: as usual.
         expression: what the face does with it: "" anything, "eyes_shut", "mouth_open" or "puffed".
     """
 
@@ -45,6 +46,7 @@ class Gesture:
     spread: float = 1.0
     frequency: float = 1.0
     pressure: tuple[float, float] = (0.15, 1.0)
+    gap: tuple[float, float] | None = None
     expression: str = ""
 
 

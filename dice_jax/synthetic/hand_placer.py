@@ -185,5 +185,5 @@ def sample_gesture(placement: Placement, rng: np.random.Generator) -> tuple[Gest
         gestures = NEAR_GESTURES
     frequencies = np.array([gesture.frequency for gesture in gestures])
     gesture = gestures[int(rng.choice(len(gestures), p=frequencies / frequencies.sum()))]
-    low, high = _GAP_RANGE
+    low, high = gesture.gap or _GAP_RANGE
     return gesture, float(low + (high - low) * rng.uniform() ** 1.7) if near else 0.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
@@ -159,7 +160,10 @@ def _seen(vertices, faces, camera, rendering):
     """Which vertices (V,) can be seen, and which are on the side towards the camera."""
     depth = rendering.surface_depth
     points, pixels, inside = _pixels(vertices, camera, len(depth))
-    normals = np.asarray(vertex_normals(jnp.asarray(points, jnp.float32), jnp.asarray(faces)))
+    normals = np.asarray(_normals(points.astype(np.float32), faces))
     facing = (normals * points).sum(-1) < 0
     column, row = np.clip(np.floor(pixels).astype(int), 0, len(depth) - 1).T
     return facing & inside & (points[:, 2] < depth[row, column] + _DEPTH_SLACK), facing
+
+
+_normals = jax.jit(vertex_normals)

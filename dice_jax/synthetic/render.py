@@ -12,7 +12,7 @@ from scipy.spatial import KDTree
 from dice_jax.body_models import BodyModel
 from dice_jax.constants import CROP_SIZE
 from dice_jax.geometry.mesh import boundary_loops
-from dice_jax.synthetic import body_parts, postprocess, shading, surface_detail
+from dice_jax.synthetic import body_parts, postprocess, shading, surface_detail, things
 from dice_jax.synthetic.appearance import HandPainter, HeadPainter, Material
 from dice_jax.synthetic.penetration import outward_normals
 from dice_jax.synthetic.sample import Lighting, Person, PinholeCamera
@@ -68,7 +68,7 @@ class Renderer:
 
     def __init__(self, hand: BodyModel, head: BodyModel, size: int = CROP_SIZE):
         self.hand, self.head, self.size = hand, head, size
-        self._hair = body_parts.HairCap(head)
+        self._hair, self._mask = body_parts.HairCap(head), things.FaceMask(head)
         self._head_painter, self._hand_painter = HeadPainter(head), HandPainter(hand)
         self._head_detail = surface_detail.head_detail(head)
         self._hand_detail = surface_detail.hand_detail(hand)
@@ -93,14 +93,19 @@ class Renderer:
             body_parts.arm(hand.vertices[self._wrist_edge], hand.elbow, hand.shoulder, hand.person)
             for hand in hands
         ]
-        parts = (*hair, *limbs)
+        extras = self._things(scene, normals, both, rng)
+        parts = (*hair, *limbs, *extras)
         materials = [self._head_painter.sample(person, rng)]
         materials += [self._hand_painter.sample(hand.person, rng) for hand in hands]
         materials += [_uniform_material(part, person.hair, 0.12, 0.5) for part in hair]
+        neck = materials[0].albedo[np.asarray(self.head.region("neck"))].mean(0)
+        backs = [m.albedo[self._hand_painter.is_back].mean(0) for m in materials[1:3]]
+        owners = (person, *(hand.person for hand in hands))
         materials += [
-            _clothed_material(part, materials[i].albedo.mean(0), owner, rng)
-            for part, i, owner in zip(limbs, (1, 1, 2), (person, hands[0].person, hands[1].person))
+            _clothed_material(part, skin, owner, rng)
+            for part, skin, owner in zip(limbs, (neck, *backs), owners)
         ]
+        materials += _thing_materials(extras, rng)
         if self._faces is None:
             self._faces = self._all_faces(parts)
         num_skin = len(head_vertices) + len(both)
@@ -114,6 +119,17 @@ class Renderer:
             occlusion=self._occlusion(head_vertices, both, len(cloth)),
             texture=np.concatenate(texture) + rng.uniform(0, 1, 3),
             detail=self._detail(person, [hand.person for hand in hands], rng),
+        )
+
+    def _things(self, scene, normals, hand_vertices, rng):
+        """Glasses, their lenses, a mask, and what the right hand holds."""
+        head_vertices = scene.drawn_head_vertices
+        wear = things.sample_wear(rng, scene.person.age)
+        middle = head_vertices[head_vertices[:, 1] > -0.05].mean(0)
+        return (
+            *things.glasses(scene.head_keypoints, head_vertices, hand_vertices, wear, rng),
+            self._mask.part(head_vertices, normals, hand_vertices, wear),
+            things.held_thing(scene.right, middle),
         )
 
     def _detail(self, person, owners, rng):
@@ -204,8 +220,9 @@ class Renderer:
     def _occlusion(self, head_vertices, hand_vertices, count):
         """Less ambient light where hand and face are close, on the neck, and in cavities."""
         near = lambda distance: 1 - 0.6 * np.exp(-((distance / _OCCLUSION_RADIUS) ** 1.5))
-        on_head = near(KDTree(hand_vertices).query(head_vertices)[0])
-        on_hand = near(KDTree(head_vertices).query(hand_vertices)[0])
+        reach = {"distance_upper_bound": 5 * _OCCLUSION_RADIUS}
+        on_head = near(KDTree(hand_vertices).query(head_vertices, **reach)[0])
+        on_hand = near(KDTree(head_vertices).query(hand_vertices, **reach)[0])
         on_head[np.asarray(self.head.region("neck"))] *= 0.75
         on_head[np.asarray(self.head.cavity) & ~np.asarray(self.head.region("eyes"))] *= 0.5
         elsewhere = np.ones(count - len(on_head) - len(on_hand))
@@ -226,3 +243,14 @@ def _clothed_material(part: body_parts.Part, skin, person: Person, rng) -> Mater
     material.gloss[cloth] = 0.0
     material.grain[cloth] = rng.uniform(0.02, 0.15)
     return material
+
+
+def _thing_materials(parts, rng):
+    """Frame, dark lenses, mask and held thing."""
+    frame = rng.choice([0.02, 0.05, 0.3]) * np.exp(rng.normal(0, 0.3, 3))
+    mask = rng.choice([(0.45, 0.62, 0.72), (0.75, 0.75, 0.75), (0.05, 0.05, 0.05)])
+    held = np.full(3, rng.choice([0.03, 0.15, 0.75])) * np.exp(rng.normal(0, 0.25, 3))
+    looks = ((frame, 0.8, 0.0), (np.full(3, 0.015), 1.2, 0.0), (mask, 0.0, 0.05), (held, 0.5, 0.0))
+    return [
+        _uniform_material(part, np.clip(c, 0, 0.85), g, n) for part, (c, g, n) in zip(parts, looks)
+    ]

@@ -1,7 +1,7 @@
-"""Fine detail of the skin: nails and creases of hands, lashes, lips, nostrils and wrinkles of faces.
+"""Fine detail of the skin: nails, creases, lashes, lips, nostrils and wrinkles.
 
-The meshes are too coarse to carry it as vertex colors. Every triangle has a grid of samples instead
-(mesh colors, Yuksel, Keyser and House 2010), about half a millimeter apart, whose masks are
+The meshes are too coarse to carry it as vertex colors. Every triangle has a grid of samples
+instead (mesh colors, Yuksel, Keyser and House 2010), about a millimeter apart, whose masks are
 computed once from the shape at rest. A person only sets how strong each mask is.
 """
 
@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.spatial import KDTree
 
+from dice_jax.array_types import Array
 from dice_jax.body_models import BodyModel
 from dice_jax.geometry.mesh import vertex_normals
 from dice_jax.synthetic.pose import FIRST_JOINT
@@ -102,7 +103,8 @@ def head_detail(head: BodyModel) -> DetailMasks:
         upper, lower = marks[start : start + 4], marks[[start + 3, start + 4, start + 5, start]]
         lash = np.maximum(lash, _line(_distance_to_curve(points, upper), 0.0011))
         lash = np.maximum(lash, 0.5 * _line(_distance_to_curve(points, lower), 0.0008))
-        fold = np.maximum(fold, _line(_distance_to_curve(points, upper + (0, 0.006, 0)), 0.0012))
+        crease = upper + (0, 0.006, 0.001)
+        fold = np.maximum(fold, _line(_distance_to_curve(points, crease), 0.0016))
         outside = marks[start if start == 36 else start + 3]
         side = np.sign(outside[0])
         for slope in (-0.35, 0.05, 0.45):
@@ -237,8 +239,6 @@ def _unit(vector):
     return vector / np.linalg.norm(vector)
 
 
-def sample_index(
-    steps_i: Int[np.ndarray, "*N"], steps_j: Int[np.ndarray, "*N"]
-) -> Int[np.ndarray, "*N"]:
+def sample_index(steps_i: Int[Array, "*N"], steps_j: Int[Array, "*N"]) -> Int[Array, "*N"]:
     """Number of the sample (i, j) in the order of `sample_barycentrics`."""
     return steps_i * (STEPS + 1) - steps_i * (steps_i - 1) // 2 + steps_j
