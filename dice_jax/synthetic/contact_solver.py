@@ -24,7 +24,7 @@ from dice_jax.synthetic.pose import joint_limits, pose_deviation
 UPPER_ARM, FOREARM = 0.30, 0.25  # lengths, meters
 FOREARM_RADIUS = 0.045
 
-_LOOKUPS, _STEPS_PER_LOOKUP = 30, 5
+_LOOKUPS, _STEPS_PER_LOOKUP = 24, 5
 _LEARNING_RATE = 0.04
 _CLEARANCE = 0.015  # meters between the skin and any part of a hand that does not touch
 _TRANSL_SCALE, _ELBOW_SCALE = 0.03, 0.05  # meters that correspond to one radian in the optimizer

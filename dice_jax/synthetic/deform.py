@@ -19,7 +19,7 @@ from dice_jax.synthetic.contact_problem import HeadSkin
 from dice_jax.synthetic.penetration import measure_penetration, outward_normals, surface_points
 from dice_jax.synthetic.skin_response import SkinPatch
 
-CONTACT_DISTANCE = 0.004  # meters between a vertex and the other surface
+CONTACT_DISTANCE = 0.003  # meters between a vertex and the other surface
 TOLERANCE = 0.0005  # meters by which hand and skin may still overlap in the end
 
 _ROUNDS = 10

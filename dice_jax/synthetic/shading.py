@@ -13,12 +13,13 @@ from jaxtyping import Float, Int
 from dice_jax.array_types import Array
 from dice_jax.geometry.camera import perspective_to_screen
 from dice_jax.geometry.mesh import vertex_normals
-from dice_jax.geometry.rasterize import interpolate, rasterize
+from dice_jax.geometry.rasterize import Fragments, interpolate, rasterize
 from dice_jax.synthetic import surface_detail
 
 _SHADOW_SIZE = 224
 _SHADOW_SPAN = 0.55  # meters that the shadow map covers, around the head
 _NOISE_SIZE = 64
+_SHADED_SHARES = (0.25, 0.4, 0.55, 0.75, 1.0)  # of the image
 
 
 class Surface(struct.PyTreeNode):
@@ -53,7 +54,6 @@ class Lights(struct.PyTreeNode):
     shadow_softness: Float[Array, ""]
 
 
-@functools.partial(jax.jit, static_argnames=("size", "zoom"))
 def shade(
     surface: Surface,
     faces: Int[Array, "F 3"],
@@ -63,7 +63,7 @@ def shade(
     zoom: int,
     size: int,
 ) -> tuple[Float[Array, "L L 3"], Float[Array, "L L"], Float[Array, "L L"]]:
-    """Renders the surface, with smoothed edges.
+    """Renders the surface, with smoothed edges. Only covered pixels are shaded.
 
     Args:
         surface: attributes of the vertices.
@@ -78,10 +78,37 @@ def shade(
         Linear RGB times coverage, coverage in [0, 1], and depth in meters (infinite in the
         background), each with `zoom * size` pixels a side.
     """
-    fine = size * zoom
-    screen = perspective_to_screen(surface.vertices, zoom * focal_length, zoom * camera_center)
-    fragments = rasterize(screen, faces, fine, fine, perspective=True)
-    covered = fragments.face_ids >= 0
+    fragments = _draw(surface.vertices, faces, focal_length, camera_center, zoom, size)
+    covered = np.flatnonzero(np.asarray(fragments.face_ids).ravel() >= 0)
+    count = (zoom * size) ** 2
+    # Few lengths, so that few programs are compiled.
+    room = next(int(share * count) for share in _SHADED_SHARES if share * count >= len(covered))
+    pixels = np.full(room, count, np.int32)
+    pixels[: len(covered)] = covered
+    image = _shade_pixels(surface, faces, lights, fragments, pixels)
+    return image[..., :3], image[..., 3], fragments.depth
+
+
+@functools.partial(jax.jit, static_argnames=("size", "zoom"))
+def _draw(vertices, faces, focal_length, camera_center, zoom, size):
+    screen = perspective_to_screen(vertices, zoom * focal_length, zoom * camera_center)
+    return rasterize(screen, faces, zoom * size, zoom * size, perspective=True)
+
+
+@jax.jit
+def _shade_pixels(surface, faces, lights, fragments, chosen):
+    """Linear RGB and coverage (L, L, 4) of the chosen pixels; ids beyond the image are padding."""
+    shape = fragments.face_ids.shape
+    flat = lambda array: array.reshape(-1, *array.shape[2:])[None].at[:, chosen].get(mode="clip")
+    drawn, fragments = (
+        fragments,
+        Fragments(
+            face_ids=flat(fragments.face_ids),
+            barycentrics=flat(fragments.barycentrics),
+            depth=flat(fragments.depth),
+            overflow=fragments.overflow,
+        ),
+    )
     normals = vertex_normals(surface.vertices, faces)
     attributes = jnp.concatenate(
         [
@@ -124,11 +151,9 @@ def shade(
         alignment = jnp.maximum((normal * halfway).sum(-1, keepdims=True), 0.0)
         exponent = 10 + 60 * gloss
         highlights += visibility * color * gloss * 0.25 * alignment**exponent * (cosine > 0)
-    color = jnp.where(covered[..., None], albedo * light + highlights, 0.0)
-    smooth = _smooth_edges(
-        jnp.concatenate([color, covered[..., None].astype(jnp.float32)], -1), fragments.depth
-    )
-    return smooth[..., :3], smooth[..., 3], fragments.depth
+    color = jnp.concatenate([albedo * light + highlights, jnp.ones_like(gloss)], -1)[0]
+    image = jnp.zeros((shape[0] * shape[1], 4)).at[chosen].set(color, mode="drop")
+    return _smooth_edges(image.reshape(*shape, 4), drawn.depth)
 
 
 @functools.partial(jax.jit, static_argnames="size")

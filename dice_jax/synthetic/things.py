@@ -223,7 +223,7 @@ def _pushed_up(points, bridge):
     tilt = np.deg2rad(-38)
     y = np.cos(tilt) * local[:, 1] - np.sin(tilt) * local[:, 2]
     z = np.sin(tilt) * local[:, 1] + np.cos(tilt) * local[:, 2]
-    return bridge + np.stack([local[:, 0], y + 0.078, z - 0.030], 1)
+    return bridge + np.stack([local[:, 0], y + 0.082, z - 0.022], 1)
 
 
 def _tube(path, radius) -> tuple[Float[np.ndarray, "N 3"], Int[np.ndarray, "F 3"]]:

@@ -1,6 +1,9 @@
 """Scenes: repeatable, with exact labels, and hands that indent the skin without passing through."""
 
 import copy
+import subprocess
+import sys
+import textwrap
 
 import cv2
 import jax.numpy as jnp
@@ -96,6 +99,30 @@ def test_a_scene_depends_on_seed_and_number_alone(sampler, views):
         np.testing.assert_array_equal(again[name], value, err_msg=name)
     other = SceneSampler(SEED + 1, views_per_scene=1).solver.solve(2)
     assert not np.allclose(other.person.head_betas, example["head_betas"])
+
+
+@pytest.mark.slow
+def test_two_processes_make_the_same_bytes():
+    """Also with another number of threads, and after other scenes."""
+    program = textwrap.dedent("""
+        import hashlib, sys
+        from dice_jax.datasets import hand_face_synth
+        from dice_jax.input_pipeline import schema
+        if sys.argv[1] == "one_thread":
+            hand_face_synth._configure_worker()
+        from dice_jax.synthetic.scene_sampler import SceneSampler
+        sampler = SceneSampler(3, views_per_scene=2)
+        for index in map(int, sys.argv[2:]):
+            for example in sampler.scene(index):
+                stored = sorted(schema.encode(example).items())
+                print(index, hashlib.sha256(repr(stored).encode()).hexdigest())
+    """)
+    outputs = [
+        subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, check=True)
+        for arguments in (["all_threads", "0", "1", "2"], ["one_thread", "2", "1", "0"])
+    ]
+    first, second = (sorted(output.stdout.splitlines()) for output in outputs)
+    assert len(first) == 6 and first == second
 
 
 def test_hand_and_deformed_skin_overlap_less_than_the_tolerance(touching, models):
