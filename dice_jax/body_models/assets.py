@@ -69,8 +69,8 @@ def load_hand(path: str | os.PathLike | None = None) -> BodyModel:
         FileNotFoundError: no such file; for a licensed model the message explains how to get it.
         ValueError: the file is not a valid hand model; the message states the problem.
     """
-    path = OPEN_HANDS.get(str(path or "open_hand"), path)
-    return _load(model_path(path), "hand")
+    path = path or "open_hand"
+    return _load(model_path(OPEN_HANDS.get(str(path), path)), "hand")
 
 
 def load_head(path: str | os.PathLike | None = None) -> BodyModel:

@@ -220,9 +220,10 @@ class Renderer:
     def _occlusion(self, head_vertices, hand_vertices, count):
         """Less ambient light where hand and face are close, on the neck, and in cavities."""
         near = lambda distance: 1 - 0.6 * np.exp(-((distance / _OCCLUSION_RADIUS) ** 1.5))
-        reach = {"distance_upper_bound": 5 * _OCCLUSION_RADIUS}
-        on_head = near(KDTree(hand_vertices).query(head_vertices, **reach)[0])
-        on_hand = near(KDTree(head_vertices).query(hand_vertices, **reach)[0])
+        reach = 5 * _OCCLUSION_RADIUS
+        between = lambda a, b: KDTree(b).query(a, distance_upper_bound=reach)[0]
+        on_head = near(between(head_vertices, hand_vertices))
+        on_hand = near(between(hand_vertices, head_vertices))
         on_head[np.asarray(self.head.region("neck"))] *= 0.75
         on_head[np.asarray(self.head.cavity) & ~np.asarray(self.head.region("eyes"))] *= 0.5
         elsewhere = np.ones(count - len(on_head) - len(on_hand))

@@ -99,8 +99,8 @@ def glasses(
         hinge = loop[np.argmax(side * loop[:, 0])] + (0, 0.4 * height, 0)
         back = np.array([0.93 * ear, hinge[1] - 0.004, bridge[2] - 0.105])
         tubes.append(np.linspace(hinge, back, _TEMPLE_POINTS))
-    inner = [0.008, -0.008]
-    tubes.append(np.linspace(*(bridge + (x, 0, 0.0) for x in inner), _TEMPLE_POINTS))
+    left, right = bridge + (0.008, 0, 0), bridge - (0.008, 0, 0)
+    tubes.append(np.linspace(left, right, _TEMPLE_POINTS))
     if wear.glasses == "pushed_up":
         move = lambda points: _pushed_up(points, bridge)
         tubes, lenses = [move(tube) for tube in tubes], [move(lens) for lens in lenses]
@@ -186,7 +186,7 @@ def held_thing(hand: PlacedHand, hidden: Float[np.ndarray, "3"]) -> Part:
             (keypoints[7] + keypoints[11]) / 2 + 0.02 * palm, palm, 0.004, 0.080, sides=8
         ),
     }
-    parts = [_part(*shape, hidden, held is name) for name, shape in shapes.items()]
+    parts = [_part(points, faces, hidden, held is name) for name, (points, faces) in shapes.items()]
     vertices = np.concatenate([part.vertices for part in parts])
     starts = np.cumsum([0] + [len(part.vertices) for part in parts[:-1]])
     faces = np.concatenate([part.faces + start for part, start in zip(parts, starts)])

@@ -106,6 +106,7 @@ def test_two_processes_make_the_same_bytes():
     """Also with another number of threads, and after other scenes."""
     program = textwrap.dedent("""
         import hashlib, sys
+        import numpy as np
         from dice_jax.datasets import hand_face_synth
         from dice_jax.input_pipeline import schema
         if sys.argv[1] == "one_thread":
@@ -114,8 +115,11 @@ def test_two_processes_make_the_same_bytes():
         sampler = SceneSampler(3, views_per_scene=2)
         for index in map(int, sys.argv[2:]):
             for example in sampler.scene(index):
-                stored = sorted(schema.encode(example).items())
-                print(index, hashlib.sha256(repr(stored).encode()).hexdigest())
+                digest = hashlib.sha256()
+                for name, value in sorted(schema.encode(example).items()):
+                    digest.update(name.encode())
+                    digest.update(np.asarray(value).tobytes())
+                print(index, digest.hexdigest())
     """)
     outputs = [
         subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, check=True)
