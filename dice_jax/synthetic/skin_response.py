@@ -20,7 +20,8 @@ _BONE_LENGTH, _SOFT_LENGTH = 0.0045, 0.0085
 # deeper inside, where a surface does not show it.
 _RETURNED = 0.65
 _BULGE_WIDTH = 0.012  # meters from the pressed skin
-_MAX_BULGE = 0.4  # height of the bulge relative to the depth of the dent
+# Height of the bulge: relative to the depth of the dent, and meters.
+_MAX_BULGE, _HIGHEST_BULGE = 0.35, 0.0025
 
 
 class SkinPatch:
@@ -76,7 +77,7 @@ class SkinPatch:
         lift = solve(beside)
         scale = -returned / max((self._areas[free] * lift).sum(), 1e-12)
         bulged = result[free] + scale * lift
-        highest = _MAX_BULGE * distance[pressed].max()
+        highest = min(_MAX_BULGE * distance[pressed].max(), _HIGHEST_BULGE)
         result[free] = np.maximum(bulged, -highest)
         return result
 
