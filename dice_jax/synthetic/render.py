@@ -19,6 +19,8 @@ from dice_jax.synthetic.sample import Lighting, Person, PinholeCamera
 from dice_jax.synthetic.scene_solver import Scene
 
 LARGE = 2  # the rendered image has this many times the side of the crop
+# Radians that the jaw may be open under a mask, which is the skin and has a hole at the mouth.
+_WIDEST_MASKED_MOUTH = 0.06
 _OCCLUSION_RADIUS = 0.013  # meters over which a near surface blocks ambient light
 
 
@@ -125,6 +127,8 @@ class Renderer:
         """Glasses, their lenses, a mask, and what the right hand holds."""
         head_vertices = scene.drawn_head_vertices
         wear = things.sample_wear(rng, scene.person.age)
+        if scene.face.jaw_pose[0] > _WIDEST_MASKED_MOUTH:
+            wear = dataclasses.replace(wear, mask=False)
         middle = head_vertices[head_vertices[:, 1] > -0.05].mean(0)
         return (
             *things.glasses(scene.head_keypoints, head_vertices, hand_vertices, wear, rng),
