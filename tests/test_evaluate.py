@@ -11,7 +11,8 @@ from absl.testing import flagsaver
 from support import micro_run
 from support.tiny_model import save_tiny_weights
 
-from dice_jax import evaluate
+from dice_jax import evaluate, inference
+from dice_jax.body_models import load_hand
 from dice_jax.datasets import registry
 from dice_jax.errors import UserError
 from dice_jax.evaluation.report import record
@@ -170,6 +171,19 @@ def test_weights_of_licensed_body_models_are_not_measured_on_labels_of_the_open_
     message = "predicts flame and mano_right, but the labels of hand_face_synth belong to the open"
     with pytest.raises(UserError, match=message):
         run(tmp_path, weights=str(weights), data="hand_face_synth", data_dir=str(tmp_path))
+
+
+def test_weights_of_the_older_open_hand_are_measured_on_labels_of_the_present_one(tmp_path):
+    weights = save_tiny_weights(tmp_path / "weights")
+    config = json.loads((weights / "config.json").read_text())
+    config |= {"body_models": {"hand": "open_hand_v1", "head": ""}}
+    (weights / "config.json").write_text(json.dumps(config))
+    with flagsaver.flagsaver(data="hand_face_synth"):
+        evaluate.check_body_models(str(weights), DATASETS)
+    model = inference.load(weights)
+    assert model.hand_model is load_hand("open_hand_v1")
+    hand, head = evaluate.label_bodies(str(weights), model)
+    assert hand is load_hand() and head is model.head_model
 
 
 def test_a_damaged_record_is_a_one_line_error(evaluations, tmp_path):

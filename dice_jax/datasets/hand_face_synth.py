@@ -31,6 +31,15 @@ from dice_jax.input_pipeline import schema
 from dice_jax.input_pipeline.loader import Source
 
 DEFAULT_SIZES = {"train": 12_000, "validation": 256, "test": 512}  # images
+EXTRAS = (  # fields of every sample beside `schema.FEATURES`
+    "kind",
+    "hand_present",
+    "hand_visibility",
+    "head_visibility",
+    "other_hand_keypoints_2d",
+    "focal_length",
+    "camera_center",
+)
 # The number of a scene is also that of its person: splits share nobody.
 FIRST_SCENE = {"train": 0, "validation": 100_000_000, "test": 200_000_000}
 # Training shows every touch from several sides; the test statistics are over people.
@@ -81,15 +90,19 @@ class SynthConfig(tfds.core.BuilderConfig):
 
 
 class HandFaceSynth(tfds.core.GeneratorBasedBuilder):
-    """Rendered right hands that touch heads, with meshes, contacts and deformations."""
+    """Rendered hands at heads, with meshes, contacts and deformations of the right hand.
 
-    VERSION = tfds.core.Version("1.0.0")
+    Version 1 had a right hand in every picture, and the open hand before its joints were mended.
+    """
+
+    VERSION = tfds.core.Version("2.0.0")
     BUILDER_CONFIGS = (
         SynthConfig(name="default", description="The sizes of the published results."),
     )
 
     def _info(self) -> tfds.core.DatasetInfo:
-        features = prepared_records.tfds_features(schema.FEATURES)
+        extras = {name: schema.EXTRAS[name] for name in EXTRAS}
+        features = prepared_records.tfds_features(schema.FEATURES | extras)
         return self.dataset_info_from_configs(features=features, disable_shuffling=True)
 
     def _split_generators(self, dl_manager):

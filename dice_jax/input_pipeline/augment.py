@@ -132,10 +132,14 @@ def move_in_plane(
 
     moved = {name: value for name, value in sample.items() if name not in _DROPPED}
     moved["image"] = _warp(sample["image"], linear, offset)
-    for name in ("hand_keypoints_2d", "head_keypoints_2d"):
+    for name in ("hand_keypoints_2d", "head_keypoints_2d", "other_hand_keypoints_2d"):
         if name in sample:
             keypoints, confidence = sample[name][:, :2] @ linear.T + offset, sample[name][:, 2:]
             moved[name] = np.concatenate([keypoints, confidence], axis=1).astype(np.float32)
+    if "focal_length" in sample:
+        moved["focal_length"] = np.float32(scale * sample["focal_length"])
+    if "camera_center" in sample:
+        moved["camera_center"] = (linear @ sample["camera_center"] + offset).astype(np.float32)
     if "deformations" in sample:
         rotation_32 = rotation.astype(np.float32)
         moved["deformations"] = sample["deformations"].astype(np.float32) @ rotation_32.T

@@ -137,7 +137,11 @@ def sequential_batches(
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
-    """Stacks samples into a batch; a missing label becomes zeros and its `has_*` mask 0."""
+    """Stacks samples into a batch; a missing label becomes zeros and its `has_*` mask 0.
+
+    A sample whose hand cannot be seen has no parameters and meshes: their masks cover hand and head
+    together. It keeps the keypoints of the head and teaches that nothing touches.
+    """
 
     def stack(name: str) -> np.ndarray:
         missing = np.zeros(schema.shape_of(name), np.float32)
@@ -146,6 +150,8 @@ def collate(samples: Sequence[Sample]) -> Batch:
     def has(name: str) -> np.ndarray:
         return np.array([name in sample for sample in samples], np.float32)
 
+    seen = [sample["hand_present"][0] if "hand_present" in sample else 1 for sample in samples]
+    hand_seen = np.asarray(seen, np.float32)
     return Batch(
         images=np.stack([_to_crop_size(sample["image"]) for sample in samples]),
         hand_keypoints_2d=stack("hand_keypoints_2d"),
@@ -170,8 +176,8 @@ def collate(samples: Sequence[Sample]) -> Batch:
         hand_contact=stack("hand_contact"),
         head_contact=stack("head_contact"),
         has_2d=has("hand_keypoints_2d"),
-        has_3d=has("hand_global_orient"),
-        has_params=has("hand_betas"),
+        has_3d=has("hand_global_orient") * hand_seen,
+        has_params=has("hand_betas") * hand_seen,
         has_contact=has("hand_contact"),
         has_deformations=has("deformations"),
         has_depth=has("hand_keypoints_depth"),

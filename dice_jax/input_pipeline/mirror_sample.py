@@ -50,6 +50,8 @@ def mirrored(sample: Mapping[str, Any], head: HeadMirror | None) -> dict[str, An
         "image": lambda image: np.ascontiguousarray(image[:, ::-1]),
         "foreground": lambda mask: np.ascontiguousarray(mask[:, ::-1]),
         "hand_keypoints_2d": _keypoints,
+        "other_hand_keypoints_2d": _keypoints,
+        "camera_center": lambda center: np.array([CROP_SIZE - center[0], center[1]]),
         "head_keypoints_2d": lambda keypoints: _keypoints(keypoints[MIRRORED_LANDMARKS]),
         "head_keypoints_depth": lambda depth: depth[MIRRORED_LANDMARKS],
         "hand_box": _box,

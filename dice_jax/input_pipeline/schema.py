@@ -94,6 +94,21 @@ EXTRAS: dict[str, Field] = {
     "frame": Field((), "int64", "frame number in the video"),
     "sequence": Field((), "int64", "frames of a take without a cut between them share it"),
     "source": Field((), "text", "file that the sample was made from"),
+    "kind": Field((), "text", "kind of scene, see `synthetic.kinds`"),
+    "hand_present": _floats(
+        "1 where a hand can be seen: the labeled one, then the person's other hand", 2
+    ),
+    "hand_visibility": _floats(
+        "visible fraction of the side of that hand that faces the camera", 2
+    ),
+    "head_visibility": _floats("visible fraction of the face, both halves of it"),
+    "other_hand_keypoints_2d": _floats(
+        "keypoints of the other hand, as `hand_keypoints_2d`; zeros: there is none",
+        NUM_HAND_KEYPOINTS,
+        3,
+    ),
+    "focal_length": _floats("of the crop, pixels"),
+    "camera_center": _floats("principal point, pixels of the crop", 2),
 }
 
 
@@ -146,7 +161,7 @@ def decode(example: Mapping[str, Any]) -> Example:
         decoded["deformations"] = dense
     if isinstance(decoded.get("foreground"), bytes):
         decoded["foreground"] = _decode_mask(decoded["foreground"])
-    for name in ("gesture", "source"):
+    for name in ("gesture", "source", "kind"):
         if isinstance(decoded.get(name), bytes):
             decoded[name] = decoded[name].decode()
     return decoded

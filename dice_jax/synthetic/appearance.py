@@ -102,13 +102,16 @@ class HandPainter:
         self.rest = np.asarray(hand.v_template, np.float64)
         normals = np.asarray(vertex_normals(hand.v_template, hand.closed_faces))
         self._palm = np.clip(-normals[:, 1] * 1.5, 0, 1)
+        self.is_back = self._palm < 0.05
         joints = np.asarray(hand.J_regressor, np.float64) @ self.rest
         reddish = np.concatenate([joints[1:], self.rest[np.asarray(hand.tip_ids)]])
         self._reddish = np.exp(-((KDTree(reddish).query(self.rest)[0] / 0.011) ** 2))
 
     def sample(self, person: Person, rng: np.random.Generator) -> Material:
         """Material of the 778 vertices of a hand."""
-        albedo = person.skin * _mottling(self.rest, person, rng) * np.exp(rng.normal(0, 0.05))
+        # Hands are mostly a little darker and redder than faces.
+        tone = np.exp(rng.normal((-0.06, -0.12, -0.12), 0.06))
+        albedo = person.skin * _mottling(self.rest, person, rng) * tone
         pale = np.array([0.50, 0.30, 0.22]) * (0.7 + 0.6 * (1 - person.skin_tone))
         albedo = _mix(albedo, pale, (0.25 + 0.35 * person.skin_tone) * self._palm)
         albedo *= 1 - rng.uniform(0.05, 0.3) * self._reddish[:, None] * (0.1, 1.0, 0.9)

@@ -9,13 +9,13 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+import scipy.sparse as sp
 from jaxtyping import Float, Int
 from scipy.spatial import KDTree
 from scipy.spatial.transform import Rotation
 
 from dice_jax.body_models import BodyModel
 from dice_jax.geometry.mesh import boundary_loops
-from dice_jax.synthetic.contact_solver import SHOULDER
 from dice_jax.synthetic.sample import Person
 
 _SHOULDER_RINGS = (  # scale of the neck's width and depth, and meters below the neck's edge
@@ -72,7 +72,7 @@ class HairCap:
         weights = np.eye(len(ids))
         for _ in range(2):
             faces, weights = _subdivide(faces.reshape(-1, 3), weights)
-        self._ids, self._faces, self._weights = ids, faces, weights
+        self._ids, self._faces, self._weights = ids, faces, sp.csr_array(weights)
         template = np.asarray(head.v_template)[ids]
         self._rest = weights @ template
         rim = np.unique(boundary_loops(faces)[0])
@@ -83,7 +83,7 @@ class HairCap:
         self,
         vertices: Float[np.ndarray, "5023 3"],
         normals: Float[np.ndarray, "5023 3"],
-        hand_vertices: Float[np.ndarray, "778 3"],
+        hand_vertices: Float[np.ndarray, "H 3"],
         person: Person,
         rng: np.random.Generator,
     ) -> Part:
@@ -92,7 +92,7 @@ class HairCap:
         Args:
             vertices: of the head.
             normals: of the head.
-            hand_vertices: meters.
+            hand_vertices: of both hands, meters.
             person: its `hair_length` counts; 0 hides the cap under the skin.
             rng: source of randomness.
         """
@@ -101,7 +101,7 @@ class HairCap:
         outward /= np.linalg.norm(outward, axis=-1, keepdims=True)
         waves = np.sin(self._rest @ rng.normal(0, 60, (3, 6)) + rng.uniform(0, 6.28, 6)).mean(-1)
         height = person.hair_length * self._thickness * (1 + 0.45 * waves)
-        clearance = KDTree(hand_vertices).query(base)[0]
+        clearance = KDTree(hand_vertices).query(base, distance_upper_bound=0.15)[0]
         height = np.minimum(height, 0.5 * np.maximum(clearance - 0.004, 0.0))
         lift = 0.0015 if person.hair_length else -0.004
         height = height + lift * np.clip(3 * self._thickness, 0.0, 1) - 0.0004
@@ -112,7 +112,7 @@ class HairCap:
 
 def long_hair(
     head_vertices: Float[np.ndarray, "5023 3"],
-    hand_vertices: Float[np.ndarray, "778 3"],
+    hand_vertices: Float[np.ndarray, "H 3"],
     person: Person,
     rng: np.random.Generator,
 ) -> Part:
@@ -129,7 +129,8 @@ def long_hair(
     vertices = np.stack(
         [np.sin(angle) * width, height, -0.045 - np.cos(angle) * 1.05 * width], -1
     ).reshape(-1, 3)
-    covers_hand = KDTree(vertices).query(hand_vertices)[0].min() < 0.012
+    near = KDTree(vertices).query(hand_vertices, distance_upper_bound=0.012)[0]
+    covers_hand = np.isfinite(near).any()
     if person.long_hair == 0 or covers_hand:
         vertices = np.tile(center - (0, 0.02, 0.04), (len(vertices), 1))
     texture = np.stack([3 * across.ravel(), 0.25 * down.ravel(), np.zeros(across.size)], -1)
@@ -154,15 +155,22 @@ def shoulders(edge: Float[np.ndarray, "E 3"], person: Person) -> Part:
     return Part(vertices, faces, np.concatenate(cloth), 0.7 * vertices)
 
 
-def arm(edge: Float[np.ndarray, "E 3"], elbow: Float[np.ndarray, "3"], person: Person) -> Part:
+def arm(
+    edge: Float[np.ndarray, "E 3"],
+    elbow: Float[np.ndarray, "3"],
+    shoulder: Float[np.ndarray, "3"],
+    person: Person,
+) -> Part:
     """Rings from the boundary loop of the wrist to the elbow and on to the shoulder.
 
     Args:
         edge: boundary loop of the wrist, meters.
-        elbow: meters.
+        elbow, shoulder: meters.
         person: its `sleeve` counts.
     """
-    center, shoulder = edge.mean(0), np.asarray(SHOULDER)
+    center = edge.mean(0)
+    if np.ptp(edge, axis=0).max() < 1e-6:  # an absent hand: its arm is at the same place
+        elbow, shoulder = center + (1e-3, 0.0, 0.0), center + (2e-3, 0.0, 0.0)
     lower, upper = _unit(elbow - center), _unit(shoulder - elbow)
     offset = edge - center
     across = offset - np.outer(offset @ lower, lower)

@@ -20,6 +20,7 @@ from dice_jax.synthetic import penetration
 from dice_jax.synthetic.gestures import Gesture
 from dice_jax.synthetic.pose import sample_pose
 
+SHOULDER = np.array([-0.19, -0.22, -0.06])  # of the right arm, meters
 NUM_SECONDARY = 4  # rows of `ContactProblem.secondary_masks`
 _PALM_DIRECTION = np.array([0.4, 0.0, -0.9])  # preferred, head axes: backwards and to the middle
 _INITIAL_GAP = 0.012  # meters between the anchor and the skin where the solver starts
@@ -40,6 +41,8 @@ class ContactProblem(struct.PyTreeNode):
         conformity: see `Gesture`.
         betas, hand_pose, global_orient, transl: of the initial hand; `global_orient` is a matrix.
         anchor_normal: mean normal of the anchor in the hand's own axes.
+        shoulder: where the arm begins.
+        own_arm: 1 for an arm of the same person, whose elbow has its range; 0 for another's.
     """
 
     head_points: Float[Array, "*B P 3"]
@@ -56,6 +59,8 @@ class ContactProblem(struct.PyTreeNode):
     global_orient: Float[Array, "*B 3 3"]
     transl: Float[Array, "*B 3"]
     anchor_normal: Float[Array, "*B 3"]
+    shoulder: Float[Array, "*B 3"]
+    own_arm: Float[Array, "*B"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,7 +148,8 @@ def sample_contact_problem(
     masks = np.zeros((1 + NUM_SECONDARY, NUM_HAND_VERTICES), np.float32)
     for row, name in zip(masks, (gesture.anchor, *gesture.secondary)):
         row[patches[name]] = 1
-    indentation = -gap if gap > 0 else skin.max_indentation[target_id] * rng.uniform(0.15, 1.0)
+    pressure = rng.uniform(*gesture.pressure)
+    indentation = -gap if gap > 0 else skin.max_indentation[target_id] * pressure
     ids = skin.sample_ids
     arrays = dict(
         head_points=np.where(skin.touchable[ids][:, None], head_vertices[ids], _FAR_AWAY),
@@ -160,6 +166,8 @@ def sample_contact_problem(
         global_orient=rotation,
         transl=transl,
         anchor_normal=anchor_normal,
+        shoulder=SHOULDER,
+        own_arm=1.0,
     )
     return ContactProblem(**{name: np.asarray(a, np.float32) for name, a in arrays.items()})
 

@@ -12,7 +12,6 @@ import functools
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import struct
 from jaxtyping import Float
 
@@ -23,11 +22,10 @@ from dice_jax.geometry.rotations import axis_angle_to_matrix
 from dice_jax.synthetic.contact_problem import ContactProblem
 from dice_jax.synthetic.pose import pose_deviation
 
-SHOULDER = np.array([-0.19, -0.22, -0.06])  # of the right arm, meters
 UPPER_ARM, FOREARM = 0.30, 0.25  # lengths, meters
 FOREARM_RADIUS = 0.045
 
-_LOOKUPS, _STEPS_PER_LOOKUP = 30, 5
+_LOOKUPS, _STEPS_PER_LOOKUP = 24, 5
 _LEARNING_RATE = 0.04
 _CLEARANCE = 0.015  # meters between the skin and any part of a hand that does not touch
 _TRANSL_SCALE, _ELBOW_SCALE = 0.03, 0.05  # meters that correspond to one radian in the optimizer
@@ -190,7 +188,7 @@ def _energy(variables, model, problem, nearest):
         + jnp.where(touching, contact, 0.0)
         + too_deep
         + _pose_energy(variables, problem.hand_pose)
-        + _arm_energy(arm, arm_depth)
+        + _arm_energy(arm, arm_depth, problem)
     )
 
 
@@ -207,14 +205,14 @@ def _pose_energy(variables, hand_pose):
     )
 
 
-def _arm_energy(arm, arm_depth):
+def _arm_energy(arm, arm_depth, problem):
     """Penalty of implausible arms.
 
     Wrong lengths, a wrist bent too far, a forearm inside the head, or an elbow out of its range.
     """
     forearm = arm.elbow - arm.wrist
     length = jnp.linalg.norm(forearm)
-    reach = jnp.linalg.norm(arm.elbow - SHOULDER)
+    reach = jnp.linalg.norm(arm.elbow - problem.shoulder)
     lengths = ((length - FOREARM) / 0.01) ** 2 + ((reach - UPPER_ARM) / 0.04) ** 2
     along, flexion, deviation = arm.rotation.T @ forearm / length
     excess = jnp.maximum(jnp.abs(flexion) - 0.75, 0.0) + jnp.maximum(jnp.abs(deviation) - 0.35, 0.0)
@@ -222,8 +220,9 @@ def _arm_energy(arm, arm_depth):
     inside = jnp.maximum(arm_depth + FOREARM_RADIUS, 0.0) / 0.01
     # The elbow is rarely above the shoulder, and hardly ever behind it or across the body.
     x, y, z = arm.elbow
-    out_of_range = jnp.stack([y - SHOULDER[1] - 0.05, SHOULDER[2] - 0.02 - z, x - 0.05])
-    out_of_range = jnp.maximum(out_of_range, 0.0) / 0.06
+    shoulder = problem.shoulder
+    out_of_range = jnp.stack([y - shoulder[1] - 0.05, shoulder[2] - 0.02 - z, x - 0.05])
+    out_of_range = problem.own_arm * jnp.maximum(out_of_range, 0.0) / 0.06
     return lengths + (excess / 0.1) ** 2 + (inside**2).sum() + (out_of_range**2).sum()
 
 

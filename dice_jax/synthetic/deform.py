@@ -1,10 +1,9 @@
 """Skin deformation under a hand.
 
 The hand is moved to a depth that the tissue permits, then the skin is pushed out of the hand. Each
-skin vertex may move along its own smoothed inward normal. The distances are the smoothest field
-that covers the penetration depths of the hand: around each hand point inside the head there is a
-Gaussian of that height whose width depends on the tissue, and a vertex moves by the largest of
-them. The remaining overlap is measured on the full meshes and corrected in the same way.
+skin vertex may move along its own smoothed inward normal. The vertices that the hand presses move
+as far as they must; all others follow in equilibrium, see `skin_response`. The remaining overlap is
+measured on the full meshes and presses further, until there is none to speak of.
 """
 
 from __future__ import annotations
@@ -18,17 +17,18 @@ from scipy.spatial import KDTree
 from dice_jax.body_models import BodyModel
 from dice_jax.synthetic.contact_problem import HeadSkin
 from dice_jax.synthetic.penetration import measure_penetration, outward_normals, surface_points
+from dice_jax.synthetic.skin_response import SkinPatch
 
-CONTACT_DISTANCE = 0.004  # meters between a vertex and the other surface
-TOLERANCE = 0.001  # meters by which hand and skin may still overlap in the end
+CONTACT_DISTANCE = 0.003  # meters between a vertex and the other surface
+TOLERANCE = 0.0005  # meters by which hand and skin may still overlap in the end
 
-_ROUNDS = 8
+_ROUNDS = 10
 _PLACEMENT_ROUNDS = 4
-_SLACK = 0.0004  # meters of overlap that need no further round
-# Width of the Gaussians, meters: on bone and added by soft tissue in the first round; later.
-_BONE_WIDTH, _SOFT_WIDTH, _LATER_WIDTH = 0.004, 0.007, 0.004
+_SLACK = 0.00025  # meters of overlap that need no further round
 _NORMAL_RADIUS = 0.015  # meters over which inward normals are smoothed
 _SKIN_RANGE = 0.03  # meters from the hand within which skin moves
+_PATCH_MARGIN = 0.025  # meters around the pressed skin that answer
+_MAX_DISPLACEMENT = 0.025  # meters
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,10 +108,9 @@ def deform_skin(
     """
     head_vertices = np.asarray(head_vertices, np.float64)
     inward, near = _inward_directions(hand_vertices, head_vertices, head, skin)
-    softness = 1 - np.asarray(head.stiffness, np.float64)
     points = surface_points(hand_vertices, hand)
     whole_hand = np.ones(len(hand_vertices), bool)
-    distance = np.zeros(len(head_vertices))
+    patch, distance, needed = None, np.zeros(len(head_vertices)), np.zeros(len(head_vertices))
     for round_index in range(_ROUNDS + 1):
         deformed = head_vertices + distance[:, None] * inward
         from_hand = measure_penetration(points, deformed, head, skin.touchable)
@@ -121,8 +120,12 @@ def deform_skin(
         )
         if overlap < _SLACK or round_index == _ROUNDS:
             break
-        width = (_BONE_WIDTH, _SOFT_WIDTH) if round_index == 0 else (_LATER_WIDTH, 0.0)
-        distance += _correction(from_hand, from_head, deformed, inward, near, softness, width)
+        more = _missing(from_hand, from_head, near, len(head_vertices))
+        needed = np.where(more > 0, np.maximum(needed, distance) + more, needed)
+        if patch is None:
+            patch = _patch(head_vertices, needed, near, head, skin)
+        pressed = needed[patch.ids] > 0
+        distance[patch.ids] = patch.response(pressed, needed[patch.ids])
     count = len(hand_vertices)
     head_contact = np.zeros(len(head_vertices), bool)
     head_contact[near] = from_head.depth > -CONTACT_DISTANCE
@@ -138,6 +141,7 @@ def is_plausible(contact: SkinContact, skin: HeadSkin) -> bool:
     """Whether hand and skin touch and hardly overlap, and no skin moves farther than tissue can."""
     depth = np.linalg.norm(contact.deformations, axis=-1)
     within = (depth <= 1.25 * skin.max_indentation + 0.002).all()
+    within &= depth.max() < _MAX_DISPLACEMENT
     touches = contact.hand_contact.sum() >= 3 and contact.head_contact.any()
     return bool(contact.overlap < 0.9 * TOLERANCE and within and touches)
 
@@ -156,12 +160,21 @@ def _inward_directions(hand_vertices, head_vertices, head, skin):
     return -smooth, near
 
 
-def _correction(from_hand, from_head, deformed, inward, near, softness, width):
-    """How much farther each vertex must move inward so that the overlap that was found vanishes.
+def _patch(head_vertices, needed, near, head, skin):
+    """The skin around the pressed vertices."""
+    pressed = head_vertices[needed > 0]
+    reach = KDTree(pressed).query(head_vertices, distance_upper_bound=_PATCH_MARGIN)[0]
+    chosen = skin.touchable & np.isfinite(reach)
+    chosen[near] |= needed[near] > 0
+    softness = 1 - np.asarray(head.stiffness, np.float64)
+    return SkinPatch(
+        head_vertices, np.asarray(head.faces), np.flatnonzero(chosen), skin.areas, softness
+    )
 
-    `width` of the Gaussians is `width[0] + width[1] * softness`.
-    """
-    distance = np.zeros(len(deformed))
+
+def _missing(from_hand, from_head, near, count):
+    """How much farther each vertex must move inward so that the overlap that was found vanishes."""
+    distance = np.zeros(count)
     inside = np.flatnonzero(from_hand.depth > _SLACK / 2)
     faces, weights = from_hand.faces[inside], from_hand.barycentrics[inside]
     depth = from_hand.depth[inside] + _SLACK / 4
@@ -169,21 +182,10 @@ def _correction(from_hand, from_head, deformed, inward, near, softness, width):
     # however large the triangle is.
     least = depth[:, None] * weights / (weights**2).sum(-1, keepdims=True)
     np.maximum.at(distance, faces, least)
-
     # A skin vertex inside the hand moves out along its own direction, which takes longer than the
     # shortest way.
-    stuck = near[from_head.depth > _SLACK / 2]
-    stuck_depth = 1.3 * from_head.depth[from_head.depth > _SLACK / 2]
-    on_faces = lambda values: (values[faces] * weights[..., None]).sum(1)
-    centers = np.concatenate([on_faces(deformed), deformed[stuck]])
-    directions = np.concatenate([on_faces(inward), inward[stuck]])
-    softness = np.concatenate([(softness[faces] * weights).sum(-1), softness[stuck]])
-    depth = np.concatenate([depth, stuck_depth])
-    if len(centers) == 0:
-        return distance
-    bells = depth * _gaussians(deformed[near], centers, width[0] + width[1] * softness)
-    bells = bells * np.clip(2 * inward[near] @ directions.T, 0, 1)
-    distance[near] = np.maximum(distance[near], bells.max(-1))
+    stuck = from_head.depth > _SLACK / 2
+    np.maximum.at(distance, near[stuck], 1.3 * from_head.depth[stuck])
     return distance
 
 

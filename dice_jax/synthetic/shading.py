@@ -13,12 +13,13 @@ from jaxtyping import Float, Int
 from dice_jax.array_types import Array
 from dice_jax.geometry.camera import perspective_to_screen
 from dice_jax.geometry.mesh import vertex_normals
-from dice_jax.geometry.rasterize import interpolate, rasterize
+from dice_jax.geometry.rasterize import Fragments, interpolate, rasterize
+from dice_jax.synthetic import surface_detail
 
-OVERSAMPLING = 2
 _SHADOW_SIZE = 224
 _SHADOW_SPAN = 0.55  # meters that the shadow map covers, around the head
 _NOISE_SIZE = 64
+_SHADED_SHARES = (0.25, 0.4, 0.55, 0.75, 1.0)  # of the image
 
 
 class Surface(struct.PyTreeNode):
@@ -31,6 +32,7 @@ class Surface(struct.PyTreeNode):
         softness: how far light wraps around the shape: 1 for skin, 0 for cloth.
         occlusion: fraction of the ambient light that arrives.
         texture: texture coordinates, and the strength of the texture in the last column.
+        detail: factors of the albedo at the samples of the first triangles, see `surface_detail`.
     """
 
     vertices: Float[Array, "N 3"]
@@ -39,6 +41,7 @@ class Surface(struct.PyTreeNode):
     softness: Float[Array, "N"]
     occlusion: Float[Array, "N"]
     texture: Float[Array, "N 4"]
+    detail: Float[Array, "D S 3"]
 
 
 class Lights(struct.PyTreeNode):
@@ -51,34 +54,61 @@ class Lights(struct.PyTreeNode):
     shadow_softness: Float[Array, ""]
 
 
-@functools.partial(jax.jit, static_argnames="size")
 def shade(
     surface: Surface,
     faces: Int[Array, "F 3"],
     lights: Lights,
     focal_length: Float[Array, ""],
     camera_center: Float[Array, "2"],
+    zoom: int,
     size: int,
-) -> tuple[Float[Array, "S S 3"], Float[Array, "S S"]]:
-    """Renders the surface.
+) -> tuple[Float[Array, "L L 3"], Float[Array, "L L"], Float[Array, "L L"]]:
+    """Renders the surface, with smoothed edges. Only covered pixels are shaded.
 
     Args:
         surface: attributes of the vertices.
         faces: triangles.
         lights: directional and ambient light.
-        focal_length: pixels of the final image.
-        camera_center: principal point, pixels of the final image.
-        size: side of the final image, pixels.
+        focal_length: pixels of the crop.
+        camera_center: principal point, pixels of the crop.
+        zoom: side of the rendering relative to the crop.
+        size: side of the crop, pixels.
 
     Returns:
-        Linear RGB times coverage, and coverage in [0, 1].
+        Linear RGB times coverage, coverage in [0, 1], and depth in meters (infinite in the
+        background), each with `zoom * size` pixels a side.
     """
-    fine = size * OVERSAMPLING
-    screen = perspective_to_screen(
-        surface.vertices, OVERSAMPLING * focal_length, OVERSAMPLING * camera_center
+    fragments = _draw(surface.vertices, faces, focal_length, camera_center, zoom, size)
+    covered = np.flatnonzero(np.asarray(fragments.face_ids).ravel() >= 0)
+    count = (zoom * size) ** 2
+    # Few lengths, so that few programs are compiled.
+    room = next(int(share * count) for share in _SHADED_SHARES if share * count >= len(covered))
+    pixels = np.full(room, count, np.int32)
+    pixels[: len(covered)] = covered
+    image = _shade_pixels(surface, faces, lights, fragments, pixels)
+    return image[..., :3], image[..., 3], fragments.depth
+
+
+@functools.partial(jax.jit, static_argnames=("size", "zoom"))
+def _draw(vertices, faces, focal_length, camera_center, zoom, size):
+    screen = perspective_to_screen(vertices, zoom * focal_length, zoom * camera_center)
+    return rasterize(screen, faces, zoom * size, zoom * size, perspective=True)
+
+
+@jax.jit
+def _shade_pixels(surface, faces, lights, fragments, chosen):
+    """Linear RGB and coverage (L, L, 4) of the chosen pixels; ids beyond the image are padding."""
+    shape = fragments.face_ids.shape
+    flat = lambda array: array.reshape(-1, *array.shape[2:])[None].at[:, chosen].get(mode="clip")
+    drawn, fragments = (
+        fragments,
+        Fragments(
+            face_ids=flat(fragments.face_ids),
+            barycentrics=flat(fragments.barycentrics),
+            depth=flat(fragments.depth),
+            overflow=fragments.overflow,
+        ),
     )
-    fragments = rasterize(screen, faces, fine, fine, perspective=True)
-    covered = fragments.face_ids >= 0
     normals = vertex_normals(surface.vertices, faces)
     attributes = jnp.concatenate(
         [
@@ -102,6 +132,7 @@ def shade(
     normal = jnp.where((normal * view).sum(-1, keepdims=True) < 0, -normal, normal)
     over_pixels = lambda color: color[None, None]
     grain = _noise(texture[..., :3])
+    albedo = albedo * _detail(surface.detail, fragments)
     albedo = jnp.clip(albedo * (1 + texture[..., 3:] * grain[..., None]), 0.0, 1.0)
 
     up = 0.5 - 0.5 * normal[..., 1:2]
@@ -120,9 +151,9 @@ def shade(
         alignment = jnp.maximum((normal * halfway).sum(-1, keepdims=True), 0.0)
         exponent = 10 + 60 * gloss
         highlights += visibility * color * gloss * 0.25 * alignment**exponent * (cosine > 0)
-    color = jnp.where(covered[..., None], albedo * light + highlights, 0.0)
-    pool = lambda image: image.reshape(size, OVERSAMPLING, size, OVERSAMPLING, -1).mean((1, 3))
-    return pool(color), pool(covered[..., None].astype(jnp.float32))[..., 0]
+    color = jnp.concatenate([albedo * light + highlights, jnp.ones_like(gloss)], -1)[0]
+    image = jnp.zeros((shape[0] * shape[1], 4)).at[chosen].set(color, mode="drop")
+    return _smooth_edges(image.reshape(*shape, 4), drawn.depth)
 
 
 @functools.partial(jax.jit, static_argnames="size")
@@ -148,6 +179,43 @@ def draw_depth(
     screen = perspective_to_screen(vertices, focal_length, camera_center)
     fragments = rasterize(screen, faces, size, size, perspective=True)
     return fragments.depth, fragments.face_ids
+
+
+def _detail(detail, fragments):
+    """The detail (D, S, 3) at every pixel, 1 on triangles without; interpolated between samples."""
+    steps = surface_detail.STEPS
+    scaled = steps * fragments.barycentrics[..., :2]
+    low = jnp.clip(jnp.floor(scaled), 0, steps - 1).astype(jnp.int32)
+    part, (i, j) = scaled - low, jnp.moveaxis(low, -1, 0)
+    # The point is in the small triangle (i, j), (i + 1, j), (i, j + 1), or in the one across the
+    # long side of that.
+    upper = part.sum(-1) > 1
+    first = jnp.clip(fragments.face_ids, 0, len(detail) - 1) * surface_detail.NUM_SAMPLES
+    rows = detail.reshape(-1, detail.shape[-1])
+
+    def at(step_i, step_j):
+        over = jnp.maximum(step_i + step_j - steps, 0)  # rounding, beyond the last sample
+        return rows[first + surface_detail.sample_index(step_i, step_j - over)]
+
+    corner = at(i + upper, j + upper)
+    to_i, to_j = at(i + ~upper, j + upper), at(i + upper, j + ~upper)
+    weight = jnp.where(upper[..., None], 1 - part, part)
+    value = corner + weight[..., :1] * (to_i - corner) + weight[..., 1:] * (to_j - corner)
+    has = (fragments.face_ids >= 0) & (fragments.face_ids < len(detail))
+    return jnp.where(has[..., None], value, 1.0)
+
+
+def _smooth_edges(image, depth):
+    """Blurs an image (L, L, C) by half a pixel where the depth (L, L) jumps: at outlines."""
+    finite = jnp.minimum(depth, 20.0)
+    edge = jnp.zeros_like(finite)
+    blurred = 2 * image
+    for axis in (0, 1):
+        for step in (1, -1):
+            blurred += 0.5 * jnp.roll(image, step, axis)
+            edge = jnp.maximum(edge, jnp.abs(jnp.roll(finite, step, axis) - finite))
+    weight = jnp.clip(edge / 0.006 - 0.5, 0.0, 1.0)[..., None]
+    return image + weight * (blurred / 4 - image)
 
 
 def _shadow(vertices, faces, position, normal, lights):

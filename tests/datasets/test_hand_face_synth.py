@@ -24,9 +24,10 @@ class FakeScenes:
 
     def example(self, index, view):
         rng = np.random.default_rng((index, view))
+        fields = schema.FEATURES | {name: schema.EXTRAS[name] for name in hand_face_synth.EXTRAS}
         example = {
             name: rng.normal(size=field.shape).astype(np.float32)
-            for name, field in schema.FEATURES.items()
+            for name, field in fields.items()
             if field.dtype == "float32"
         }
         deformations = np.zeros((NUM_HEAD_VERTICES, 3), np.float32)
@@ -39,6 +40,7 @@ class FakeScenes:
             hand_contact=np.ones(NUM_HAND_VERTICES, np.uint8),
             head_contact=rng.integers(0, 2, NUM_HEAD_VERTICES).astype(np.uint8),
             gesture="point",
+            kind="touch",
         )
 
 
@@ -60,7 +62,7 @@ def test_samples_are_read_as_they_were_made(scenes, load_split):
         expected, read = scenes.example(*divmod(i, 3)), schema.decode(source[i])
         assert set(read) == set(expected) and read["gesture"] == "point"
         assert np.abs(read["image"].astype(int) - expected["image"]).max() <= 3
-        for name in set(expected) - {"image", "gesture"}:
+        for name in set(expected) - {"image", "gesture", "kind"}:
             np.testing.assert_allclose(read[name], expected[name], atol=3e-6, err_msg=name)
 
 

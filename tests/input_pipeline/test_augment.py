@@ -89,6 +89,21 @@ def test_keypoints_stay_on_their_dots(sample):
         assert np.linalg.norm(center - (x, y)) < 0.1
 
 
+def test_the_pinhole_camera_moves_with_the_image(sample, rng):
+    """Points that rotate about the optical axis project to the moved keypoints."""
+    points = rng.normal(0, 0.1, (21, 3)) + (0, 0, 0.8)
+    focal_length, center = 500.0, np.array([130.0, 90.0])
+    project = lambda points, focal, center: focal * points[:, :2] / points[:, 2:] + center
+    keypoints = np.column_stack([project(points, focal_length, center), np.ones(21)])
+    camera = {"focal_length": np.float32(focal_length), "camera_center": np.float32(center)}
+    sample = {**sample, "other_hand_keypoints_2d": keypoints, **camera}
+    moved = augment.move_in_plane(sample, 0.6, 1.15, np.array([3.0, -8.0]), *NO_ROOT)
+    rotation = np.eye(3)
+    rotation[:2, :2] = rotation_2d(0.6)
+    expected = project(points @ rotation.T, moved["focal_length"], moved["camera_center"])
+    np.testing.assert_allclose(moved["other_hand_keypoints_2d"][:, :2], expected, atol=1e-3)
+
+
 def test_moved_3d_points_project_to_the_moved_keypoints(sample, rng):
     """With the moved scaled orthographic camera."""
     points, scale, transl = rng.normal(size=(21, 3)), 500.0, np.array([100.0, 120.0])

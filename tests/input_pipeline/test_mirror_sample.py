@@ -190,3 +190,14 @@ def test_missing_labels_and_undetected_keypoints_stay_missing(rng, head_mirror):
     no_root = augment.RootJoint(np.zeros(3), np.zeros((3, 10)))
     moved = augment.move_in_plane(flipped, 0.1, 1.1, np.zeros(2), no_root, no_root)
     assert set(moved) == set(sample)
+
+
+def test_the_camera_and_the_other_hand_are_mirrored_too(rng):
+    points = rng.normal(0, 0.1, (21, 3)) + (0, 0, 0.8)
+    project = lambda points, center: 400 * points[:, :2] / points[:, 2:] + center
+    center = np.array([150.0, 80.0], np.float32)
+    keypoints = np.column_stack([project(points, center), np.ones(21)]).astype(np.float32)
+    sample = {"other_hand_keypoints_2d": keypoints, "camera_center": center}
+    flipped = mirror_sample.mirrored(sample, None)
+    expected = project(points * FLIP, flipped["camera_center"])
+    np.testing.assert_allclose(flipped["other_hand_keypoints_2d"][:, :2], expected, atol=1e-3)

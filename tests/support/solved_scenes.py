@@ -14,6 +14,9 @@ import numpy as np
 from dice_jax.body_models import load_hand, load_head, pose_hand, pose_head
 from dice_jax.constants import NUM_HAND_VERTICES, NUM_HEAD_VERTICES
 from dice_jax.structs import HandParams, HeadParams
+from dice_jax.synthetic import contact_problem
+from dice_jax.synthetic.kinds import Frequencies, Kind
+from dice_jax.synthetic.placed_hand import absent_hand
 from dice_jax.synthetic.sample import Face, sample_face, sample_person
 from dice_jax.synthetic.scene_solver import Scene, SceneSolver
 
@@ -51,21 +54,28 @@ def load() -> tuple[Scene, ...]:
         deformations[stored["deformation_ids"][rows]] = stored["deformations_mm"][rows] / 1000.0
         bits = lambda name, count, i=i: np.unpackbits(stored[name][i], count=count).astype(bool)
         double = lambda array: np.asarray(array, np.float64)
+        right = dataclasses.replace(
+            absent_hand(person),
+            gesture="stored",
+            params=hand_params,
+            vertices=double(hand_mesh.vertices),
+            keypoints=double(hand_mesh.keypoints),
+            elbow=stored["elbow"][i],
+            shoulder=contact_problem.SHOULDER,
+            contact=bits("hand_contact", NUM_HAND_VERTICES),
+            head_contact=bits("head_contact", NUM_HEAD_VERTICES),
+            deformations=deformations,
+        )
         scenes.append(
             Scene(
                 index=int(index),
-                gesture="",
+                kind=Kind.TOUCH,
                 person=person,
                 face=face,
-                hand_params=hand_params,
-                hand_vertices=double(hand_mesh.vertices),
-                hand_keypoints=double(hand_mesh.keypoints),
                 head_vertices=double(head_mesh.vertices),
                 head_keypoints=double(head_mesh.keypoints),
-                deformations=deformations,
-                hand_contact=bits("hand_contact", NUM_HAND_VERTICES),
-                head_contact=bits("head_contact", NUM_HEAD_VERTICES),
-                elbow=stored["elbow"][i],
+                right=right,
+                left=absent_hand(person),
                 attempts=1,
             )
         )
@@ -75,7 +85,8 @@ def load() -> tuple[Scene, ...]:
 def solve() -> None:
     """Solves the scenes and writes the file."""
     face = lambda rng: dataclasses.replace(sample_face(rng), neck_pose=np.zeros(3))
-    solver = SceneSolver(load_hand(), load_head(), _SEED, face_sampler=face)
+    only_touches = Frequencies(kinds={Kind.TOUCH: 1.0}, second_hand=0.0)
+    solver = SceneSolver(load_hand(), load_head(), _SEED, face, only_touches)
     scenes, index = [], 0
     while len(scenes) < COUNT:
         scene = solver.solve(index)
@@ -93,7 +104,7 @@ def solve() -> None:
         global_orient=stack(lambda s: s.hand_params.global_orient),
         hand_pose=stack(lambda s: s.hand_params.hand_pose),
         transl=stack(lambda s: s.hand_params.transl),
-        elbow=stack(lambda s: s.elbow),
+        elbow=stack(lambda s: s.right.elbow),
         hand_contact=stack(lambda s: np.packbits(s.hand_contact)),
         head_contact=stack(lambda s: np.packbits(s.head_contact)),
         deformation_scene=np.repeat(np.uint8(range(COUNT)), [len(rows) for rows in ids]),

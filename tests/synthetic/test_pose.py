@@ -9,9 +9,10 @@ from dice_jax.body_models import finger_joints, load_hand, load_head, pose_hand
 from dice_jax.structs import HandParams
 from dice_jax.synthetic import pose
 from dice_jax.synthetic.contact_problem import NUM_SECONDARY
-from dice_jax.synthetic.gestures import GESTURES, NEAR_GESTURES
+from dice_jax.synthetic.near_gestures import NEAR_GESTURES
+from dice_jax.synthetic.touch_gestures import BY_PART, TOUCH_GESTURES, TOUCHES_PER_HOUR
 
-ALL = (*GESTURES, *NEAR_GESTURES)
+ALL = (*TOUCH_GESTURES, *NEAR_GESTURES)
 
 
 @pytest.fixture(scope="module")
@@ -27,6 +28,18 @@ def test_gestures_name_existing_patches_and_regions(gesture, patches):
     for name in gesture.regions:
         assert head.region(name).sum() >= 10, name
     assert len(gesture.flexion) == 4 and len(gesture.secondary) <= NUM_SECONDARY
+
+
+def test_parts_of_the_face_are_touched_as_often_as_people_were_seen_to():
+    assert len(TOUCH_GESTURES) >= 30
+    assert len({gesture.name for gesture in ALL}) == len(ALL)
+    for part, rate in TOUCHES_PER_HOUR.items():
+        np.testing.assert_allclose(sum(gesture.frequency for gesture in BY_PART[part]), rate)
+    # Kwok, Gralton and McLaws (2015): 44 % of all touches are at mouth, eyes and nose.
+    inner = sum(TOUCHES_PER_HOUR[part] for part in ("mouth", "eyes", "nose"))
+    assert abs(inner / sum(TOUCHES_PER_HOUR.values()) - 0.44) < 0.15
+    for part, regions in {"mouth": {"lips"}, "eyes": {"eyelids"}, "nose": {"nose"}}.items():
+        assert all(regions & set(gesture.regions) for gesture in BY_PART[part])
 
 
 def test_sampled_poses_stay_near_the_joint_limits(rng):

@@ -1,5 +1,10 @@
 """Scenes: repeatable, with exact labels, and hands that indent the skin without passing through."""
 
+import copy
+import subprocess
+import sys
+import textwrap
+
 import cv2
 import jax.numpy as jnp
 import numpy as np
@@ -10,9 +15,10 @@ from scipy.spatial.transform import Rotation
 
 from dice_jax.body_models import load_hand, load_head, pose_hand, pose_head
 from dice_jax.constants import CROP_SIZE
-from dice_jax.input_pipeline import schema
+from dice_jax.input_pipeline import loader, schema
 from dice_jax.structs import HandParams, HeadParams
 from dice_jax.synthetic.deform import CONTACT_DISTANCE, TOLERANCE
+from dice_jax.synthetic.kinds import Frequencies, Kind, Placement
 from dice_jax.synthetic.scene_sampler import SceneSampler
 from dice_jax.visualization import panels
 
@@ -26,7 +32,23 @@ def models():
 
 @pytest.fixture(scope="module")
 def sampler():
-    return SceneSampler(SEED, views_per_scene=1)
+    """Of scenes with a right hand that touches or nearly does, alone."""
+    kinds = {Kind.TOUCH: 0.85, Kind.NEAR: 0.15}
+    return SceneSampler(SEED, 1, frequencies=Frequencies(kinds=kinds, second_hand=0.0))
+
+
+@pytest.fixture(scope="module")
+def sampler_of(sampler):
+    """Makes a sampler of one kind of scene, which shares the compiled programs."""
+
+    def make(kind, second_hand=0.0, left=Placement.TOUCH):
+        frequencies = Frequencies({kind: 1.0}, second_hand, {left: 1.0})
+        other = copy.copy(sampler)
+        other.solver = copy.copy(sampler.solver)
+        other.solver._frequencies = frequencies
+        return other
+
+    return make
 
 
 @pytest.fixture(scope="module")
@@ -70,12 +92,41 @@ def overlap(points, solid, surface):
 
 def test_a_scene_depends_on_seed_and_number_alone(sampler, views):
     example, _ = views[2]
-    again = SceneSampler(SEED, views_per_scene=1).scene(2)[0]
+    sampler.solver.solve(5)
+    again = sampler.scene(2)[0]
     assert set(again) == set(example)
     for name, value in example.items():
         np.testing.assert_array_equal(again[name], value, err_msg=name)
     other = SceneSampler(SEED + 1, views_per_scene=1).solver.solve(2)
     assert not np.allclose(other.person.head_betas, example["head_betas"])
+
+
+@pytest.mark.slow
+def test_two_processes_make_the_same_bytes():
+    """Also with another number of threads, and after other scenes."""
+    program = textwrap.dedent("""
+        import hashlib, sys
+        import numpy as np
+        from dice_jax.datasets import hand_face_synth
+        from dice_jax.input_pipeline import schema
+        if sys.argv[1] == "one_thread":
+            hand_face_synth._configure_worker()
+        from dice_jax.synthetic.scene_sampler import SceneSampler
+        sampler = SceneSampler(3, views_per_scene=2)
+        for index in map(int, sys.argv[2:]):
+            for example in sampler.scene(index):
+                digest = hashlib.sha256()
+                for name, value in sorted(schema.encode(example).items()):
+                    digest.update(name.encode())
+                    digest.update(np.asarray(value).tobytes())
+                print(index, digest.hexdigest())
+    """)
+    outputs = [
+        subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, check=True)
+        for arguments in (["all_threads", "0", "1", "2"], ["one_thread", "2", "1", "0"])
+    ]
+    first, second = (sorted(output.stdout.splitlines()) for output in outputs)
+    assert len(first) == 6 and first == second
 
 
 def test_hand_and_deformed_skin_overlap_less_than_the_tolerance(touching, models):
@@ -120,9 +171,9 @@ def test_contact_labels_mark_vertices_near_the_other_surface(touching, models):
         np.testing.assert_array_equal(scene.head_contact[clear], expected[clear])
 
 
-def test_a_hand_with_a_gap_has_no_contact_and_no_deformation(sampler):
-    index = next(i for i in range(100, 200) if sampler.solver.sample_gesture(i)[1] > 0)
-    scene = sampler.solver.solve(index)
+def test_a_hand_with_a_gap_has_no_contact_and_no_deformation(sampler_of):
+    sampler = sampler_of(Kind.NEAR)
+    scene = sampler.solver.solve(100)
     assert not scene.hand_contact.any() and not scene.head_contact.any()
     assert not scene.deformations.any()
     head = closed(scene.head_vertices, sampler.head)
@@ -134,6 +185,82 @@ def test_eyes_and_cavities_never_deform_nor_touch(scenes, models):
     rigid = np.asarray(head.cavity | head.region("eyes"))
     for scene in scenes:
         assert not scene.deformations[rigid].any() and not scene.head_contact[rigid].any()
+
+
+def test_without_a_hand_the_labels_of_the_hand_are_empty(sampler_of):
+    example, rendering = sampler_of(Kind.NO_HAND).scene_with_renderings(0)[0]
+    assert example["kind"] == "no_hand" and example["gesture"] == ""
+    assert not example["hand_present"].any() and not example["hand_visibility"].any()
+    assert not example["hand_keypoints_2d"].any() and not example["other_hand_keypoints_2d"].any()
+    assert not example["hand_contact"].any() and not example["head_contact"].any()
+    assert not example["deformations"].any() and not rendering.hand_mask.any()
+    assert example["head_visibility"] > 0.15 and rendering.head_mask.any()
+    batch = loader.collate([example])
+    assert not batch.has_3d.any() and batch.has_contact.all() and batch.has_2d.all()
+
+
+@pytest.mark.parametrize("kind, nearest", [(Kind.FAR, 0.06), (Kind.BESIDE, 0.012)])
+def test_free_hands_keep_their_distance(sampler_of, kind, nearest):
+    solver = sampler_of(kind).solver
+    for index in range(4):
+        scene = solver.solve(index)
+        distance, _ = KDTree(scene.head_vertices).query(scene.hand_vertices)
+        assert distance.min() > nearest and not scene.hand_contact.any()
+        head = closed(scene.head_vertices, solver.head)
+        assert not head.contains(scene.hand_vertices).any()
+
+
+def test_a_left_hand_is_drawn_and_touches_but_has_no_labels_of_the_right_hand(sampler_of, models):
+    hand, head = models
+    sampler = sampler_of(Kind.LEFT_ONLY)
+    scene = sampler.solver.solve(0)
+    assert not scene.right.is_there and scene.left.is_there
+    assert scene.left.contact.any() and not scene.hand_contact.any()
+    # It is the mirror image of a right hand: its mesh has the opposite orientation.
+    faces = np.asarray(hand.closed_faces)
+    volume = lambda triangles: trimesh.Trimesh(scene.left.vertices, triangles, process=False).volume
+    assert volume(faces) < 0 < volume(faces[:, ::-1])
+    left_mesh = trimesh.Trimesh(scene.left.vertices, faces[:, ::-1], process=False)
+    outer, _ = outer_skin(head)
+    assert overlap(scene.drawn_head_vertices[outer], left_mesh, left_mesh) <= TOLERANCE
+    example, rendering = sampler.scene_with_renderings(0)[0]
+    assert example["hand_present"].tolist() == [0.0, float(example["hand_visibility"][1] > 0.1)]
+    assert example["other_hand_keypoints_2d"].any() and not example["hand_keypoints_2d"].any()
+    assert not rendering.hand_mask.any()
+
+
+def test_two_hands_do_not_cross(sampler_of, models):
+    solver = sampler_of(Kind.TOUCH, second_hand=1.0).solver
+    faces = np.asarray(models[0].closed_faces)
+    scenes = [solver.solve(index) for index in range(3)]
+    both = [scene for scene in scenes if scene.left.is_there]
+    assert both
+    for scene in both:
+        right = trimesh.Trimesh(scene.right.vertices, faces, process=False)
+        assert not right.contains(scene.left.vertices).any()
+
+
+def test_the_hand_of_another_person_has_its_own_shape(sampler_of):
+    scene = sampler_of(Kind.OTHER_PERSON).solver.solve(1)
+    assert scene.right.is_there and scene.right.person.subject != scene.person.subject
+    assert not np.allclose(scene.right.params.betas, scene.person.hand_betas)
+
+
+def test_visibility_is_the_fraction_of_the_near_side_that_can_be_seen(views):
+    for example, rendering in views:
+        shown = example["hand_visibility"][0]
+        assert 0 <= shown <= 1 and example["hand_visibility"][1] == 0
+        # A hand of which much can be seen covers pixels where no part of the head is nearer.
+        assert rendering.hand_mask.any() or shown < 0.1
+        assert example["hand_present"][0] == (shown > 0.1)
+
+
+def test_the_large_image_shows_the_same_at_twice_the_size(views):
+    for example, rendering in views:
+        large = rendering.large_image
+        assert large.shape == (2 * CROP_SIZE, 2 * CROP_SIZE, 3)
+        shrunk = large.reshape(CROP_SIZE, 2, CROP_SIZE, 2, 3).mean((1, 3))
+        assert np.abs(shrunk - example["image"]).mean() < 1
 
 
 def posed(example, hand, head):
@@ -236,7 +363,7 @@ def test_examples_are_small_on_disk_and_decode_to_the_same_values(views):
     for example, _ in views:
         stored = schema.encode(example)
         sizes = (len(v) if isinstance(v, bytes) else np.asarray(v).nbytes for v in stored.values())
-        assert sum(sizes) < 45_000
+        assert sum(sizes) < 50_000
         decoded = schema.decode(stored)
         assert set(decoded) == set(example)
         np.testing.assert_allclose(decoded["deformations"], example["deformations"], atol=2.5e-5)

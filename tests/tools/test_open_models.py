@@ -250,8 +250,8 @@ def test_regions_and_stiffness_follow_anatomy(head):
 
 
 # Bones of 66 adults in radiographs, mm: metacarpal, three phalanges (the thumb has two), and the
-# soft tissue of the tip. Buryanov and Kotiuk (2010), Proportions of hand segments, Int. J. Morphol.
-# 28(3), in the order of MANO's fingers.
+# soft tissue of the tip, in the order of MANO's fingers. Buryanov and Kotiuk (2010), Proportions of
+# hand segments, Int. J. Morphol. 28(3).
 BONES = {
     "index": (68.1, 39.8, 22.4, 15.8, 3.8),
     "middle": (64.6, 44.6, 26.3, 17.4, 4.0),
