@@ -141,10 +141,9 @@ def test_the_residual_is_the_distance_from_the_detections(model, person, detecti
     )
     assert person.head.residual == pytest.approx(rms(face, detections.face), abs=0.1)
     (hand,) = person.hands
-    # An uncalibrated hand model: the keypoints of detector and model are the same.
-    if not detector_points.hand_offsets(model.hand_model).any():
-        expected = rms(hand.keypoints_3d, detections.hands[0])
-        assert hand.residual == pytest.approx(expected, rel=1e-3)
+    # On photographs the keypoints of detector and model are the same.
+    expected = rms(hand.keypoints_3d, detections.hands[0])
+    assert hand.residual == pytest.approx(expected, rel=1e-3)
 
 
 def test_sigma_is_positive_and_grows_with_the_residual(model, photo, detections, person, rng):
