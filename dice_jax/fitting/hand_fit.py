@@ -49,7 +49,7 @@ class HandFitConfig:
     """
 
     free_steps: int = 8
-    rounds: int = 2
+    rounds: int = 3
     steps: int = 4
     point: float = 0.004
     point_pixels: float = 0.7
