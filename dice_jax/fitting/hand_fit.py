@@ -20,6 +20,7 @@ from dice_jax.fitting.hand_contact import (
 from dice_jax.fitting.hand_evidence import HandEvidence, HeadSurface
 from dice_jax.fitting.hand_points import HandPoints, HandUnknowns
 from dice_jax.fitting.levenberg_marquardt import minimize, robust
+from dice_jax.geometry.procrustes import procrustes
 from dice_jax.geometry.rotations import matrix_to_axis_angle
 from dice_jax.structs import HandParams
 
@@ -164,11 +165,8 @@ def start_hand(
     )
     palm = jnp.array(_PALM)
     _, keypoints = hand.keypoints(flat)
-    source, target = keypoints[palm], evidence.world[palm]
-    source, target = source - source.mean(0)[None], target - target.mean(0)[None]
-    u, _, vt = jnp.linalg.svd(target.T @ source)
-    sign = jnp.array([1.0, 1.0, 1.0]).at[2].set(jnp.sign(jnp.linalg.det(u @ vt)))
-    orient = matrix_to_axis_angle((u * sign[None]) @ vt)
+    _, rotation, _ = procrustes(keypoints[palm], evidence.world[palm])
+    orient = matrix_to_axis_angle(rotation)
     has_world = (jnp.abs(evidence.world) > 0).any()
     orient = jnp.where(has_world, orient, network.global_orient)
     params = flat.replace(global_orient=orient)

@@ -14,6 +14,7 @@ from dice_jax.detection.face_mesh import FACE_68
 from dice_jax.fitting.levenberg_marquardt import minimize, robust
 from dice_jax.fitting.partial_skinning import PartialModel
 from dice_jax.geometry import camera
+from dice_jax.geometry.procrustes import procrustes
 from dice_jax.geometry.rotations import axis_angle_to_matrix, matrix_to_axis_angle
 from dice_jax.structs import Camera, HeadParams, Intrinsics
 
@@ -164,7 +165,7 @@ def fit_head(
     fitted, fitted_camera = jax.tree.map(
         lambda new, old: jnp.where(seen, new, old), unpacked, (start, start_camera)
     )
-    error = _project(face, fitted, fitted_camera, intrinsics) - detected[:, :2]
+    error = _project(face.pose(fitted), fitted_camera, intrinsics) - detected[:, :2]
     distance = jnp.sqrt((error**2).sum(-1))
     believed = detected[:, 3]
     residual = jnp.sqrt((believed * distance**2).sum() / jnp.maximum(believed.sum(), 1e-6))
@@ -202,8 +203,7 @@ def _unpack(unknowns: HeadUnknowns, params: HeadParams, cam: Camera, config: Hea
     return moved, Camera(scale, transl)
 
 
-def _project(face, params, cam, intrinsics):
-    points = face.pose(params)
+def _project(points, cam, intrinsics):
     return camera.project_scaled_perspective(
         points, cam.scale, cam.transl, intrinsics.focal_length, intrinsics.camera_center
     )
@@ -213,13 +213,7 @@ def _residuals(unknowns, face, detected, network, params, cam, intrinsics, confi
     moved, moved_camera = _unpack(unknowns, params, cam, config)
     points = face.pose_some(moved)
     detected = detected[face.some_ids]
-    pixels = camera.project_scaled_perspective(
-        points,
-        moved_camera.scale,
-        moved_camera.transl,
-        intrinsics.focal_length,
-        intrinsics.camera_center,
-    )
+    pixels = _project(points, moved_camera, intrinsics)
     confidence = detected[:, 3:]
     count = jnp.maximum(confidence.sum(), 1.0)
     weight = jnp.sqrt(confidence * jnp.minimum(1.0, config.independent_points / count))
@@ -269,19 +263,17 @@ def rigid_start(
         neck_pose=jnp.zeros_like(params.neck_pose),
         jaw_pose=jnp.zeros_like(params.jaw_pose),
     )
-    source, target, weight = face.pose(neutral), detected[:, :3], detected[:, 3:]
-    total = jnp.maximum(weight.sum(), 1e-6)
-    source_mean, target_mean = ((weight * x).sum(0) / total for x in (source, target))
-    source, target = source - source_mean[None], target - target_mean[None]
-    u, s, vt = jnp.linalg.svd((weight * target).T @ source)
-    sign = jnp.array([1.0, 1.0, 1.0]).at[2].set(jnp.sign(jnp.linalg.det(u @ vt)))
-    rotation = (u * sign[None]) @ vt
-    scale = (s * sign).sum() / jnp.maximum((weight * source**2).sum(), 1e-9)
+    # Equal weights where nothing was seen: any finite answer will do.
+    confidence = detected[:, 3]
+    weights = jnp.where(confidence.any(), confidence, 1.0)
+    source = face.pose(neutral)
+    scale, rotation, _ = procrustes(source, detected[:, :3], weights)
     params = neutral.replace(global_orient=matrix_to_axis_angle(rotation))
+    mean = lambda points: (weights[:, None] * points).sum(0) / weights.sum()
     # The origin of the head lies behind the face: move it so that the face's center projects right.
-    center = rotation @ source_mean
+    center = rotation @ mean(source)
     depth_ratio = 1.0 + scale * center[2] / intrinsics.focal_length
     scale = scale * depth_ratio
-    from_center = (target_mean[:2] - intrinsics.camera_center) * depth_ratio
+    from_center = (mean(detected[:, :2]) - intrinsics.camera_center) * depth_ratio
     transl = intrinsics.camera_center + from_center - scale * center[:2]
     return params, Camera(jnp.maximum(scale, 1.0), transl)

@@ -63,22 +63,18 @@ def prediction_meshes(
         Hand and head. Both have the attribute `contact` (probability); the head also has the
         attribute `deformation` (meters) and the morph `undeformed`.
     """
-    hand_vertices, head_vertices, hand_contact, head_contact, deformations = (
-        np.asarray(array, np.float32)
-        for array in (
-            prediction.hand_vertices,
+    return [
+        _hand_mesh(
+            "hand", prediction.hand_vertices, hand_faces, hand_colors, prediction.hand_contact_probs
+        ),
+        _head_mesh(
             prediction.deformed_head_vertices,
-            prediction.hand_contact_probs,
-            prediction.head_contact_probs,
             prediction.deformations,
-        )
-    )
-    hand = NamedMesh("hand", hand_vertices, hand_faces, hand_colors, {"contact": hand_contact})
-    distance = np.linalg.norm(deformations, axis=-1)
-    head_attributes = {"contact": head_contact, "deformation": distance}
-    morphs = {"undeformed": deformations}
-    head = NamedMesh("head", head_vertices, head_faces, head_colors, head_attributes, morphs)
-    return [hand, head]
+            head_faces,
+            head_colors,
+            prediction.head_contact_probs,
+        ),
+    ]
 
 
 def person_meshes(
@@ -101,21 +97,29 @@ def person_meshes(
     """
     meshes = []
     for hand in sorted(person.hands, key=lambda hand: hand.side, reverse=True):
-        vertices = np.asarray(hand.vertices, np.float32)
         # The mirror image of a mesh needs faces of reversed orientation to face outwards.
         faces = hand_faces[:, ::-1] if hand.side == "left" else hand_faces
-        colors = np.tile(hand_color, (len(vertices), 1))
-        contact = np.asarray(hand.contact_probs, np.float32)
-        meshes.append(NamedMesh(f"{hand.side}_hand", vertices, faces, colors, {"contact": contact}))
+        colors = np.tile(hand_color, (len(hand.vertices), 1))
+        name = f"{hand.side}_hand"
+        meshes.append(_hand_mesh(name, hand.vertices, faces, colors, hand.contact_probs))
     if person.head is not None:
         head = person.head
-        deformations = np.asarray(head.deformations, np.float32)
-        vertices = np.asarray(head.vertices, np.float32) - deformations
-        attributes = {
-            "contact": np.asarray(head.contact_probs, np.float32),
-            "deformation": np.linalg.norm(deformations, axis=-1),
-        }
-        colors = np.tile(head_color, (len(vertices), 1))
-        morphs = {"undeformed": deformations}
-        meshes.append(NamedMesh("head", vertices, head_faces, colors, attributes, morphs))
+        colors = np.tile(head_color, (len(head.vertices), 1))
+        deformed = head.deformed_vertices
+        meshes.append(
+            _head_mesh(deformed, head.deformations, head_faces, colors, head.contact_probs)
+        )
     return meshes
+
+
+def _hand_mesh(name: str, vertices, faces, colors, contact_probs) -> NamedMesh:
+    vertices, contact = (np.asarray(x, np.float32) for x in (vertices, contact_probs))
+    return NamedMesh(name, vertices, faces, colors, {"contact": contact})
+
+
+def _head_mesh(deformed_vertices, deformations, faces, colors, contact_probs) -> NamedMesh:
+    vertices, deformations, contact = (
+        np.asarray(x, np.float32) for x in (deformed_vertices, deformations, contact_probs)
+    )
+    attributes = {"contact": contact, "deformation": np.linalg.norm(deformations, axis=-1)}
+    return NamedMesh("head", vertices, faces, colors, attributes, {"undeformed": deformations})

@@ -276,8 +276,12 @@ def test_impossible_keypoints_do_not_break_fingers(fit_hand, free_hand, rng):
     assert np.maximum(pose - high, low - pose).max() < 0.25
 
 
-def test_a_hand_is_not_much_deeper_than_the_skin_gives_way(models, fit_hand, rng):
-    """The network's hand is two centimeters too deep."""
+def test_a_hand_that_starts_inside_comes_out_in_part(models, fit_hand, rng):
+    """The network's hand is two centimeters too deep.
+
+    A finger that is wholly inside can stay there by up to 14 mm, because the fit compares each
+    vertex with the nearest skin only.
+    """
     for scene in solved_scenes.load():
         camera, intrinsics = fit_problems.random_camera(rng)
         problem, _ = touching_hand(models, scene, camera, intrinsics, (0.0, 0.0, 0.02))

@@ -60,3 +60,13 @@ def test_flat_and_coincident_points_stay_finite(rng):
     np.testing.assert_allclose(found, turned, atol=1e-5)
     point = jnp.ones((5, 3))
     assert np.isfinite(align(point, jnp.asarray(flat[:5], jnp.float32))).all()
+
+
+def test_weights_repeat_points(rng):
+    """A whole weight is the same as so many copies of the point; a weight of 0 leaves it out."""
+    source, target = rng.normal(size=(2, 12, 3)).astype(np.float32)
+    counts = np.array([0, 1, 2, 3] * 3)
+    found = procrustes.procrustes(source, target, counts.astype(np.float32))
+    expected = procrustes.procrustes(source.repeat(counts, 0), target.repeat(counts, 0))
+    for value, other in zip(found, expected):
+        np.testing.assert_allclose(value, other, atol=1e-5)
