@@ -6,6 +6,7 @@ CROP_SIZE = 224  # pixels a side of the crop that the network sees
 
 NUM_HAND_KEYPOINTS = 21
 NUM_HEAD_KEYPOINTS = 68
+NUM_FACE_POINTS = 468  # of MediaPipe's face mesh
 
 # Vertices of the meshes of each part, from the full mesh to the coarsest.
 HAND_LEVELS = (778, 195)

@@ -19,11 +19,11 @@ from jaxtyping import Bool, Float, UInt8
 from dice_jax import models
 from dice_jax.array_types import Array
 from dice_jax.body_models import assets, lbs
-from dice_jax.body_models.landmarks import MIRRORED_LANDMARKS
+from dice_jax.body_models.landmarks import MIRRORED_FACE_POINTS, MIRRORED_LANDMARKS
 from dice_jax.checkpoints import coarse_vertices, npz_weights, rigid_vertices
 from dice_jax.checkpoints.shipped import weights_folder
 from dice_jax.constants import CROP_SIZE
-from dice_jax.structs import Detections, NetworkOutput, Prediction
+from dice_jax.structs import Detections, Intrinsics, NetworkOutput, Prediction
 
 
 class Model(struct.PyTreeNode):
@@ -92,6 +92,7 @@ def infer(
     model: Model,
     images: UInt8[Array, "*B H W C"] | Float[Array, "*B H W C"],
     detections: Detections | None = None,
+    intrinsics: Intrinsics | None = None,
     *,
     hand: str = "right",
     gate_by_presence: bool = True,
@@ -107,6 +108,7 @@ def infer(
         detections: landmarks found in the images, with the same leading dimensions. Where they hold
             no hand of confidence 0.5 or more, `hand_presence` says so, and with `gate_by_presence`
             nothing touches. Networks that were trained without detections do not see them.
+        intrinsics: cameras of the crops, where they are known; for networks that see detections.
         hand: "right" or "left". For a left hand the network sees the mirrored crop, and its
             prediction is mirrored back, see `mirror`.
         gate_by_presence: set contacts and deformations to zero where the network predicts that
@@ -127,9 +129,12 @@ def infer(
     leading = images.shape[:-3]
     images = images.reshape(-1, *images.shape[-3:])
 
-    seen = images if hand == "right" else jnp.flip(images, axis=-2)
+    flat = lambda tree: jax.tree.map(lambda x: x.reshape(-1, *x.shape[len(leading) :]), tree)
+    detections, intrinsics = flat(detections), flat(intrinsics)
+    inputs = images, detections, intrinsics
+    seen = inputs if hand == "right" else _mirrored_inputs(*inputs)
     output = model.module.apply(
-        model.variables, models.preprocess(seen), model.queries, train=False
+        model.variables, models.preprocess(seen[0]), model.queries, *seen[1:], train=False
     )
     prediction = models.decode(
         cast(NetworkOutput, output),
@@ -143,11 +148,13 @@ def infer(
     if hand == "left":
         prediction = mirror(prediction)
 
-    presence = jnp.ones(len(images))
+    presence = prediction.hand_presence
     if detections is not None:
-        presence = detections.hand_points[..., 3].max(-1).reshape(-1)
-        if gate_by_presence:
-            prediction = _without_contact(prediction, presence < 0.5)
+        presence = detections.hand_points[..., 3].max(-1)
+    if presence is None:
+        presence = jnp.ones(len(images))
+    elif gate_by_presence:
+        prediction = _without_contact(prediction, presence < 0.5)
     prediction = prediction.replace(hand_presence=presence)
 
     # The gate compares with a threshold, and would turn NaN into a confident "no contact".
@@ -192,6 +199,23 @@ def mirror(prediction: Prediction) -> Prediction:
         if prediction.head_keypoints_sigma is None
         else prediction.head_keypoints_sigma[..., MIRRORED_LANDMARKS],
     )
+
+
+def _mirrored_inputs(
+    images: Array, detections: Detections | None, intrinsics: Intrinsics | None
+) -> tuple[Array, Detections | None, Intrinsics | None]:
+    """What the mirror image of the crops shows: the left hand is a right one there."""
+    flip = lambda pixels: jnp.concatenate([CROP_SIZE - pixels[..., :1], pixels[..., 1:]], axis=-1)
+    if detections is not None:
+        world = detections.hand_world
+        detections = Detections(
+            hand_points=flip(detections.hand_points),
+            hand_world=jnp.concatenate([-world[..., :1], world[..., 1:]], axis=-1),
+            face_points=flip(detections.face_points)[:, MIRRORED_FACE_POINTS],
+        )
+    if intrinsics is not None:
+        intrinsics = intrinsics.replace(camera_center=flip(intrinsics.camera_center))
+    return jnp.flip(images, axis=-2), detections, intrinsics
 
 
 def _without_contact(prediction: Prediction, absent: Bool[Array, "B"]) -> Prediction:

@@ -14,10 +14,12 @@ Leading batch dimensions are written `*B`.
 
 from __future__ import annotations
 
+import numpy as np
 from flax import struct
 from jaxtyping import Float, UInt8
 
 from dice_jax.array_types import Array
+from dice_jax.constants import NUM_FACE_POINTS, NUM_HAND_KEYPOINTS
 
 
 class HandParams(struct.PyTreeNode):
@@ -68,6 +70,47 @@ class Camera(struct.PyTreeNode):
     transl: Float[Array, "*B 2"]
 
 
+class Detections(struct.PyTreeNode):
+    """Landmarks that detectors found in an image, in pixels of the crop. Confidence 0: not seen.
+
+    Attributes:
+        hand_points: the 21 hand keypoints: x, y, depth relative to the wrist in the same pixels
+            (away from the camera is positive), and a confidence in [0, 1].
+        hand_world: the same keypoints in meters, camera axes, about any origin.
+        face_points: the 468 points of MediaPipe's face mesh, as `hand_points`; their depth is
+            relative to any plane.
+    """
+
+    hand_points: Float[Array, "*B 21 4"]
+    hand_world: Float[Array, "*B 21 3"]
+    face_points: Float[Array, "*B 468 4"]
+
+    @classmethod
+    def nothing(cls, *batch: int) -> Detections:
+        """Nothing was found in any image of a batch; NumPy zeros."""
+        zeros = lambda *shape: np.zeros((*batch, *shape), np.float32)
+        return cls(
+            zeros(NUM_HAND_KEYPOINTS, 4), zeros(NUM_HAND_KEYPOINTS, 3), zeros(NUM_FACE_POINTS, 4)
+        )
+
+
+class Intrinsics(struct.PyTreeNode):
+    """A pinhole camera, in pixels of the crop.
+
+    Attributes:
+        focal_length: pixels of the crop; infinite for scaled orthography.
+        camera_center: principal point, pixels of the crop; often outside it.
+    """
+
+    focal_length: Float[Array, "*B"]
+    camera_center: Float[Array, "*B 2"]
+
+    @classmethod
+    def unknown(cls, *batch: int) -> Intrinsics:
+        """Nothing is known of the cameras of a batch; NumPy."""
+        return cls(np.full(batch, np.inf, np.float32), np.zeros((*batch, 2), np.float32))
+
+
 class PosedMesh(struct.PyTreeNode):
     """A skinned body model, meters.
 
@@ -103,6 +146,10 @@ class Batch(struct.PyTreeNode):
         has_contact: mask of the contact labels.
         has_deformations: mask of the deformations.
         has_depth: mask of the keypoint depths.
+        has_hand: 1 where a hand can be seen. Where it is 0, the masks of the meshes and parameters
+            are 0 too.
+        detections: what landmark networks found in the images.
+        intrinsics: cameras of the images; an infinite focal length is one that nobody knows.
     """
 
     images: UInt8[Array, "*B 224 224 3"]
@@ -121,6 +168,9 @@ class Batch(struct.PyTreeNode):
     has_contact: Float[Array, "*B"]
     has_deformations: Float[Array, "*B"]
     has_depth: Float[Array, "*B"]
+    has_hand: Float[Array, "*B"]
+    detections: Detections
+    intrinsics: Intrinsics
 
 
 class Targets(struct.PyTreeNode):
@@ -181,6 +231,9 @@ class NetworkOutput(struct.PyTreeNode):
         deformations: displacement of each head vertex, meters.
         contact_logits: of every vertex at every level.
         presence_logit: logit that hand and face touch anywhere in the image.
+        hand_presence_logit: logit that there is a hand; None if the network does not tell.
+        hand_depth_sigma: scale of the error of the hand's mean depth relative to the head, meters,
+            as that of a Laplace distribution; None if the network does not tell.
         head_root: rotation of the root of the head, axis-angle; only the authors' weights have it.
         heatmaps: for each of 21 hand and 68 head keypoints, in this order, the logits of the cell
             of a 28 x 28 grid that contains it; None if the network has no such output.
@@ -195,6 +248,8 @@ class NetworkOutput(struct.PyTreeNode):
     deformations: Float[Array, "*B 5023 3"]
     contact_logits: ContactLogits
     presence_logit: Float[Array, "*B"]
+    hand_presence_logit: Float[Array, "*B"] | None = None
+    hand_depth_sigma: Float[Array, "*B"] | None = None
     head_root: Float[Array, "*B 3"] | None = None
     heatmaps: Float[Array, "*B 28 28 89"] | None = None
     parametric: bool = struct.field(pytree_node=False, default=True)
@@ -218,6 +273,8 @@ class Prediction(struct.PyTreeNode):
         hand_presence: probability that there is a hand; 1 where nothing tells. `infer` sets it.
         hand_keypoints_sigma, head_keypoints_sigma: standard deviation of the 2D keypoints, pixels;
             None where the network has no heatmaps.
+        hand_depth_sigma: scale of the error of the hand's mean depth relative to the head, meters;
+            None where the network does not tell.
     """
 
     hand_vertices: Float[Array, "*B 778 3"]
@@ -237,31 +294,4 @@ class Prediction(struct.PyTreeNode):
     hand_presence: Float[Array, "*B"] | None = None
     hand_keypoints_sigma: Float[Array, "*B 21"] | None = None
     head_keypoints_sigma: Float[Array, "*B 68"] | None = None
-
-
-class Detections(struct.PyTreeNode):
-    """Landmarks that detectors found in an image, in pixels of the crop. Confidence 0: not seen.
-
-    Attributes:
-        hand_points: the 21 hand keypoints: x, y, depth relative to the wrist in the same pixels
-            (away from the camera is positive), and a confidence in [0, 1].
-        hand_world: the same keypoints in meters, camera axes, about any origin.
-        face_points: the 468 points of MediaPipe's face mesh, as `hand_points`; their depth is
-            relative to any plane.
-    """
-
-    hand_points: Float[Array, "*B 21 4"]
-    hand_world: Float[Array, "*B 21 3"]
-    face_points: Float[Array, "*B 468 4"]
-
-
-class Intrinsics(struct.PyTreeNode):
-    """A pinhole camera, in pixels of the crop.
-
-    Attributes:
-        focal_length: pixels of the crop; infinite for scaled orthography.
-        camera_center: principal point, pixels of the crop; often outside it.
-    """
-
-    focal_length: Float[Array, "*B"]
-    camera_center: Float[Array, "*B 2"]
+    hand_depth_sigma: Float[Array, "*B"] | None = None

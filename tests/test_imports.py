@@ -46,6 +46,7 @@ ALLOWED = {
     "reconstruction": {"inference", "detection", "fitting", "turned_photo", "geometry"},
     "inference": {"checkpoints", "models", "body_models"},
     "training": {
+        "geometry",
         "models",
         "losses",
         "body_models",

@@ -24,6 +24,7 @@ def metro(base: str = "full") -> ConfigDict:
     config.model = presets.metro(config.model)
     config.losses.params = 0.0  # it has no parameters
     config.losses.adversarial = 0.0
+    config.losses.hand_depth = config.losses.hand_presence = 0.0
     return config
 
 
@@ -43,6 +44,7 @@ def pixie_r(base: str = "full") -> ConfigDict:
     config.losses.update(
         heatmaps=0.0, rough=0.0, touch=0.0, contact=0.0, deformation=0.0, deformation_prior=0.0
     )
+    config.losses.hand_depth = config.losses.hand_presence = 0.0
     return config
 
 

@@ -58,6 +58,21 @@ def get_config() -> ConfigDict:
     # older open hand (`assets.OPEN_HANDS`); "": the open body models.
     config.body_models = ConfigDict({"hand": "", "head": ""})
 
+    # Landmarks that networks with `model.evidence_hidden` are told: see `training.evidence`.
+    config.evidence = ConfigDict()
+    config.evidence.detected = 0.5  # the detectors'; the others are the true ones with errors
+    config.evidence.no_hand = 0.3  # withheld
+    config.evidence.no_face = 0.1
+    config.evidence.wrong_hand = 0.03  # hands that are elsewhere
+    config.evidence.known_camera = 0.5
+    config.evidence.unseen = 0.05  # points of a hand
+    config.evidence.points = 0.03  # errors of a hand, relative to its size
+    config.evidence.whole = 0.03
+    config.evidence.scale = 0.05
+    config.evidence.turn = 0.1  # radians
+    config.evidence.tips = 0.4  # of the last bone
+    config.evidence.face = 0.015  # relative to the size of the face
+
     config.losses = ConfigDict(dataclasses.asdict(losses.FIXED))  # see losses.presets.LossWeights
 
     config.optimizer = ConfigDict()

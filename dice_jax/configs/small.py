@@ -33,6 +33,8 @@ def get_config() -> ConfigDict:
     config.losses.contact_positive_weight = 6.0
     config.losses.presence = 0.2
     config.losses.heatmaps = 0.1
+    config.losses.hand_depth = 0.04
+    config.losses.hand_presence = 0.2
     config.losses.deviation = 5000.0  # the paper's sum over 5023 vertices is a mean here
     config.optimizer.learning_rate = 8e-4
     config.optimizer.backbone_learning_rate_scale = 0.5

@@ -33,6 +33,8 @@ def get_config() -> ConfigDict:
     config.data.sizes.validation = 16
     config.model = models.tiny()
     config.losses.heatmaps = 0.1
+    config.losses.hand_depth = 0.04
+    config.losses.hand_presence = 0.2
     config.optimizer.learning_rate = 1e-3
     config.optimizer.warmup_steps = 20
     return config

@@ -26,6 +26,7 @@ import tensorflow_datasets as tfds
 from tqdm import tqdm
 
 from dice_jax.datasets import prepared_records
+from dice_jax.detection import runtime
 from dice_jax.errors import UserError
 from dice_jax.input_pipeline import schema
 from dice_jax.input_pipeline.loader import Source
@@ -39,6 +40,10 @@ EXTRAS = (  # fields of every sample beside `schema.FEATURES`
     "other_hand_keypoints_2d",
     "focal_length",
     "camera_center",
+    "attempts",
+    "detected_hand_points",
+    "detected_hand_world",
+    "detected_face_points",
 )
 # The number of a scene is also that of its person: splits share nobody.
 FIRST_SCENE = {"train": 0, "validation": 100_000_000, "test": 200_000_000}
@@ -49,18 +54,19 @@ _SEED = 20_240_617
 
 @runtime_checkable
 class SceneSource(Protocol):
-    """Makes the samples of a scene, as `synthetic.scene_sampler.SceneSampler` does."""
+    """Makes the samples of a scene, as `detected_scenes.DetectedScenes` does."""
 
     def scene(self, index: int) -> list[schema.Example]: ...
 
 
 @functools.cache
 def scene_source(views: int) -> SceneSource:
-    """The renderer of this process, with `views` images of each scene."""
+    """The renderer of this process, with `views` images of each scene and what detectors say."""
     # Imported late: a worker process configures JAX first, see `_configure_worker`.
+    from dice_jax.datasets.detected_scenes import DetectedScenes
     from dice_jax.synthetic.scene_sampler import SceneSampler
 
-    return SceneSampler(_SEED, views_per_scene=views)
+    return DetectedScenes(SceneSampler(_SEED, views_per_scene=views))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,7 +101,7 @@ class HandFaceSynth(tfds.core.GeneratorBasedBuilder):
     Version 1 had a right hand in every picture, and the open hand before its joints were mended.
     """
 
-    VERSION = tfds.core.Version("2.0.0")
+    VERSION = tfds.core.Version("2.1.0")
     BUILDER_CONFIGS = (
         SynthConfig(name="default", description="The sizes of the published results."),
     )
@@ -218,7 +224,8 @@ def _make_parts(
 
 
 def _configure_worker() -> None:
-    """Gives JAX one CPU thread: the processes share the cores, and none of them needs the GPU."""
+    """One CPU thread for each process: they share the cores, and none of them needs the GPU."""
+    runtime.use_threads(1)
     jax.config.update("jax_platforms", "cpu")
     flags = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flags}"

@@ -10,15 +10,6 @@ from dice_jax.detection.results import DetectedFace
 from dice_jax.detection.single_shot import Box
 from dice_jax.detection.squares import Pyramid, Square
 
-# The points of the face mesh that are iBUG's 68 landmarks.
-FACE_68 = (
-    *(162, 234, 93, 58, 172, 136, 149, 148, 152, 377, 378, 365, 397, 288, 323, 454, 389),  # jaw
-    *(70, 63, 105, 66, 107, 336, 296, 334, 293, 300),  # brows
-    *(168, 197, 5, 4, 98, 97, 2, 326, 327),  # nose
-    *(33, 160, 158, 133, 153, 144, 362, 385, 387, 263, 373, 380),  # eyes
-    *(61, 39, 37, 0, 267, 269, 291, 405, 314, 17, 84, 181),  # outer lips
-    *(78, 82, 13, 312, 308, 317, 14, 87),  # inner lips
-)
 _NUM_POINTS = 468
 _OUTER_EYE_CORNERS = (33, 263)  # the person's right and left
 _MARGIN = 1.5  # of the square, relative to box or extent of the points

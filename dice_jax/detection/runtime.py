@@ -20,6 +20,7 @@ from jaxtyping import Float, Float32, UInt8
 
 FOLDER = Path(__file__).parent / "networks"
 _MAX_THREADS = 4
+_THREADS = "DICE_DETECTION_THREADS"  # in the environment: another number
 
 Run = Callable[[Float32[np.ndarray, "S S 3"]], list[np.ndarray]]
 
@@ -86,6 +87,15 @@ def network(spec: Spec) -> Network:
     return Network(spec, "litert" if has_litert() else "opencv")
 
 
+def use_threads(count: int) -> None:
+    """Sets the number of threads of the networks that this process reads from now on."""
+    os.environ[_THREADS] = str(count)
+
+
+def _threads() -> int:
+    return int(os.environ.get(_THREADS) or min(_MAX_THREADS, os.cpu_count() or 1))
+
+
 @functools.cache
 def has_litert() -> bool:
     """Whether LiteRT is installed."""
@@ -101,9 +111,8 @@ def _litert(path: Path, outputs: Sequence[str]) -> Run:
         Interpreter,
     )
 
-    threads = min(_MAX_THREADS, os.cpu_count() or 1)
     with _without_stderr():
-        interpreter = Interpreter(model_path=str(path), num_threads=threads)
+        interpreter = Interpreter(model_path=str(path), num_threads=_threads())
         interpreter.allocate_tensors()
     index_of = {output["name"]: output["index"] for output in interpreter.get_output_details()}
     entry = interpreter.get_input_details()[0]["index"]

@@ -10,9 +10,9 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from dice_jax import inference, models
+from dice_jax.body_models.landmarks import FACE_68
 from dice_jax.body_models.lbs import BodyModel
 from dice_jax.constants import NUM_HAND_KEYPOINTS
-from dice_jax.detection.face_mesh import FACE_68
 from dice_jax.detection.people import find_people
 from dice_jax.evaluation.measure import Predictor
 from dice_jax.fitting import detector_points, fit

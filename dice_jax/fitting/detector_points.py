@@ -20,10 +20,10 @@ from jaxtyping import Float, Int
 
 from dice_jax.array_types import Array
 from dice_jax.body_models import anatomy, assets
+from dice_jax.body_models.landmarks import FACE_68
 from dice_jax.body_models.lbs import BodyModel
 from dice_jax.body_models.mirror_vertices import mirror_coefficients, mirror_vertices
 from dice_jax.body_models.simplify import closest_points
-from dice_jax.detection.face_mesh import FACE_68
 from dice_jax.fitting.hand_points import HandPoints, hand_points
 from dice_jax.fitting.head_fit import FacePoints
 from dice_jax.fitting.partial_skinning import PartialModel, centroid, on_surface

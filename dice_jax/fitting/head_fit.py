@@ -10,7 +10,7 @@ from flax import struct
 from jaxtyping import Float, Int
 
 from dice_jax.array_types import Array
-from dice_jax.detection.face_mesh import FACE_68
+from dice_jax.body_models.landmarks import FACE_68
 from dice_jax.fitting.levenberg_marquardt import minimize, robust
 from dice_jax.fitting.partial_skinning import PartialModel
 from dice_jax.geometry import camera

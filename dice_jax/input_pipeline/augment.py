@@ -136,6 +136,17 @@ def move_in_plane(
         if name in sample:
             keypoints, confidence = sample[name][:, :2] @ linear.T + offset, sample[name][:, 2:]
             moved[name] = np.concatenate([keypoints, confidence], axis=1).astype(np.float32)
+    for name in ("detected_hand_points", "detected_face_points"):
+        if name in sample:
+            points = sample[name].copy()
+            seen = points[:, 3] > 0
+            points[seen, :2] = points[seen, :2] @ linear.T + offset
+            points[:, 2] *= scale
+            moved[name] = points
+    if "detected_hand_world" in sample:
+        moved["detected_hand_world"] = (sample["detected_hand_world"] @ rotation.T).astype(
+            np.float32
+        )
     if "focal_length" in sample:
         moved["focal_length"] = np.float32(scale * sample["focal_length"])
     if "camera_center" in sample:

@@ -20,7 +20,7 @@ from jaxtyping import Bool, Int, UInt8
 from dice_jax.constants import CROP_SIZE
 from dice_jax.errors import UserError
 from dice_jax.input_pipeline import schema
-from dice_jax.structs import Batch, HandParams, HeadParams
+from dice_jax.structs import Batch, Detections, HandParams, HeadParams, Intrinsics
 
 Sample = Mapping[str, Any]
 Transform = Callable[[Sample, np.random.Generator], Sample]
@@ -150,6 +150,8 @@ def collate(samples: Sequence[Sample]) -> Batch:
     def has(name: str) -> np.ndarray:
         return np.array([name in sample for sample in samples], np.float32)
 
+    unknown = np.float32(np.inf)
+    focal_length = [np.float32(sample.get("focal_length", unknown)) for sample in samples]
     seen = [sample["hand_present"][0] if "hand_present" in sample else 1 for sample in samples]
     hand_seen = np.asarray(seen, np.float32)
     return Batch(
@@ -181,6 +183,13 @@ def collate(samples: Sequence[Sample]) -> Batch:
         has_contact=has("hand_contact"),
         has_deformations=has("deformations"),
         has_depth=has("hand_keypoints_depth"),
+        has_hand=hand_seen,
+        detections=Detections(
+            hand_points=stack("detected_hand_points"),
+            hand_world=stack("detected_hand_world"),
+            face_points=stack("detected_face_points"),
+        ),
+        intrinsics=Intrinsics(np.stack(focal_length), stack("camera_center")),
     )
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from dice_jax.body_models.landmarks import MIRRORED_LANDMARKS
+from dice_jax.body_models.landmarks import MIRRORED_FACE_POINTS, MIRRORED_LANDMARKS
 from dice_jax.constants import CROP_SIZE
 
 _POINTS = np.array([-1.0, 1.0, 1.0])
@@ -56,6 +56,9 @@ def mirrored(sample: Mapping[str, Any], head: HeadMirror | None) -> dict[str, An
         "head_keypoints_depth": lambda depth: depth[MIRRORED_LANDMARKS],
         "hand_box": _box,
         "head_box": _box,
+        "detected_hand_points": _keypoints,
+        "detected_hand_world": lambda points: points * _POINTS,
+        "detected_face_points": lambda points: _keypoints(points[MIRRORED_FACE_POINTS]),
         "hand_global_orient": lambda vector: vector * _VECTORS,
         "hand_pose": lambda pose: (pose.reshape(15, 3) * _VECTORS).ravel(),
         "hand_transl": lambda transl: transl * _POINTS,
@@ -81,9 +84,9 @@ def mirrored(sample: Mapping[str, Any], head: HeadMirror | None) -> dict[str, An
     return flipped
 
 
-def _keypoints(keypoints: Float[np.ndarray, "K 3"]) -> Float[np.ndarray, "K 3"]:
-    """Mirrors keypoints in the crop; undetected ones stay at the origin with confidence 0."""
-    x = np.where(keypoints[:, 2] > 0, CROP_SIZE - keypoints[:, 0], keypoints[:, 0])
+def _keypoints(keypoints: Float[np.ndarray, "K C"]) -> Float[np.ndarray, "K C"]:
+    """Mirrors keypoints in the crop; those of confidence 0, the last column, stay in place."""
+    x = np.where(keypoints[:, -1] > 0, CROP_SIZE - keypoints[:, 0], keypoints[:, 0])
     return np.column_stack([x, keypoints[:, 1:]])
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt, UInt8
 
 from dice_jax.constants import (
+    NUM_FACE_POINTS,
     NUM_HAND_KEYPOINTS,
     NUM_HAND_VERTICES,
     NUM_HEAD_KEYPOINTS,
@@ -107,6 +108,16 @@ EXTRAS: dict[str, Field] = {
         NUM_HAND_KEYPOINTS,
         3,
     ),
+    "detected_hand_points": _floats(
+        "found by the landmark networks, see `structs.Detections`; zeros: no right hand found",
+        NUM_HAND_KEYPOINTS,
+        4,
+    ),
+    "detected_hand_world": _floats("the same in meters, camera axes", NUM_HAND_KEYPOINTS, 3),
+    "detected_face_points": _floats(
+        "the face mesh likewise; zeros: no face found", NUM_FACE_POINTS, 4
+    ),
+    "attempts": Field((), "int64", "hands that were tried until the scene was plausible"),
     "focal_length": _floats("of the crop, pixels"),
     "camera_center": _floats("principal point, pixels of the crop", 2),
 }
@@ -116,7 +127,8 @@ def shape_of(name: str) -> tuple[int, ...]:
     """The shape of a decoded label; "deformations" is dense there."""
     if name == "deformations":
         return (NUM_HEAD_VERTICES, 3)
-    return tuple(size for size in FEATURES[name].shape if size is not None)
+    field = FEATURES.get(name) or EXTRAS[name]
+    return tuple(size for size in field.shape if size is not None)
 
 
 def encode(example: Mapping[str, Any]) -> Example:

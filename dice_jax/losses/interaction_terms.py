@@ -103,6 +103,22 @@ class Presence(Term):
 
 
 @dataclasses.dataclass(frozen=True)
+class HandPresence(Term):
+    """Cross-entropy of "there is a hand", for networks that tell (not in the paper)."""
+
+    name = "hand_presence"
+
+    def values(self, scene: Scene) -> Float[Array, "B"]:
+        logit = scene.output.hand_presence_logit
+        if logit is None:
+            raise ValueError(
+                "losses.hand_presence is not 0 but the network does not tell: set "
+                "losses.hand_presence to 0 or model.hand_presence to True"
+            )
+        return contact.binary_cross_entropy(logit[:, None], scene.batch.has_hand[:, None])
+
+
+@dataclasses.dataclass(frozen=True)
 class DeformationPrior(Term):
     """Keeps deformations small on samples WITHOUT labels of them (released code only)."""
 

@@ -13,7 +13,7 @@ from dice_jax.body_models.hierarchy import downsample
 from dice_jax.body_models.mano import hand_keypoints
 from dice_jax.constants import HAND_LEVELS, HEAD_LEVELS
 from dice_jax.geometry.camera import project_orthographic
-from dice_jax.losses import keypoints, parameters, vertices
+from dice_jax.losses import hand_depth, keypoints, parameters, vertices
 from dice_jax.losses.term import Scene, Term
 
 # Weight of the hand in L_reproj; the head's is 1.
@@ -161,3 +161,22 @@ class Heatmaps(Term):
         batch = scene.batch
         detected = jnp.concatenate([batch.hand_keypoints_2d, batch.head_keypoints_2d], axis=1)
         return keypoints.heatmap_loss(scene.output.heatmaps, detected)
+
+
+@dataclasses.dataclass(frozen=True)
+class HandDepth(Term):
+    """The mean depth of the hand relative to the head, and its uncertainty (not in the paper)."""
+
+    name = "hand_depth"
+    label = "has_3d"
+
+    def values(self, scene: Scene) -> Float[Array, "B"]:
+        sigma = scene.output.hand_depth_sigma
+        if sigma is None:
+            raise ValueError(
+                "losses.hand_depth is not 0 but the network does not tell how sure it is: set "
+                "losses.hand_depth to 0 or model.mesh_net.depth_sigma to True"
+            )
+        return hand_depth.hand_depth_loss(
+            scene.prediction.hand_keypoints_3d, scene.targets.hand_keypoints, sigma
+        )

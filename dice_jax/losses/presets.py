@@ -35,6 +35,9 @@ class LossWeights:
             7); 0 also removes them from L_reproj.
         touch, contact, collision, deformation, presence, deformation_prior: terms of
             L_interaction.
+        hand_depth: term of L_mesh for the mean depth of the hand and how sure it is, for networks
+            with `MeshNetConfig.depth_sigma`.
+        hand_presence: term of L_interaction for networks with `ModelConfig.hand_presence`.
         deviation, large_deformation: the two equations of L_deform, both means over vertices.
         all_levels: supervise rough vertices and contacts at every resolution, not only the finest.
         rough_level_weight, rough_also_centered: see `vertices.rough_vertices_loss`.
@@ -59,6 +62,7 @@ class LossWeights:
     keypoints: float = 2.0
     params: float = 2.0
     heatmaps: float = 0.0
+    hand_depth: float = 0.0
     rough: float = 4.0
 
     touch: float = 0.2
@@ -66,6 +70,7 @@ class LossWeights:
     collision: float = 1.0
     deformation: float = 6.0
     presence: float = 1.0
+    hand_presence: float = 0.0
     deformation_prior: float = 2.0
     # 100 and 4 in the released code, whose L_interaction has 5 times this weight.
     deviation: float = 500.0

@@ -17,10 +17,12 @@ from dice_jax.losses.interaction_terms import (
     Contact,
     Deformation,
     DeformationPrior,
+    HandPresence,
     Presence,
     Touch,
 )
 from dice_jax.losses.mesh_terms import (
+    HandDepth,
     Heatmaps,
     Keypoints,
     Params,
@@ -96,6 +98,7 @@ def build_terms(weights: LossWeights) -> tuple[Term, ...]:
         Keypoints(w.mesh * w.keypoints, rough_weight=w.rough),
         Params(w.mesh * w.params, head_divisor=w.params_head_divisor, with_neck=w.params_with_neck),
         Heatmaps(w.mesh * w.heatmaps),
+        HandDepth(w.mesh * w.hand_depth),
         # L_interaction
         Touch(w.interaction * w.touch, deformed=w.touch_deformed, squared=w.touch_squared),
         Contact(
@@ -108,6 +111,7 @@ def build_terms(weights: LossWeights) -> tuple[Term, ...]:
             w.interaction * w.deformation, deviation=w.deviation, large=w.large_deformation
         ),
         Presence(w.interaction * w.presence),
+        HandPresence(w.interaction * w.hand_presence),
         DeformationPrior(w.interaction * w.deformation_prior),
         Adversarial(w.adversarial, non_saturating=w.non_saturating),
         Depth(w.depth, occlusion_aware=w.depth_occlusion_aware, align_shift=w.depth_align_shift),

@@ -120,6 +120,7 @@ class MeshNetConfig(CheckedConfig):
             where the template projects to.
         position_scale: the predicted positions are multiplied by this, so that Adam's step of about
             `learning_rate` corresponds to a sensible distance; 0.1 = decimeters.
+        depth_sigma: predict how sure the depth of the hand is; with `template_placed`.
         keypoint_order: order of the hand keypoints among the tokens: "openpose", or "mano" (joints
             in MANO's order, then the tips). `RoughMeshes` has OpenPose's order in both cases.
     """
@@ -131,6 +132,7 @@ class MeshNetConfig(CheckedConfig):
     template_placed: bool = False
     refinements: int = 0
     position_scale: float = 1.0
+    depth_sigma: bool = False
     keypoint_order: Literal["openpose", "mano"] = "openpose"
 
 
@@ -223,6 +225,9 @@ class ModelConfig(CheckedConfig):
             or "barycentric", the fixed map of the mesh hierarchy.
         fine_features: channels of a map of 28 x 28 cells, in which meshes sample image features; 0:
             no map. Set it together with `mesh_net.refinements` or `interaction_net.sees_image`.
+        evidence_hidden: width of the perceptron on detected landmarks, see `evidence`; 0: the
+            network does not see them.
+        hand_presence: predict whether there is a hand.
         presence_hidden: hidden widths of the head that predicts the presence of contact.
         masking: largest share of the tokens that a training step masks.
         dtype: type of the activations of backbone and transformers.
@@ -241,6 +246,8 @@ class ModelConfig(CheckedConfig):
     network: Literal["dice", "single_branch", "metro", "fastmetro", "pixie_r"] = "dice"
     upsampling: Literal["learned", "barycentric"] = "learned"
     fine_features: int = 0
+    evidence_hidden: int = 0
+    hand_presence: bool = False
     presence_hidden: tuple[int, ...] = (512, 64)
     masking: float = 0.3
     dtype: Literal["float32", "bfloat16"] = "float32"
@@ -304,8 +311,13 @@ class ModelConfig(CheckedConfig):
             yield f"{path}.fine_features must be set together with {users}"
         if self.fine_features and not image_camera:
             yield f'{path}.fine_features needs {path}.camera.source "image"'
-        if self.mesh_net.refinements and not self.mesh_net.template_placed:
-            yield f"{path}.mesh_net.refinements needs {path}.mesh_net.template_placed"
+        for name in ("refinements", "depth_sigma"):
+            if getattr(self.mesh_net, name) and not self.mesh_net.template_placed:
+                yield f"{path}.mesh_net.{name} needs {path}.mesh_net.template_placed"
+        if self.evidence_hidden and self.network not in ("dice", "single_branch"):
+            yield f'{path}.evidence_hidden needs {path}.network "dice" or "single_branch"'
+        if self.evidence_hidden and not self.fine_features:
+            yield f"{path}.evidence_hidden needs {path}.fine_features"
         if self.network == "pixie_r" and not image_camera:
             yield f'{path}.network "pixie_r" needs {path}.camera.source "image"'
         if self.network == "fastmetro" and self.mesh_net.template_residual:

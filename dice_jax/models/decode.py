@@ -134,8 +134,12 @@ def _predict(
         hand_params=posed.hand_params,
         head_params=posed.head_params,
         camera=output.camera,
+        hand_presence=None
+        if output.hand_presence_logit is None
+        else jax.nn.sigmoid(output.hand_presence_logit),
         hand_keypoints_sigma=hand_sigma,
         head_keypoints_sigma=head_sigma,
+        hand_depth_sigma=output.hand_depth_sigma,
     )
 
 

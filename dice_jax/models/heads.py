@@ -21,42 +21,63 @@ class CameraHead(nn.Module):
     """The scaled-orthographic camera of hand and head (pixels of the crop, pixels a meter).
 
     With `config.source` "mesh", as in METRO, the input is MeshNet's positions; with "image" it is
-    the grid of image features.
+    the grid of image features, and the camera of a detected face where there is one.
     """
 
     config: CameraConfig
 
     @nn.compact
-    def __call__(self, source: Float[Array, "B 843 3"] | Float[Array, "B 49 C"]) -> Camera:
+    def __call__(
+        self,
+        source: Float[Array, "B 843 3"] | Float[Array, "B 49 C"],
+        detected: Camera | None = None,
+        features: Float[Array, "B F"] | None = None,
+    ) -> Camera:
+        """Predicts the camera.
+
+        Args:
+            source: see the class.
+            detected: start of the prediction; None: in the middle of the crop.
+            features: hidden features of the detections, or None.
+        """
         if self.config.source == "mesh":
             x = _linear(1, "per_token")(source)[..., 0]
             x = _linear(self.config.hidden, "hidden")(x)
         else:
             x = nn.relu(_linear(16, "per_cell")(source.astype(jnp.float32)))
-            x = nn.relu(_linear(self.config.hidden, "hidden")(x.reshape(len(x), -1)))
+            x = x.reshape(len(x), -1)
+            x = x if features is None else jnp.concatenate([x, features], axis=-1)
+            x = nn.relu(_linear(self.config.hidden, "hidden")(x))
         if self.config.variant == "release":
             x = _linear(3, "output")(x)
             return Camera(scale=10.0 * jnp.abs(x[:, 0]), transl=x[:, 1:])
         x = self.config.output_scale * nn.Dense(3, kernel_init=near_zero, name="output")(x)
-        return Camera(
-            scale=INITIAL_SCALE * jnp.exp(x[:, 0]), transl=CROP_SIZE / 2 * (1.0 + x[:, 1:])
-        )
+        scale, transl = INITIAL_SCALE, CROP_SIZE / 2
+        if detected is not None:
+            scale, transl = detected.scale, detected.transl
+        return Camera(scale=scale * jnp.exp(x[:, 0]), transl=transl + CROP_SIZE / 2 * x[:, 1:])
 
 
 class PresenceHead(nn.Module):
-    """The logit that hand and head touch: a weighted sum of one number for each grid cell.
+    """A logit of the image: a weighted sum of one number for each grid cell, and of `features`.
 
-    It is part of the released weights, but not described in the paper.
+    Whether hand and head touch: part of the released weights, but not described in the paper.
+    Whether there is a hand: not in the paper.
     """
 
     hidden: Sequence[int]
 
     @nn.compact
-    def __call__(self, grid: Float[Array, "B 49 C"]) -> Float[Array, "B"]:
+    def __call__(
+        self, grid: Float[Array, "B 49 C"], features: Float[Array, "B F"] | None = None
+    ) -> Float[Array, "B"]:
         x = grid.astype(jnp.float32)
         for i, width in enumerate(self.hidden):
             x = nn.relu(_linear(width, f"hidden_{i}")(x))
-        return _linear(1, "output")(_linear(1, "per_cell")(x)[..., 0])[..., 0]
+        logit = _linear(1, "output")(_linear(1, "per_cell")(x)[..., 0])[..., 0]
+        if features is not None:
+            logit += nn.Dense(1, kernel_init=near_zero, name="evidence")(features)[..., 0]
+        return logit
 
 
 def _linear(features, name):

@@ -72,6 +72,7 @@ class HandIKNet(nn.Module):
         inputs: Float[Array, "B V 3"] | Float[Array, "B F"],
         head_center: Float[Array, "B 3"],
         template_orient: Float[Array, "B 3 3"] | None = None,
+        evidence: Float[Array, "B F"] | None = None,
         *,
         train: bool,
     ) -> HandParams:
@@ -81,13 +82,14 @@ class HandIKNet(nn.Module):
             inputs: vertices of level `config.level`, meters, or image features.
             head_center: centroid of the rough head; for `config.center_inputs`.
             template_orient: rotation that the placement gave the hand's template, or None.
+            evidence: hidden features of the detections, or None.
             train: use the batch's own statistics in batch norm.
 
         Returns:
             The parameters. The origin of `transl` is that of `HeadIKNet`'s: their difference is the
             hand's translation relative to the head's centroid.
         """
-        features, origin = _features(inputs, head_center, template_orient, self.config)
+        features, origin = _features(inputs, head_center, template_orient, evidence, self.config)
         sizes = (10, 3, _orientation_size(self.config), 45)
         outputs = IKNet(self.config, sum(sizes), self.axis_name, name="mlp")(features, train=train)
         betas, transl, orientation, hand_pose = _split(outputs, sizes)
@@ -111,6 +113,7 @@ class HeadIKNet(nn.Module):
         inputs: Float[Array, "B V 3"] | Float[Array, "B F"],
         head_center: Float[Array, "B 3"],
         template_orient: Float[Array, "B 3 3"] | None = None,
+        evidence: Float[Array, "B F"] | None = None,
         *,
         train: bool,
     ) -> tuple[HeadParams, Float[Array, "B 3"] | None]:
@@ -121,7 +124,7 @@ class HeadIKNet(nn.Module):
             `config.turns_root` the rotation of FLAME's root (see `NetworkOutput.head_root`), else
             None.
         """
-        features, _ = _features(inputs, head_center, template_orient, self.config)
+        features, _ = _features(inputs, head_center, template_orient, evidence, self.config)
         sizes = (100, 50, 3, 3, _orientation_size(self.config), 3)
         outputs = IKNet(self.config, sum(sizes), self.axis_name, name="mlp")(features, train=train)
         betas, expression, neck_or_root, jaw_pose, orientation, transl = _split(outputs, sizes)
@@ -164,18 +167,21 @@ def to_axis_angle(
     return matrix_to_axis_angle(base @ rotation_from_6d(orientation))
 
 
-def _features(inputs, head_center, template_orient, config: IKNetConfig):
+def _features(inputs, head_center, template_orient, evidence, config: IKNetConfig):
     """Input of the perceptron, and the origin of the translation that it predicts.
 
     Where the placement rotated the template, the mesh is rotated back.
     """
-    if not config.center_inputs:
-        return inputs.reshape(len(inputs), -1), jnp.zeros_like(head_center)
-    mean = inputs.mean(1)
-    position = mean - head_center
-    centered = inputs - mean[:, None]
-    centered = centered if template_orient is None else centered @ template_orient
-    return jnp.concatenate([centered.reshape(len(inputs), -1), position], -1), position
+    origin = jnp.zeros_like(head_center)
+    parts = [inputs.reshape(len(inputs), -1)]
+    if config.center_inputs:
+        mean = inputs.mean(1)
+        origin = mean - head_center
+        centered = inputs - mean[:, None]
+        centered = centered if template_orient is None else centered @ template_orient
+        parts = [centered.reshape(len(inputs), -1), origin]
+    parts += [] if evidence is None else [evidence]
+    return jnp.concatenate(parts, axis=-1), origin
 
 
 def _orientation_size(config: IKNetConfig) -> int:

@@ -14,6 +14,7 @@ from dice_jax.array_types import Array
 from dice_jax.body_models.flame import head_center
 from dice_jax.body_models.mano import OPENPOSE_FROM_MANO
 from dice_jax.models.config import MeshNetConfig
+from dice_jax.models.evidence import Evidence
 from dice_jax.models.layers import tokens as layout
 from dice_jax.models.layers.tokens import Tokens
 from dice_jax.models.layers.transformer import encode
@@ -33,12 +34,14 @@ class MeshNetOutput(struct.PyTreeNode):
         extra: further outputs of each token, as many as `MeshNet.extra`.
         template_orient: rotations of the template's hand and head, with
             `MeshNetConfig.template_placed`; else None.
+        hand_depth_sigma: see `placement.Placed`.
     """
 
     positions: Float[Array, "B 843 3"]
     rough: RoughMeshes
     extra: Float[Array, "B 843 E"]
     template_orient: Float[Array, "B 2 3 3"] | None = None
+    hand_depth_sigma: Float[Array, "B"] | None = None
 
     @property
     def head_center(self) -> Float[Array, "B 3"]:
@@ -68,13 +71,19 @@ class MeshNet(nn.Module):
 
     @nn.compact
     def __call__(
-        self, tokens: Tokens, image_features: MeshAlignedFeatures | None = None, *, train: bool
+        self,
+        tokens: Tokens,
+        image_features: MeshAlignedFeatures | None = None,
+        evidence: Evidence | None = None,
+        *,
+        train: bool,
     ) -> MeshNetOutput:
         """Regresses the meshes.
 
         Args:
             tokens: of the image.
             image_features: for `config.refinements`.
+            evidence: from `EvidenceNet`, for the placement.
             train: use dropout.
         """
         config = self.config
@@ -86,17 +95,20 @@ class MeshNet(nn.Module):
             dtype=self.dtype,
             axis_name=self.axis_name,
         )
-        positions, template_orient = config.position_scale * outputs[..., :3], None
+        positions = config.position_scale * outputs[..., :3]
+        template_orient = hand_depth_sigma = None
         if config.template_residual:
             template = template_in_view(tokens.queries)[None]
             if config.template_placed:
                 placement = Placement(config, self.head_levels, name="placement")
-                template, template_orient = placement(tokens.grid, template[0], image_features)
+                template, template_orient, hand_depth_sigma = placement(
+                    tokens.grid, template[0], image_features, evidence
+                )
             positions += template
         rough = upsample_meshes(
             positions, config.keypoint_order, self.upsampling, self.hand_levels, self.head_levels
         )
-        return MeshNetOutput(positions, rough, outputs[..., 3:], template_orient)
+        return MeshNetOutput(positions, rough, outputs[..., 3:], template_orient, hand_depth_sigma)
 
 
 def upsample_meshes(

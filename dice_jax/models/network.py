@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from flax import struct
@@ -12,6 +13,7 @@ from jaxtyping import Float
 
 from dice_jax.array_types import Array
 from dice_jax.models.config import ModelConfig
+from dice_jax.models.evidence import Evidence, EvidenceNet
 from dice_jax.models.fine_map import FineMap, Heatmaps, expected_keypoints
 from dice_jax.models.heads import CameraHead, PresenceHead
 from dice_jax.models.ik_net import HandIKNet, HeadIKNet
@@ -20,7 +22,14 @@ from dice_jax.models.mesh_aligned import MeshAlignedFeatures
 from dice_jax.models.mesh_net import MeshNetOutput
 from dice_jax.models.preprocess import rgb_to_bgr
 from dice_jax.models.upsampling import MeshLevels
-from dice_jax.structs import Camera, HandParams, HeadParams, NetworkOutput
+from dice_jax.structs import (
+    Camera,
+    Detections,
+    HandParams,
+    HeadParams,
+    Intrinsics,
+    NetworkOutput,
+)
 
 
 class EncodedImage(struct.PyTreeNode):
@@ -31,12 +40,19 @@ class EncodedImage(struct.PyTreeNode):
         camera: with `CameraConfig.source` "image"; else None.
         heatmaps: logits of the keypoints in the fine map; None without `ModelConfig.fine_features`.
         features: the fine map, for meshes to sample; None without `ModelConfig.fine_features`.
+        evidence: of the detections, with `ModelConfig.evidence_hidden`; else None.
     """
 
     grid: Float[Array, "B 49 C"]
     camera: Camera | None = None
     heatmaps: Float[Array, "B 28 28 89"] | None = None
     features: MeshAlignedFeatures | None = None
+    evidence: Evidence | None = None
+
+    @property
+    def hint(self) -> Float[Array, "B F"] | None:
+        """Hidden features of the evidence."""
+        return None if self.evidence is None else self.evidence.features
 
 
 class BodyParams(NamedTuple):
@@ -69,13 +85,22 @@ class Network(nn.Module, abc.ABC):
 
     @abc.abstractmethod
     def __call__(
-        self, images: Float[Array, "B 224 224 3"], queries: Float[Array, "843 3"], *, train: bool
+        self,
+        images: Float[Array, "B 224 224 3"],
+        queries: Float[Array, "843 3"],
+        detections: Detections | None = None,
+        intrinsics: Intrinsics | None = None,
+        *,
+        train: bool,
     ) -> NetworkOutput:
         """Runs the network.
 
         Args:
             images: RGB, from `preprocess`.
             queries: from `template_queries`.
+            detections: landmarks found in the images, for `ModelConfig.evidence_hidden`; None:
+                nothing was found.
+            intrinsics: cameras of the crops, likewise; None: nothing is known of them.
             train: mask tokens, use dropout, and normalize with the batch's own statistics where
                 they are not frozen.
 
@@ -101,8 +126,19 @@ class Network(nn.Module, abc.ABC):
 
     # The methods below run within the `__call__` of a network, whose children the parts become.
 
-    def encode_image(self, images: Float[Array, "B 224 224 3"], *, train: bool) -> EncodedImage:
-        """Runs the backbone and what reads its features: fine map, heatmaps and camera."""
+    def encode_image(
+        self,
+        images: Float[Array, "B 224 224 3"],
+        queries: Float[Array, "843 3"],
+        detections: Detections | None = None,
+        intrinsics: Intrinsics | None = None,
+        *,
+        train: bool,
+    ) -> EncodedImage:
+        """Runs the backbone and what reads its features: fine map, heatmaps and camera.
+
+        The keypoints of the detections, where they are sure, take the place of the heatmaps'.
+        """
         config = self.config
         images = rgb_to_bgr(images) if config.channels == "bgr" else images
         backbone = config.backbone.create(
@@ -112,13 +148,32 @@ class Network(nn.Module, abc.ABC):
         grid = output.features.reshape(len(images), -1, output.features.shape[-1])
         if config.camera.source != "image":
             return EncodedImage(grid)
-        camera = CameraHead(config.camera, name="camera")(grid)
+        evidence = self._evidence(len(images), queries, detections, intrinsics)
+        camera_head = CameraHead(config.camera, name="camera")
+        if evidence is None:
+            camera = camera_head(grid)
+        else:
+            camera = camera_head(grid, evidence.camera, evidence.features)
         if not config.fine_features:
             return EncodedImage(grid, camera)
         fine_map = FineMap(config.fine_features, self.dtype, name="fine_map")(output.levels)
         heatmaps = Heatmaps(name="heatmaps")(fine_map)
-        features = MeshAlignedFeatures(fine_map, expected_keypoints(heatmaps), camera)
-        return EncodedImage(grid, camera, heatmaps, features)
+        keypoints = expected_keypoints(heatmaps)
+        if evidence is not None:
+            detected, confidence = evidence.keypoints[..., :2], evidence.keypoints[..., 2:]
+            keypoints = confidence * detected + (1.0 - confidence) * keypoints
+        features = MeshAlignedFeatures(fine_map, keypoints, camera)
+        return EncodedImage(grid, camera, heatmaps, features, evidence)
+
+    def _evidence(self, size, queries, detections, intrinsics) -> Evidence | None:
+        if not self.config.evidence_hidden:
+            return None
+        if detections is None:
+            detections = jax.tree.map(jnp.asarray, Detections.nothing(size))
+        if intrinsics is None:
+            intrinsics = jax.tree.map(jnp.asarray, Intrinsics.unknown(size))
+        net = EvidenceNet(self.config.evidence_hidden, name="evidence")
+        return net(detections, intrinsics, queries)
 
     def make_tokens(
         self, image: EncodedImage, queries: Float[Array, "843 3"], *, train: bool
@@ -127,13 +182,17 @@ class Network(nn.Module, abc.ABC):
         upsampling = TokenUpsampling(self.config.masking, name="token_upsampling")
         return upsampling(image.grid, queries, train=train)
 
-    def regress_params(self, mesh: MeshNetOutput, *, train: bool) -> BodyParams:
+    def regress_params(
+        self, mesh: MeshNetOutput, hint: Float[Array, "B F"] | None = None, *, train: bool
+    ) -> BodyParams:
         """Runs both IKNets on the rough meshes."""
         rough, config = mesh.rough, self.config
         hand_levels = rough.hand_vertices, rough.hand_vertices_coarse
         head_levels = rough.head_vertices, rough.head_vertices_mid, rough.head_vertices_coarse
         hand, head = hand_levels[config.hand_ik.level], head_levels[config.head_ik.level]
-        return self.run_iknets(hand, head, mesh.head_center, mesh.template_orient, train=train)
+        return self.run_iknets(
+            hand, head, mesh.head_center, mesh.template_orient, hint, train=train
+        )
 
     def run_iknets(
         self,
@@ -141,6 +200,7 @@ class Network(nn.Module, abc.ABC):
         head_inputs: Float[Array, "B W 3"] | Float[Array, "B F"],
         head_center: Float[Array, "B 3"],
         template_orient: Float[Array, "B 2 3 3"] | None,
+        hint: Float[Array, "B F"] | None = None,
         *,
         train: bool,
     ) -> BodyParams:
@@ -149,8 +209,8 @@ class Network(nn.Module, abc.ABC):
         head_template_orient = None if template_orient is None else template_orient[:, 1]
         hand_ik = HandIKNet(self.config.hand_ik, self.axis_name, name="hand_ik")
         head_ik = HeadIKNet(self.config.head_ik, self.axis_name, name="head_ik")
-        hand = hand_ik(hand_inputs, head_center, hand_template_orient, train=train)
-        head, head_root = head_ik(head_inputs, head_center, head_template_orient, train=train)
+        hand = hand_ik(hand_inputs, head_center, hand_template_orient, hint, train=train)
+        head, head_root = head_ik(head_inputs, head_center, head_template_orient, hint, train=train)
         # Head-centered meshes depend on the difference of both translations only. It becomes the
         # hand's translation.
         hand = hand.replace(transl=hand.transl - head.transl)
@@ -167,4 +227,11 @@ class Network(nn.Module, abc.ABC):
 
     def presence_logit(self, image: EncodedImage) -> Float[Array, "B"]:
         """The logit that hand and head touch."""
-        return PresenceHead(self.config.presence_hidden, name="presence")(image.grid)
+        head = PresenceHead(self.config.presence_hidden, name="presence")
+        return head(image.grid, image.hint)
+
+    def hand_presence_logit(self, image: EncodedImage) -> Float[Array, "B"] | None:
+        """The logit that there is a hand, from the image alone; with `config.hand_presence`."""
+        if not self.config.hand_presence:
+            return None
+        return PresenceHead(self.config.presence_hidden, name="hand_presence")(image.grid)

@@ -5,6 +5,8 @@ These six degrees of freedom of each part are the coarse ones, which tokens lear
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
@@ -14,6 +16,7 @@ from dice_jax.array_types import Array
 from dice_jax.body_models.flame import head_center
 from dice_jax.body_models.hierarchy import upsample
 from dice_jax.models.config import MeshNetConfig
+from dice_jax.models.evidence import Evidence
 from dice_jax.models.layers import tokens as layout
 from dice_jax.models.layers.initializers import near_zero, torch_linear
 from dice_jax.models.layers.rotation_6d import rotation_from_6d
@@ -29,13 +32,30 @@ _SAMPLED_TOKENS = np.r_[
 ]
 _SAMPLED_CHANNELS = 8  # of each of them
 _HIDDEN = 256
+_TYPICAL_DEPTH_ERROR = 0.02  # meters
+
+
+class Placed(NamedTuple):
+    """The placed template.
+
+    Attributes:
+        positions: of every token, meters, camera axes.
+        orientations: rotations of hand and head.
+        hand_depth_sigma: with `MeshNetConfig.depth_sigma`, the scale of the error of the hand's
+            depth relative to the head, meters.
+    """
+
+    positions: Float[Array, "B 843 3"]
+    orientations: Float[Array, "B 2 3 3"]
+    hand_depth_sigma: Float[Array, "B"] | None
 
 
 class Placement(nn.Module):
     """Places the template of hand and head with a perceptron on the grid of image features.
 
-    Each of `config.refinements` then samples the image where the placed template projects to, and
-    corrects the placement. The last of them also deforms the template.
+    Where hand or face were detected, it starts from the placement of the detected points. Each of
+    `config.refinements` then samples the image where the placed template projects to, and corrects
+    the placement. The last of them also deforms the template.
     """
 
     config: MeshNetConfig
@@ -47,18 +67,25 @@ class Placement(nn.Module):
         grid: Float[Array, "B 49 C"],
         template: Float[Array, "843 3"],
         image_features: MeshAlignedFeatures | None,
-    ) -> tuple[Float[Array, "B 843 3"], Float[Array, "B 2 3 3"]]:
-        """Returns the placed template (meters, camera axes) and the rotations of hand and head.
+        evidence: Evidence | None = None,
+    ) -> Placed:
+        """Places the template.
 
         Args:
             grid: image features.
             template: from `template_in_view`.
             image_features: for `config.refinements`.
+            evidence: from `EvidenceNet`.
         """
         per_cell = nn.Dense(32, kernel_init=torch_linear, name="per_cell")
         x = nn.relu(per_cell(grid.astype(jnp.float32)))
-        hidden = nn.relu(_linear(_HIDDEN, "hidden")(x.reshape(len(x), -1)))
+        x = x.reshape(len(x), -1)
+        x = x if evidence is None else jnp.concatenate([x, evidence.features], axis=-1)
+        hidden = nn.relu(_linear(_HIDDEN, "hidden")(x))
         rotations, offsets = self._rigid_motion(hidden, "output")
+        if evidence is not None:
+            rotations = evidence.orientations @ rotations
+            offsets = offsets.at[:, 0, :2].add(evidence.offset)
         template = template[None]
         for i in range(self.config.refinements):
             positions = _move(template, rotations, offsets)
@@ -68,7 +95,11 @@ class Placement(nn.Module):
         if self.config.refinements:
             bend = nn.Dense(3 * NUM_TOKENS, kernel_init=near_zero, name="bend")(hidden)
             template = template + self.config.position_scale * bend.reshape(-1, NUM_TOKENS, 3)
-        return _move(template, rotations, offsets), rotations
+        sigma = None
+        if self.config.depth_sigma:
+            log_sigma = nn.Dense(1, kernel_init=near_zero, name="depth_log_sigma")(hidden)[..., 0]
+            sigma = _TYPICAL_DEPTH_ERROR * jnp.exp(jnp.clip(log_sigma, -3.0, 3.0))
+        return Placed(_move(template, rotations, offsets), rotations, sigma)
 
     def _sample(self, positions, rotations, hidden, image_features, name):
         """A vector of the current placement and of what the image shows there."""

@@ -70,6 +70,7 @@ def small() -> ConfigDict:
                 template_placed=True,
                 refinements=2,
                 position_scale=0.1,
+                depth_sigma=True,
             ),
             interaction_net=InteractionNetConfig(
                 64,
@@ -83,6 +84,8 @@ def small() -> ConfigDict:
             camera=CameraConfig(source="image", output_scale=0.1),
             upsampling="barycentric",
             fine_features=64,
+            evidence_hidden=256,
+            hand_presence=True,
             presence_hidden=(128, 64),
             masking=0.1,
         )
@@ -103,6 +106,7 @@ def tiny() -> ConfigDict:
                 template_placed=True,
                 refinements=1,
                 position_scale=0.1,
+                depth_sigma=True,
             ),
             interaction_net=InteractionNetConfig(
                 16,
@@ -116,6 +120,8 @@ def tiny() -> ConfigDict:
             camera=CameraConfig(source="image", hidden=32, output_scale=0.1),
             upsampling="barycentric",
             fine_features=8,
+            evidence_hidden=16,
+            hand_presence=True,
             presence_hidden=(32, 16),
         )
     )
@@ -135,7 +141,7 @@ def metro(model: ConfigDict) -> ConfigDict:
     """METRO*: a single branch without IKNets, which predicts the rough meshes."""
     model = single_branch(model)
     model.network = "metro"
-    return model
+    return _image_alone(model)
 
 
 def fastmetro(model: ConfigDict) -> ConfigDict:
@@ -154,6 +160,13 @@ def pixie_r(model: ConfigDict) -> ConfigDict:
     model.mesh_net.template_placed = model.interaction_net.sees_image = False
     model.mesh_net.refinements = model.fine_features = 0
     model.hand_ik.center_inputs = model.head_ik.center_inputs = False
+    return _image_alone(model)
+
+
+def _image_alone(model: ConfigDict) -> ConfigDict:
+    """Without what the default network adds: landmarks as evidence, and doubts."""
+    model.mesh_net.depth_sigma = model.hand_presence = False
+    model.evidence_hidden = 0
     return model
 
 

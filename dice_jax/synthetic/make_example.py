@@ -80,6 +80,7 @@ def make_example(
         scene=scene.index,
         gesture=scene.gesture,
         kind=scene.kind.value,
+        attempts=scene.attempts,
     )
 
 

@@ -18,6 +18,7 @@ from dice_jax.body_models.lbs import BodyModel
 from dice_jax.losses.presets import LossWeights, loss_weights
 from dice_jax.training import optimizer
 from dice_jax.training.data_parallel import AXIS
+from dice_jax.training.evidence import EvidenceMix
 
 # As `models.create_model`: from the config section `model` and both body models, with the keyword
 # `axis_name`, to the network and its template queries.
@@ -50,6 +51,7 @@ class TrainSetup:
         ema_decay: of the moving average of the generator's weights; 0: none.
         burn_in_steps: updates before the touch, collision and depth losses are added.
         accumulate_steps: number of micro-batches per update.
+        evidence: what the network is told of landmarks; None: it does not see them.
     """
 
     network: nn.Module
@@ -62,6 +64,7 @@ class TrainSetup:
     ema_decay: float
     burn_in_steps: int
     accumulate_steps: int = 1
+    evidence: EvidenceMix | None = None
 
 
 def build_setup(
@@ -92,5 +95,6 @@ def build_setup(
         ema_decay=config.ema_decay,
         burn_in_steps=config.burn_in_steps,
         accumulate_steps=config.accumulate_steps,
+        evidence=EvidenceMix(**config.evidence) if config.model.get("evidence_hidden") else None,
     )
     return setup, BodyModels(hand_model, head_model, queries)

@@ -18,6 +18,7 @@ from dice_jax.losses.adversarial import fake_loss, real_loss
 from dice_jax.losses.masking import masked_mean
 from dice_jax.losses.total import generator_loss, label_counts
 from dice_jax.structs import Batch, HandParams, HeadParams
+from dice_jax.training import evidence
 from dice_jax.training.data_parallel import AXIS
 from dice_jax.training.gradient_accumulation import over_micro_batches
 from dice_jax.training.real_samples import RealSamples
@@ -57,6 +58,9 @@ def train_step(
     chex.assert_shape(batch.images, (None, CROP_SIZE, CROP_SIZE, 3))
     mask_rng, dropout_rng = jax.random.split(jax.random.fold_in(state.rng, state.step))
     counts = label_counts(batch, setup.losses, AXIS)
+    if setup.evidence is not None:
+        key = jax.random.fold_in(state.rng, state.step + evidence.FIRST_KEY)
+        batch = evidence.draw(key, batch, bodies.hand, bodies.head, setup.evidence, AXIS)
 
     ################ Network ################
     def network_loss(params, batch_stats, micro_batch: Batch, rngs):
@@ -64,6 +68,8 @@ def train_step(
             {"params": params, "batch_stats": batch_stats},
             models.preprocess(micro_batch.images),
             bodies.queries,
+            micro_batch.detections,
+            micro_batch.intrinsics,
             train=True,
             rngs=rngs,
             mutable=["batch_stats"],

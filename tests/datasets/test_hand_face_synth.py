@@ -41,6 +41,7 @@ class FakeScenes:
             head_contact=rng.integers(0, 2, NUM_HEAD_VERTICES).astype(np.uint8),
             gesture="point",
             kind="touch",
+            attempts=index + 1,
         )
 
 

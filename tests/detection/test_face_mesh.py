@@ -7,10 +7,6 @@ from dice_jax.detection import face_mesh, single_shot
 from dice_jax.detection.squares import Pyramid, around_photo
 
 
-def test_each_of_the_68_landmarks_is_another_point_of_the_face_mesh():
-    assert len(set(face_mesh.FACE_68)) == 68
-
-
 def test_the_tracking_square_turns_with_the_points(rng):
     points = rng.uniform(0, 100, (468, 2))
     points[33], points[263] = [20.0, 50.0], [80.0, 50.0]

@@ -11,7 +11,7 @@ from support import fit_problems
 from support.fast_compile import run_fast
 
 from dice_jax import evaluate, inference, models
-from dice_jax.detection.face_mesh import FACE_68
+from dice_jax.body_models.landmarks import FACE_68
 from dice_jax.errors import UserError
 from dice_jax.evaluation import fit_rows
 from dice_jax.fitting import detector_points, fit

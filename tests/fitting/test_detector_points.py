@@ -7,7 +7,7 @@ from scipy.spatial import cKDTree
 from support import fit_problems
 
 from dice_jax.body_models import assets
-from dice_jax.detection.face_mesh import FACE_68
+from dice_jax.body_models.landmarks import FACE_68, MIRRORED_FACE_POINTS, MIRRORED_LANDMARKS
 from dice_jax.fitting import detector_points
 
 
@@ -132,3 +132,13 @@ def test_the_old_open_hand_is_replaced(models):
     prepared = detector_points.prepare(old, assets.load_head())
     assert prepared is models
     assert prepared.hand_model is assets.load_hand()
+
+
+def test_the_mirror_of_the_face_mesh_pairs_points_at_mirror_images(head):
+    points = at_rest(head, *detector_points.face_mesh_points(head))
+    apart = np.linalg.norm(points * [-1, 1, 1] - points[MIRRORED_FACE_POINTS], axis=-1)
+    assert apart.max() < 4e-3
+    landmarks = np.array(FACE_68)
+    np.testing.assert_array_equal(MIRRORED_FACE_POINTS[landmarks], landmarks[MIRRORED_LANDMARKS])
+    np.testing.assert_array_equal(MIRRORED_FACE_POINTS[MIRRORED_FACE_POINTS], np.arange(468))
+    assert len(set(FACE_68)) == 68

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from support import fit_problems
 
-from dice_jax.detection.face_mesh import FACE_68
+from dice_jax.body_models.landmarks import FACE_68
 from dice_jax.fitting import fit
 from dice_jax.geometry.camera import project_scaled_perspective
 from dice_jax.structs import Camera, Detections

@@ -8,6 +8,7 @@ from scipy.spatial.transform import Rotation
 from support import fit_problems
 from support.fast_compile import compile_fast
 
+from dice_jax.body_models.landmarks import FACE_68
 from dice_jax.fitting import fit, head_fit
 from dice_jax.fitting.levenberg_marquardt import Minimum
 from dice_jax.structs import Camera, Intrinsics
@@ -172,7 +173,7 @@ def test_wrong_landmarks_are_less_certain(fit_head, scene, rng):
     params, camera, intrinsics, points = scene(rng)
     guess = guess_near(rng, params, camera)
     exact = fit_head(guess, points, intrinsics).fitted.sigma
-    nose = head_fit.FACE_68.index(4)
+    nose = FACE_68.index(4)
     points[4, :2] += 20.0
     moved = fit_head(guess, points, intrinsics).fitted.sigma
     assert np.isfinite(exact).all() and (exact > 0).all()

@@ -97,7 +97,7 @@ def test_keypoints_have_one_order(terms_of, right, part):
 def test_a_wrong_prediction_has_a_loss_in_every_term(terms_of, wrong):
     batch = wrong[3].replace(has_deformations=np.float32(np.arange(8) == 0))
     terms = terms_of(*wrong[:3], batch, *wrong[4:])
-    assert set(terms) == ALL_TERMS - {"heatmaps"}
+    assert set(terms) == ALL_TERMS - {"heatmaps", "hand_depth", "hand_presence"}
     for name in set(terms) - {"collision"}:
         assert terms[name] > 1e-6, name
 
@@ -125,6 +125,7 @@ def test_the_total_is_the_paper_s_sum(evaluate, terms_of, wrong):
 
 def test_a_term_of_weight_zero_is_left_out():
     not_in_the_paper = {"heatmaps", "presence", "deformation_prior"}
+    not_in_the_paper |= {"hand_depth", "hand_presence"}
     assert names_of(active_terms(presets.PAPER)) == ALL_TERMS - not_in_the_paper
     assert "adversarial" not in names_of(active_terms(WEIGHTS, with_adversarial=False))
     off = dataclasses.replace(WEIGHTS, mesh=0.0, touch=0.0, depth=0.0)

@@ -9,6 +9,7 @@ import pytest
 from flax import linen as nn
 from flax import traverse_util
 from support.fast_compile import compile_fast, run_fast
+from support.random_detections import random_detections, random_intrinsics
 from support.random_variables import init
 
 from dice_jax import models
@@ -56,16 +57,21 @@ def build(name, bodies):
 def test_parts_with_weights(bodies, name, parts):
     if name in ("single_branch", "metro"):
         parts = parts | {"fine_map", "heatmaps"}
+    if name == "single_branch":
+        parts = parts | {"evidence", "hand_presence"}
     assert set(build(name, bodies)[2]["params"]) == parts | {"backbone", "camera", "presence"}
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_weight_has_a_gradient(bodies, name):
+def test_every_weight_has_a_gradient(rng, bodies, name):
     module, queries, variables = build(name, bodies)
     images = jnp.asarray(np.random.default_rng(0).normal(size=(2, 224, 224, 3)), jnp.float32)
+    evidence = random_detections(rng, 2), random_intrinsics(rng, 2)
 
     def loss(params):
-        output = module.apply({**variables, "params": params}, images, queries, train=False)
+        output = module.apply(
+            {**variables, "params": params}, images, queries, *evidence, train=False
+        )
         return sum((x**2).mean() for x in jax.tree.leaves(output))
 
     gradients = run_fast(jax.grad(loss), variables["params"])

@@ -13,8 +13,10 @@ from dice_jax.structs import (
     Batch,
     Camera,
     ContactLogits,
+    Detections,
     HandParams,
     HeadParams,
+    Intrinsics,
     NetworkOutput,
     RoughMeshes,
 )
@@ -120,7 +122,7 @@ def test_the_gate_changes_images_without_contact_only(decoded):
 def batch_of(hand_params, head_params, deformations):
     """A batch with these labels, the others zero."""
     zeros = lambda *shape: jnp.zeros((B, *shape))
-    masks = ("2d", "3d", "params", "contact", "deformations", "depth")
+    masks = ("2d", "3d", "params", "contact", "deformations", "depth", "hand")
     return Batch(
         images=jnp.zeros((B, 224, 224, 3), jnp.uint8),
         hand_keypoints_2d=zeros(NUM_HAND_KEYPOINTS, 3),
@@ -132,6 +134,8 @@ def batch_of(hand_params, head_params, deformations):
         deformations=deformations,
         hand_contact=zeros(HAND_LEVELS[0]),
         head_contact=zeros(HEAD_LEVELS[0]),
+        detections=Detections.nothing(B),
+        intrinsics=Intrinsics.unknown(B),
         **{f"has_{name}": zeros() for name in masks},
     )
 

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from support.fast_compile import compile_fast, run_fast
+from support.random_detections import random_detections, random_intrinsics
 
 from dice_jax import models
 from dice_jax.models import presets
@@ -75,18 +76,20 @@ def test_inference_is_deterministic_and_images_are_independent(outputs):
     assert np.abs(vertices[0] - vertices[1]).max() > 1e-5  # it depends on the image
 
 
-def test_every_weight_has_a_gradient(network, images):
+def test_every_weight_has_a_gradient(rng, network, images):
     module, queries, variables = network
     # The backbone has a test of its own. With it this test would take three times as long.
     config = dataclasses.replace(module.config.backbone, frozen_stages=7)
     module = module.clone(config=dataclasses.replace(module.config, backbone=config))
     rngs = {"dropout": jax.random.key(0), "mask": jax.random.key(1)}
+    evidence = random_detections(rng, 2), random_intrinsics(rng, 2)
 
     def loss(params):
         output, _ = module.apply(
             {**variables, "params": params},
             models.preprocess(images),
             queries,
+            *evidence,
             train=True,
             rngs=rngs,
             mutable=["batch_stats"],

@@ -15,8 +15,10 @@ from dice_jax.structs import (
     Batch,
     Camera,
     ContactLogits,
+    Detections,
     HandParams,
     HeadParams,
+    Intrinsics,
     NetworkOutput,
     Prediction,
     RoughMeshes,
@@ -67,6 +69,9 @@ def random_labels(rng, hand_model, head_model, size):
         has_contact=ones,
         has_deformations=ones,
         has_depth=ones,
+        has_hand=ones,
+        detections=Detections.nothing(size),
+        intrinsics=Intrinsics.unknown(size),
     )
     return batch, targets, camera
 

@@ -30,8 +30,8 @@ import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from dice_jax.body_models.landmarks import FACE_68
 from dice_jax.constants import NUM_HAND_KEYPOINTS, NUM_HEAD_KEYPOINTS
-from dice_jax.detection.face_mesh import FACE_68
 from dice_jax.detection.people import find_people
 from dice_jax.detection.results import DetectedPerson
 from dice_jax.errors import UserError

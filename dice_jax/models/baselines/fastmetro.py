@@ -26,7 +26,7 @@ from dice_jax.models.layers.transformer import EncoderLayer, dense, layer_norm, 
 from dice_jax.models.mesh_net import MeshNetOutput, upsample_meshes
 from dice_jax.models.network import Network
 from dice_jax.models.upsampling import MeshLevels
-from dice_jax.structs import NetworkOutput
+from dice_jax.structs import Detections, Intrinsics, NetworkOutput
 
 
 class FastMETRO(Network):
@@ -34,10 +34,16 @@ class FastMETRO(Network):
 
     @nn.compact
     def __call__(
-        self, images: Float[Array, "B 224 224 3"], queries: Float[Array, "843 3"], *, train: bool
+        self,
+        images: Float[Array, "B 224 224 3"],
+        queries: Float[Array, "843 3"],
+        detections: Detections | None = None,
+        intrinsics: Intrinsics | None = None,
+        *,
+        train: bool,
     ) -> NetworkOutput:
         """Runs the network, see `Network.__call__`; it has no use for `queries`."""
-        image = self.encode_image(images, train=train)
+        image = self.encode_image(images, queries, train=train)
         mesh_net = CrossAttentionMeshNet(self.config.mesh_net, **self.mesh_fields, name="mesh_net")
         mesh = mesh_net(image.grid, train=train)
         interaction = interaction_of(self, mesh)

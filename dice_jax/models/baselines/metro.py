@@ -11,7 +11,7 @@ from dice_jax.models.baselines.single_branch import interaction_of
 from dice_jax.models.interaction_net import NUM_OUTPUTS
 from dice_jax.models.mesh_net import MeshNet
 from dice_jax.models.network import BodyParams, Network
-from dice_jax.structs import HandParams, HeadParams, NetworkOutput
+from dice_jax.structs import Detections, HandParams, HeadParams, Intrinsics, NetworkOutput
 
 
 class METRO(Network):
@@ -19,10 +19,16 @@ class METRO(Network):
 
     @nn.compact
     def __call__(
-        self, images: Float[Array, "B 224 224 3"], queries: Float[Array, "843 3"], *, train: bool
+        self,
+        images: Float[Array, "B 224 224 3"],
+        queries: Float[Array, "843 3"],
+        detections: Detections | None = None,
+        intrinsics: Intrinsics | None = None,
+        *,
+        train: bool,
     ) -> NetworkOutput:
         """Runs the network, see `Network.__call__`."""
-        image = self.encode_image(images, train=train)
+        image = self.encode_image(images, queries, train=train)
         tokens = self.make_tokens(image, queries, train=train)
         mesh_net = MeshNet(
             self.config.mesh_net, **self.mesh_fields, extra=NUM_OUTPUTS, name="mesh_net"

@@ -15,7 +15,7 @@ from dice_jax.constants import (
     NUM_HEAD_VERTICES,
 )
 from dice_jax.models.network import Network
-from dice_jax.structs import ContactLogits, NetworkOutput, RoughMeshes
+from dice_jax.structs import ContactLogits, Detections, Intrinsics, NetworkOutput, RoughMeshes
 
 _NO_CONTACT = -10.0  # a logit
 
@@ -25,13 +25,19 @@ class PixieR(Network):
 
     @nn.compact
     def __call__(
-        self, images: Float[Array, "B 224 224 3"], queries: Float[Array, "843 3"], *, train: bool
+        self,
+        images: Float[Array, "B 224 224 3"],
+        queries: Float[Array, "843 3"],
+        detections: Detections | None = None,
+        intrinsics: Intrinsics | None = None,
+        *,
+        train: bool,
     ) -> NetworkOutput:
         """Runs the network, see `Network.__call__`; it has no use for `queries`.
 
         Rough meshes and deformations are zero, and no vertex is in contact.
         """
-        image = self.encode_image(images, train=train)
+        image = self.encode_image(images, queries, train=train)
         feature = image.grid.mean(1).astype(jnp.float32)
         origin = jnp.zeros((len(feature), 3))
         params = self.run_iknets(feature, feature, origin, None, train=train)

@@ -16,7 +16,7 @@ from dice_jax.models.interaction_net import (
 from dice_jax.models.mesh_net import MeshNet, MeshNetOutput
 from dice_jax.models.network import Network
 from dice_jax.models.upsampling import MeshLevels
-from dice_jax.structs import NetworkOutput
+from dice_jax.structs import Detections, Intrinsics, NetworkOutput
 
 
 class SingleBranch(Network):
@@ -24,17 +24,23 @@ class SingleBranch(Network):
 
     @nn.compact
     def __call__(
-        self, images: Float[Array, "B 224 224 3"], queries: Float[Array, "843 3"], *, train: bool
+        self,
+        images: Float[Array, "B 224 224 3"],
+        queries: Float[Array, "843 3"],
+        detections: Detections | None = None,
+        intrinsics: Intrinsics | None = None,
+        *,
+        train: bool,
     ) -> NetworkOutput:
         """Runs the network, see `Network.__call__`."""
-        image = self.encode_image(images, train=train)
+        image = self.encode_image(images, queries, detections, intrinsics, train=train)
         tokens = self.make_tokens(image, queries, train=train)
         mesh_net = MeshNet(
             self.config.mesh_net, **self.mesh_fields, extra=NUM_OUTPUTS, name="mesh_net"
         )
-        mesh = mesh_net(tokens, image.features, train=train)
+        mesh = mesh_net(tokens, image.features, image.evidence, train=train)
         interaction = interaction_of(self, mesh)
-        params = self.regress_params(mesh, train=train)
+        params = self.regress_params(mesh, image.hint, train=train)
         return NetworkOutput(
             rough=mesh.rough,
             hand_params=params.hand,
@@ -44,6 +50,8 @@ class SingleBranch(Network):
             deformations=interaction.deformations,
             contact_logits=interaction.contact_logits,
             presence_logit=self.presence_logit(image),
+            hand_presence_logit=self.hand_presence_logit(image),
+            hand_depth_sigma=mesh.hand_depth_sigma,
             heatmaps=image.heatmaps,
         )
 
