@@ -74,7 +74,7 @@ class MicroNetwork(nn.Module):
     dropout: float = 0.0
 
     @nn.compact
-    def __call__(self, images, queries, *, train):
+    def __call__(self, images, queries, detections=None, intrinsics=None, *, train):
         del queries
         size = len(images)
         x = images.reshape(size, 7, CROP_SIZE // 7, 7, CROP_SIZE // 7, 3)
