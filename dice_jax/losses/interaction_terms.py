@@ -63,6 +63,8 @@ class Collision(Term):
 
     name = "collision"
     after_burn_in = True
+    over_colliding: bool
+    squared: bool
 
     def values(self, scene: Scene) -> Float[Array, "B"]:
         return touch.collision_loss(
@@ -70,6 +72,8 @@ class Collision(Term):
             scene.prediction.deformed_head_vertices,
             scene.head_model.closed_faces,
             ~scene.head_model.cavity,
+            over_colliding=self.over_colliding,
+            squared=self.squared,
         )
 
 
@@ -81,11 +85,12 @@ class Deformation(Term):
     label = "has_deformations"
     deviation: float
     large: float
+    l1: bool
 
     def values(self, scene: Scene) -> Float[Array, "B"]:
         predicted = scene.output.deformations
         deviation = deformation.deviation_loss(predicted, scene.batch.deformations)
-        large = deformation.large_deformation_loss(predicted)
+        large = deformation.large_deformation_loss(predicted, l1=self.l1)
         return self.deviation * deviation + self.large * large
 
 
@@ -123,9 +128,10 @@ class DeformationPrior(Term):
     """Keeps deformations small on samples WITHOUT labels of them (released code only)."""
 
     name = "deformation_prior"
+    l1: bool
 
     def mask(self, batch: Batch) -> Float[Array, "B"]:
         return 1.0 - batch.has_deformations
 
     def values(self, scene: Scene) -> Float[Array, "B"]:
-        return deformation.deformation_prior(scene.output.deformations)
+        return deformation.deformation_prior(scene.output.deformations, l1=self.l1)

@@ -58,14 +58,15 @@ class Depth(Term):
     name = "depth"
     label = "has_depth"
     after_burn_in = True
+    formula: str
+    deformed: bool
     occlusion_aware: bool
-    align_shift: bool
 
     def values(self, scene: Scene) -> Float[Array, "B"]:
         prediction, batch = scene.prediction, scene.batch
         rendered, visible = depth.render_keypoint_depth(
             prediction.hand_vertices,
-            prediction.head_vertices,
+            prediction.deformed_head_vertices if self.deformed else prediction.head_vertices,
             scene.hand_model.faces,
             scene.head_model.faces,
             prediction.camera,
@@ -76,7 +77,7 @@ class Depth(Term):
         pseudo = both(batch.hand_keypoints_depth, batch.head_keypoints_depth)
         confidence = both(batch.hand_keypoints_2d[..., 2], batch.head_keypoints_2d[..., 2])
         known = visible & (confidence > 0) & (pseudo > 0)
-        return depth.depth_loss(rendered, pseudo, known, align_shift=self.align_shift)
+        return depth.FORMULAS[self.formula](rendered, pseudo, known)
 
 
 def build_terms(weights: LossWeights) -> tuple[Term, ...]:
@@ -106,15 +107,27 @@ def build_terms(weights: LossWeights) -> tuple[Term, ...]:
             all_levels=w.all_levels,
             positive_weight=w.contact_positive_weight,
         ),
-        Collision(w.interaction * w.collision),
+        Collision(
+            w.interaction * w.collision,
+            over_colliding=w.collision_over_colliding,
+            squared=w.collision_squared,
+        ),
         Deformation(
-            w.interaction * w.deformation, deviation=w.deviation, large=w.large_deformation
+            w.interaction * w.deformation,
+            deviation=w.deviation,
+            large=w.large_deformation,
+            l1=w.deformation_l1,
         ),
         Presence(w.interaction * w.presence),
         HandPresence(w.interaction * w.hand_presence),
-        DeformationPrior(w.interaction * w.deformation_prior),
+        DeformationPrior(w.interaction * w.deformation_prior, l1=w.deformation_l1),
         Adversarial(w.adversarial, non_saturating=w.non_saturating),
-        Depth(w.depth, occlusion_aware=w.depth_occlusion_aware, align_shift=w.depth_align_shift),
+        Depth(
+            w.depth,
+            formula=w.depth_formula,
+            deformed=w.depth_deformed,
+            occlusion_aware=w.depth_occlusion_aware,
+        ),
     )
 
 

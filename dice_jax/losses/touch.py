@@ -54,8 +54,14 @@ def collision_loss(
     deformed_head_vertices: Float[Array, "*B F 3"],
     closed_head_faces: Int[Array, "_ 3"],
     can_be_touched: Bool[Array, "F"] | None = None,
+    *,
+    over_colliding: bool = False,
+    squared: bool = False,
 ) -> Float[Array, "*B"]:
     """L_collision = CD(hand vertices inside the head, deformed head vertices) (sec. 3.3).
+
+    The paper's mean over the colliding vertices rises where a shallow one leaves the head, since
+    the deeper ones remain. By default the sum is therefore divided by a constant.
 
     Args:
         hand_vertices: meters.
@@ -63,18 +69,24 @@ def collision_loss(
         closed_head_faces: the head's triangles with the neck closed, so that an inside exists.
         can_be_touched: head vertices that count as surface (without mouth cavity and eye sockets);
             None for all.
+        over_colliding: average over the hand vertices inside the head (paper); otherwise divide
+            the sum by the number of HEAD vertices, as in the released code.
+        squared: of squared distances (m^2, released code).
 
     Returns:
-        Mean distance, meters, from the hand vertices inside the head to the nearest head vertex; 0
-        if none is inside. Which vertices are inside is decided without gradient.
+        Average distance, meters, from the hand vertices inside the head to the nearest head vertex;
+        0 if none is inside. Which vertices are inside is decided without gradient.
     """
     fixed_hand, fixed_head = jax.lax.stop_gradient((hand_vertices, deformed_head_vertices))
     collides = inside(fixed_hand, fixed_head, closed_head_faces)
-    valid = None
+    valid, head_count = None, deformed_head_vertices.shape[-2]
     if can_be_touched is not None:
         valid = jnp.broadcast_to(can_be_touched, deformed_head_vertices.shape[:-1])
     distances, _ = nearest_neighbors(hand_vertices, deformed_head_vertices, valid)
-    return _masked_mean(distances, collides)
+    distances = distances**2 if squared else distances
+    if over_colliding:
+        return _masked_mean(distances, collides)
+    return jnp.sum(jnp.where(collides, distances, 0.0), axis=-1) / head_count
 
 
 def _masked_mean(values: Float[Array, "*B N"], mask: Bool[Array, "*B N"]) -> Float[Array, "*B"]:

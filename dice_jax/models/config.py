@@ -234,6 +234,8 @@ class ModelConfig(CheckedConfig):
         channels: color order of the backbone's input. The network itself takes RGB in both cases.
         query_tip_ids: hand vertices of the finger tips in the template queries; empty: the hand
             model's.
+        query_pose: pose of the hand in the template queries: "mean" (paper), or "flat" (released
+            code, and all weights whose configuration does not have this field).
         gate_contact: the presence of contact gates contacts as well as deformations.
     """
 
@@ -253,6 +255,7 @@ class ModelConfig(CheckedConfig):
     dtype: Literal["float32", "bfloat16"] = "float32"
     channels: Literal["rgb", "bgr"] = "rgb"
     query_tip_ids: tuple[int, ...] = ()
+    query_pose: Literal["mean", "flat"] = "flat"
     gate_contact: bool = True
 
     @classmethod
@@ -292,7 +295,8 @@ class ModelConfig(CheckedConfig):
         levels = MeshLevels(hand_model.hierarchy), MeshLevels(head_model.hierarchy)
         if self.query_tip_ids:
             hand_model = hand_model.replace(tip_ids=jnp.array(self.query_tip_ids))
-        queries = template_queries(hand_model, head_model)
+        mean_pose = self.query_pose == "mean"
+        queries = template_queries(hand_model, head_model, mean_pose=mean_pose)
         return networks[self.network](self, *levels, axis_name), queries
 
     def problems(self, path: str) -> Iterator[str]:

@@ -22,11 +22,18 @@ class HandDiscriminator(nn.Module):
 
 
 class HeadDiscriminator(nn.Module):
-    """Logit that a head's jaw pose, expression and shape are real."""
+    """Logit that a head's pose, expression and shape are real.
+
+    Attributes:
+        with_neck: the pose is that of neck and jaw (paper); otherwise of the jaw (released code).
+    """
+
+    with_neck: bool = True
 
     @nn.compact
     def __call__(self, params: HeadParams) -> Float[Array, "*B"]:
-        return _perceptron(jnp.concatenate([params.jaw_pose, params.expression, params.betas], -1))
+        pose = (params.neck_pose, params.jaw_pose) if self.with_neck else (params.jaw_pose,)
+        return _perceptron(jnp.concatenate([*pose, params.expression, params.betas], -1))
 
 
 def _perceptron(x):

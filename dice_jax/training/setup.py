@@ -84,14 +84,15 @@ def build_setup(
     hand_model = assets.load_hand(names.get("hand"))
     head_model = assets.load_head(names.get("head"))
     network, queries = create_network(config.model, hand_model, head_model, axis_name=AXIS)
+    losses = loss_weights(overrides=config.losses)
     setup = TrainSetup(
         network=network,
         hand_discriminator=models.HandDiscriminator(),
-        head_discriminator=models.HeadDiscriminator(),
+        head_discriminator=models.HeadDiscriminator(with_neck=losses.discriminator_with_neck),
         generator_optimizer=optimizer.generator_optimizer(config.optimizer, config.total_steps),
         discriminator_optimizer=optimizer.discriminator_optimizer(config.optimizer),
         learning_rate=optimizer.learning_rate(config.optimizer, config.total_steps),
-        losses=loss_weights(overrides=config.losses),
+        losses=losses,
         ema_decay=config.ema_decay,
         burn_in_steps=config.burn_in_steps,
         accumulate_steps=config.accumulate_steps,

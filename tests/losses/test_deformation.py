@@ -3,7 +3,9 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from jax.test_util import check_grads
+from scipy.spatial.transform import Rotation
 
 from dice_jax.losses import deformation
 
@@ -28,14 +30,30 @@ def test_only_deformations_beyond_three_centimeters_are_penalized(rng):
     directions /= np.linalg.norm(directions, axis=-1, keepdims=True)
     lengths = np.array([0.0, 0.01, 0.0299, 0.0301, 0.05, 1.0])
     deformations = (directions * lengths[:, None]).astype(np.float32)
-    expected = np.abs(deformations[0, 3:]).sum() / 6
     np.testing.assert_allclose(
-        deformation.large_deformation_loss(deformations), [expected], rtol=1e-5
+        deformation.large_deformation_loss(deformations), [lengths[3:].sum() / 6], rtol=1e-5
     )
     loss = lambda d: deformation.large_deformation_loss(d)[0]
     gradient = jax.grad(loss)(jnp.asarray(deformations))
     np.testing.assert_array_equal(gradient[0, :3], 0)
-    np.testing.assert_allclose(gradient[0, 3:], np.sign(deformations[0, 3:]) / 6, rtol=1e-5)
+    np.testing.assert_allclose(gradient[0, 3:], directions[0, 3:] / 6, rtol=1e-4)
+
+
+def test_the_released_code_sums_absolute_coordinates(rng):
+    deformations = rng.normal(size=(2, 6, 3)).astype(np.float32)
+    expected = np.abs(deformations).sum(-1).mean(-1)
+    for loss in (deformation.large_deformation_loss, deformation.deformation_prior):
+        np.testing.assert_allclose(loss(deformations, l1=True), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("loss", ["large_deformation_loss", "deformation_prior"])
+def test_lengths_do_not_depend_on_the_axes(rng, loss):
+    """The camera's axes are arbitrary: a rotated deformation is as long."""
+    loss = getattr(deformation, loss)
+    deformations = rng.uniform(0.04, 0.06, size=(2, 40, 3)).astype(np.float32)
+    rotated = deformations @ Rotation.random(random_state=0).as_matrix().T.astype(np.float32)
+    np.testing.assert_allclose(loss(rotated), loss(deformations), rtol=1e-4)
+    assert np.abs(loss(rotated, l1=True) / loss(deformations, l1=True) - 1).min() > 1e-2
 
 
 def test_gradients_match_finite_differences_and_are_finite_at_zero(rng):
@@ -47,13 +65,17 @@ def test_gradients_match_finite_differences_and_are_finite_at_zero(rng):
     ):
         check_grads(loss, (jnp.asarray(predicted),), 1, atol=1e-2, rtol=1e-2)
     zero = jnp.zeros((1, 5, 3))
-    for loss in (lambda d: deformation.deviation_loss(d, zero), deformation.large_deformation_loss):
+    for loss in (
+        lambda d: deformation.deviation_loss(d, zero),
+        deformation.large_deformation_loss,
+        deformation.deformation_prior,
+    ):
         value, gradient = jax.value_and_grad(lambda d, loss=loss: loss(d).sum())(zero)
         assert value == 0
         np.testing.assert_array_equal(gradient, 0)
 
 
-def test_prior_is_the_mean_l1_length(rng):
+def test_prior_is_the_mean_length(rng):
     d = rng.normal(size=(3, 20, 3)).astype(np.float32)
-    expected = np.abs(d).sum(-1).mean(-1)
+    expected = np.linalg.norm(d, axis=-1).mean(-1)
     np.testing.assert_allclose(deformation.deformation_prior(d), expected, rtol=1e-5)

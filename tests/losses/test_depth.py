@@ -1,4 +1,4 @@
-"""Depth: silog and alignment against NumPy, sampled depth against planes and ray casting."""
+"""Depth: both formulas against NumPy and their minima; samples against planes and ray casting."""
 
 import jax
 import jax.numpy as jnp
@@ -67,27 +67,127 @@ def test_silog_gradient_is_right_and_finite_at_the_optimum(depths):
     np.testing.assert_array_equal(gradient, 0)
 
 
-def test_alignment_is_the_least_squares_line(depths):
+def affine_invariant(pred, target, visible=None):
+    visible = jnp.ones(np.shape(pred), bool) if visible is None else visible
+    as_array = lambda values: jnp.asarray(values, jnp.float32)
+    return np.asarray(depth.affine_invariant(as_array(pred), as_array(target), visible))
+
+
+def flattened(pred, relief):
+    """Rendered depth with its differences from its mean multiplied by `relief`."""
+    mean = np.mean(pred, -1, keepdims=True)
+    return mean + relief * (np.asarray(pred) - mean)
+
+
+def test_affine_invariant_is_a_function_of_the_correlation(depths):
+    correlations = [np.corrcoef(p[v], t[v])[0, 1] for p, t, v in zip(*map(np.asarray, depths))]
+    expected = depth.RELIEF * np.sqrt(1 - np.array(correlations))
+    np.testing.assert_allclose(affine_invariant(*depths), expected, rtol=1e-4)
+
+
+AFFINE = [(1.0, 0.0), (3.0, -2.5), (0.01, 7.0), (200.0, 40.0), (0.4, -0.4)]
+
+
+@pytest.mark.parametrize(("scale", "shift"), AFFINE)
+def test_the_minimum_is_the_truth_for_any_positive_scale_and_shift(depths, rng, scale, shift):
+    """The paper's formula has a loss there, unless the shift is 0."""
+    truth, _, visible = depths
+    pseudo = scale * truth + shift
+    np.testing.assert_allclose(affine_invariant(truth, pseudo, visible), 0, atol=1e-4)
+    for size in (1e-3, 1e-2, 0.1):
+        wrong = truth + size * rng.normal(size=truth.shape)
+        assert affine_invariant(wrong, pseudo, visible).min() > 0.02 * size
+
+
+def test_descent_ends_at_the_truth(rng):
+    truth = 1 + 0.04 * rng.normal(size=(1, 89))
+    pred = jnp.asarray(truth + 0.02 * rng.normal(size=truth.shape), jnp.float32)
+    pseudo = jnp.asarray((truth - 0.9) / 0.3, jnp.float32)  # as Marigold: about 0 to 1
+    visible = jnp.ones(pred.shape, bool)
+    gradient = jax.jit(jax.grad(lambda p: depth.affine_invariant(p, pseudo, visible).sum()))
+    first = affine_invariant(pred, pseudo)
+    for step in range(300):
+        pred = pred - 0.05 * 0.98**step * gradient(pred)
+    assert affine_invariant(pred, pseudo) < 0.05 * first
+    slope, shift = np.polyfit(truth[0], pred[0], 1)
+    np.testing.assert_allclose(pred[0], slope * truth[0] + shift, atol=2e-3)
+    # The relief that the render had is kept.
+    assert 0.8 < slope < 1.2
+
+
+def test_a_flatter_render_is_no_better(rng):
+    """A pseudo depth that is aligned to the render by least squares prefers a flat head."""
+    truth = 1 + 0.04 * rng.normal(size=(20, 30))
+    pseudo = 2 + 3 * truth
+    wrong = truth + 0.03 * rng.normal(size=truth.shape)
+    values = [affine_invariant(flattened(wrong, relief), pseudo) for relief in RELIEFS]
+    assert values[0].min() > 0.1 * depth.RELIEF
+    for flatter, steeper in zip(values[1:], values):
+        assert (flatter >= steeper * (1 - 1e-3)).all()
+    np.testing.assert_allclose(values[-1], depth.RELIEF, rtol=1e-4)  # flat: no correlation
+    silog = lambda pred: depth.silog(
+        jnp.asarray(pred, jnp.float32),
+        jnp.asarray(truth, jnp.float32),
+        jnp.ones(truth.shape, bool),
+    )
+    assert silog(flattened(truth, 0.5)).min() > 0  # without a shift the paper's formula knows it
+
+
+RELIEFS = (2.0, 1.0, 0.5, 0.1, 0.02, 0.01, 0.001, 0.0)
+
+
+def test_flattening_an_inverted_render_does_not_help_as_long_as_it_has_a_relief(rng):
+    truth = 1 + 0.04 * rng.normal(size=(20, 30))
+    inverted = 2 - truth
+    values = [affine_invariant(flattened(inverted, relief), truth) for relief in RELIEFS[:4]]
+    np.testing.assert_allclose(values, depth.RELIEF * np.sqrt(2), rtol=1e-3)
+
+
+def test_the_paper_s_formula_prefers_another_relief_for_shifted_depth(rng):
+    """What the module says about it: the truth is not its minimum."""
+    truth = np.linspace(0.95, 1.05, 40)[None]
+    pseudo = (truth - 0.9) / 0.2
+    visible = jnp.ones(truth.shape, bool)
+    silog = lambda relief: float(
+        depth.silog(
+            jnp.asarray(flattened(truth, relief), jnp.float32),
+            jnp.asarray(pseudo, jnp.float32),
+            visible,
+        )[0]
+    )
+    assert silog(4.0) < 0.7 * silog(1.0)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_two_keypoints_say_nothing_about_an_affine_depth(depths, count):
+    pred, target, _ = depths
+    visible = jnp.broadcast_to(jnp.arange(12) < count, pred.shape)
+    loss = lambda p: depth.affine_invariant(p, target, visible).sum()
+    value, gradient = jax.value_and_grad(loss)(pred)
+    assert value == 0
+    np.testing.assert_array_equal(gradient, 0)
+
+
+def test_affine_invariant_ignores_keypoints_that_are_not_visible(depths):
     pred, target, visible = depths
-    pred = pred + 0.1 * target  # so that the slope is positive
-    aligned = np.asarray(depth.align_scale_and_shift(target, pred, visible))
-    for a, p, t, v in zip(aligned, *map(np.asarray, (pred, target, visible))):
-        slope, shift = np.polyfit(t[v], p[v], 1)
-        assert slope > 0
-        np.testing.assert_allclose(a[v], slope * t[v] + shift, rtol=1e-4)
+    for placeholder in (0.0, -1.0, np.nan, np.inf):
+        spoiled = [jnp.where(visible, values, placeholder) for values in (pred, target)]
+        loss = lambda p, t: depth.affine_invariant(p, t, visible).sum()
+        value, gradient = jax.value_and_grad(loss)(*spoiled)
+        np.testing.assert_allclose(value, depth.affine_invariant(*depths).sum(), rtol=1e-6)
+        np.testing.assert_array_equal(gradient[~visible], 0)
+        assert np.isfinite(gradient).all()
 
 
-def test_scale_and_shift_are_ignored_only_with_alignment(depths):
-    pred, _, visible = depths
-    affine = 3.0 * (pred - 0.5)
-    assert depth.depth_loss(pred, affine, visible).min() > 1e-2
-    aligned = depth.depth_loss(pred, affine, visible, align_shift=True)
-    np.testing.assert_allclose(aligned, 0, atol=1e-5)
-
-
-def test_alignment_does_not_invert_depth(depths):
-    pred, _, visible = depths
-    assert depth.depth_loss(pred, 3.0 - pred, visible, align_shift=True).min() > 1e-2
+@pytest.mark.parametrize("constant", ["pred", "target", "both"])
+def test_a_constant_depth_has_a_finite_gradient(depths, constant):
+    pred, target, visible = depths
+    pred = jnp.full_like(pred, 1.03) if constant != "target" else pred
+    target = jnp.full_like(target, 0.3) if constant != "pred" else target
+    loss = lambda p: depth.affine_invariant(p, target, visible).sum()
+    value, gradient = jax.value_and_grad(loss)(pred)
+    np.testing.assert_allclose(value, 4 * depth.RELIEF, rtol=1e-2)
+    assert np.isfinite(gradient).all() and np.abs(gradient).max() < depth.RELIEF / depth.FLAT
 
 
 @pytest.fixture

@@ -69,18 +69,21 @@ def discriminator_loss(x, y):
     return adversarial.real_loss(x) + adversarial.fake_loss(3 * x)
 
 
-def depth_loss(x, y):
-    return depth.depth_loss(jnp.exp(0.1 * x), jnp.exp(0.1 * y), ALL)
+def silog_loss(x, y):
+    return depth.silog(jnp.exp(0.1 * x), jnp.exp(0.1 * y), ALL)
 
 
-def aligned_depth_loss(x, y):
-    pseudo = 2 + 3 * jnp.exp(0.1 * y)
-    return depth.depth_loss(jnp.exp(0.1 * x), pseudo, ALL, align_shift=True)
+def affine_depth_loss(x, y):
+    return depth.affine_invariant(jnp.exp(0.1 * x), 2 + 3 * jnp.exp(0.1 * y), ALL)
 
 
 def touch_loss(x, y, squared=False):
     certain = jnp.ones((2, 6))
     return touch.touch_loss(x, y, certain, certain, squared=squared)
+
+
+def collision_loss(x, y, **options):
+    return touch.collision_loss(0.5 * x, CORNERS, FACES, **options)
 
 
 # Name: (shape of a prediction, loss of (prediction, target), whether a perfect one has loss 0).
@@ -100,15 +103,27 @@ LOSSES = {
     "presence": ((6,), lambda x, y: contact.presence_loss(x[:, 0], over(y, 1), over(y, 2)), False),
     "deviation": ((6, 3), lambda x, y: deformation.deviation_loss(x, y, emphasis=5.0), True),
     "large_deformation": ((6, 3), lambda x, y: deformation.large_deformation_loss(x), False),
+    "large_deformation_l1": (
+        (6, 3),
+        lambda x, y: deformation.large_deformation_loss(x, l1=True),
+        False,
+    ),
     "deformation_prior": ((6, 3), lambda x, y: deformation.deformation_prior(x), False),
+    "deformation_prior_l1": (
+        (6, 3),
+        lambda x, y: deformation.deformation_prior(x, l1=True),
+        False,
+    ),
     "adversarial": ((), lambda x, y: adversarial.adversarial_loss(x), False),
     "adversarial_paper": ((), saturating_loss, False),
     "discriminator": ((), discriminator_loss, False),
-    "depth": ((6,), depth_loss, True),
-    "depth_aligned": ((6,), aligned_depth_loss, True),
+    "depth_silog": ((6,), silog_loss, True),
+    "depth_affine": ((6,), affine_depth_loss, True),
     "touch": ((6, 3), touch_loss, True),
     "touch_squared": ((6, 3), functools.partial(touch_loss, squared=True), True),
-    "collision": ((6, 3), lambda x, y: touch.collision_loss(0.5 * x, CORNERS, FACES), False),
+    "collision": ((6, 3), collision_loss, False),
+    "collision_paper": ((6, 3), functools.partial(collision_loss, over_colliding=True), False),
+    "collision_release": ((6, 3), functools.partial(collision_loss, squared=True), False),
 }
 
 

@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 
+from dice_jax.constants import NUM_HEAD_VERTICES
 from dice_jax.losses import presets
 from dice_jax.losses.presets import LossWeights, loss_weights
 from dice_jax.losses.terms import build_terms
@@ -34,6 +35,9 @@ def test_the_paper_preset_has_the_paper_s_weights():
     }
     assert effective_weights(weights) == pytest.approx(expected)
     assert not weights.non_saturating and not weights.touch_squared and weights.touch_deformed
+    assert weights.collision_over_colliding and not weights.deformation_l1
+    assert weights.depth_formula == "silog" and weights.depth_deformed
+    assert weights.discriminator_with_neck and weights.params_with_neck
 
 
 def test_the_release_preset_is_its_training_script_divided_by_twenty():
@@ -58,22 +62,37 @@ def test_the_release_preset_is_its_training_script_divided_by_twenty():
     assert effective_weights(weights) == pytest.approx(scaled)
     assert (weights.deviation, weights.large_deformation) == (100, 4)
     assert (weights.discriminator_hand, weights.discriminator_head) == (3, 1)
+    assert weights.deformation_l1 and weights.collision_squared and weights.touch_squared
+    assert not weights.collision_over_colliding and not weights.depth_deformed
+    assert not weights.discriminator_with_neck and weights.depth_formula == "silog"
 
 
 def test_fixed_is_the_default_and_keeps_the_paper_s_weights():
     assert loss_weights() == presets.FIXED == LossWeights()
     fixed, paper = effective_weights(presets.FIXED), effective_weights(presets.PAPER)
-    for name in set(paper) - {"presence", "deformation_prior"}:
+    for name in set(paper) - {"presence", "deformation_prior", "collision"}:
         assert fixed[name] == paper[name], name
+    # The collision loss has another denominator: equal where 50 vertices collide.
+    assert presets.FIXED.collision / NUM_HEAD_VERTICES == pytest.approx(1 / 50, rel=0.01)
+    assert presets.PAPER.collision == 1
+    assert not presets.FIXED.collision_over_colliding and not presets.FIXED.collision_squared
+    assert presets.FIXED.depth_formula == "affine_invariant" and presets.FIXED.depth_deformed
 
 
 def test_overrides_replace_single_fields():
-    weights = loss_weights("paper", {"touch": 0.0, "depth_align_shift": True})
-    assert weights == dataclasses.replace(presets.PAPER, touch=0.0, depth_align_shift=True)
+    weights = loss_weights("paper", {"touch": 0.0, "depth_deformed": False})
+    assert weights == dataclasses.replace(presets.PAPER, touch=0.0, depth_deformed=False)
 
 
-@pytest.mark.parametrize("arguments", [("papier", None), ("paper", {"tuch": 1.0})])
-def test_an_unknown_preset_or_field_is_a_one_line_error(arguments):
-    with pytest.raises(ValueError, match=r"unknown loss") as error:
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("papier", None), "unknown loss preset"),
+        (("paper", {"tuch": 1.0}), "unknown loss weight tuch"),
+        (("paper", {"depth_formula": "l1"}), r"losses\.depth_formula is 'l1': choose one of"),
+    ],
+)
+def test_an_unknown_preset_field_or_formula_is_a_one_line_error(arguments, message):
+    with pytest.raises(ValueError, match=message) as error:
         loss_weights(*arguments)
     assert "\n" not in str(error.value)

@@ -113,7 +113,7 @@ def test_the_total_is_the_paper_s_sum(evaluate, terms_of, wrong):
     interaction = (
         0.2 * t["touch"]
         + 0.6 * t["contact"]
-        + t["collision"]
+        + WEIGHTS.collision * t["collision"]
         + 6 * t["deformation"]
         + WEIGHTS.presence * t["presence"]
         + WEIGHTS.deformation_prior * t["deformation_prior"]
@@ -224,6 +224,20 @@ def test_depth_compares_each_keypoint_with_its_own_label(terms_of, right, part):
     reversed_order = batch.replace(**{name: getattr(batch, name)[:, ::-1]})
     terms = terms_of(*right[:3], reversed_order, *right[4:])
     assert terms["depth"] > 1.2 * terms_of(*right)["depth"]
+
+
+@pytest.mark.parametrize("deformed", [True, False])
+def test_depth_is_rendered_of_the_head_that_the_camera_sees(right, deformed):
+    """A dent in the prediction matters to the deformed head only."""
+    others = ("mesh", "interaction", "adversarial")
+    weights = presets.LossWeights(**dict.fromkeys(others, 0.0), depth_deformed=deformed)
+    output, prediction, *rest = right
+    front = prediction.head_vertices[..., 2:] < 0
+    dent = np.where(front, np.float32([0, 0, -0.02]), np.float32(0))  # away from the camera
+    dented = prediction.replace(deformed_head_vertices=prediction.head_vertices - dent)
+    value = jax.jit(lambda prediction: generator_loss(output, prediction, *rest, weights)[0])
+    same = float(value(dented)) == float(value(prediction))
+    assert same == (not deformed)
 
 
 def test_eight_devices_equal_one(evaluate, wrong):

@@ -1,5 +1,7 @@
 """Touch and collision against SciPy and trimesh, and where their gradients go."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,7 +14,8 @@ from dice_jax.losses import touch
 
 touch_loss = jax.jit(touch.touch_loss, static_argnames="squared")
 touch_gradients = jax.jit(jax.grad(lambda *clouds: touch.touch_loss(*clouds).sum(), (0, 1, 2, 3)))
-collision_loss = jax.jit(touch.collision_loss)
+collision_loss = jax.jit(touch.collision_loss, static_argnames=("over_colliding", "squared"))
+paper_collision_loss = functools.partial(collision_loss, over_colliding=True)
 collision_gradients = jax.jit(jax.grad(lambda *scene: touch.collision_loss(*scene).sum(), (0, 1)))
 
 
@@ -94,12 +97,29 @@ def test_collision_is_over_the_vertices_inside_and_no_others(rng, sphere):
     hand[:, :2] += 1.0  # vertices 0 and 1 are far outside
     within = sphere.contains(hand.reshape(-1, 3)).reshape(3, 60)
     distances = cKDTree(sphere.vertices).query(hand)[0]
-    expected = [d[w].mean() for d, w in zip(distances, within)]
-    np.testing.assert_allclose(collide(hand, sphere), expected, rtol=1e-4)
+    count = len(sphere.vertices)
+    expected = [(d[w].mean(), d[w].sum() / count) for d, w in zip(distances, within)]
+    values = [collide(hand, sphere, function=f) for f in (paper_collision_loss, collision_loss)]
+    np.testing.assert_allclose(np.transpose(values), expected, rtol=1e-4)
+    released = collide(hand, sphere, function=functools.partial(collision_loss, squared=True))
+    squares = [(d[w] ** 2).sum() / count for d, w in zip(distances, within)]
+    np.testing.assert_allclose(released, squares, rtol=1e-4)
     gradient, _ = collide(hand, sphere, function=collision_gradients)
     np.testing.assert_array_equal(np.abs(gradient).sum(-1) > 0, within)
     lengths = np.linalg.norm(gradient, axis=-1)[within]
-    np.testing.assert_allclose(lengths, (1 / within.sum(1)).repeat(within.sum(1)), rtol=1e-4)
+    np.testing.assert_allclose(lengths, 1 / count, rtol=1e-4)
+
+
+def test_a_vertex_that_leaves_the_head_does_not_raise_the_loss(sphere):
+    """The paper's mean rises, since the shallow vertex no longer lowers it."""
+    deep, shallow = 0.7 * sphere.vertices[:4], 0.999 * sphere.vertices[4:5]
+    inside, left = (
+        np.tile(np.concatenate([deep, part]), (3, 1, 1)) for part in (shallow, 1.1 * shallow)
+    )
+    assert (collide(left, sphere) < collide(inside, sphere)).all()
+    np.testing.assert_allclose(collide(left, sphere), collide(inside, sphere), rtol=0.02)
+    paper = [collide(hand, sphere, function=paper_collision_loss) for hand in (inside, left)]
+    assert (paper[1] > 1.2 * paper[0]).all()
 
 
 def test_a_gradient_step_moves_the_hand_out(sphere):
@@ -129,4 +149,5 @@ def test_vertices_that_cannot_be_touched_do_not_count_as_surface(sphere):
     can_be_touched = np.ones(len(sphere.vertices), bool)
     can_be_touched[0] = False
     expected = np.sort(np.linalg.norm(sphere.vertices - hand[0], axis=-1))[1]
-    np.testing.assert_allclose(collide(hand, sphere, can_be_touched), expected, rtol=1e-4)
+    value = collide(hand, sphere, can_be_touched, paper_collision_loss)
+    np.testing.assert_allclose(value, expected, rtol=1e-4)

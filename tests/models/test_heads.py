@@ -59,11 +59,17 @@ def hand_and_head(rng, batch=4):
     return HandParams(*map(normal, (10, 3, 45, 3))), HeadParams(*map(normal, (100, 50, 3, 3, 3, 3)))
 
 
-def test_discriminators_depend_on_shape_and_pose_but_not_on_orientation_or_translation(rng):
+@pytest.mark.parametrize("with_neck", [True, False])
+def test_discriminators_depend_on_shape_and_pose_but_not_on_orientation_or_translation(
+    rng, with_neck
+):
     hand, head = hand_and_head(rng)
-    used = {"betas", "hand_pose"}, {"betas", "expression", "jaw_pose"}
+    head_names = {"betas", "expression", "jaw_pose"} | ({"neck_pose"} if with_neck else set())
     for module, params, names in zip(
-        (HandDiscriminator(), HeadDiscriminator()), (hand, head), used, strict=True
+        (HandDiscriminator(), HeadDiscriminator(with_neck)),
+        (hand, head),
+        ({"betas", "hand_pose"}, head_names),
+        strict=True,
     ):
         variables = init(module, rng, params)
         gradient = jax.grad(lambda x, m=module, v=variables: m.apply(v, x).sum())(params)
@@ -76,7 +82,9 @@ def test_discriminator_sizes(rng):
     shapes = [
         {tuple(x.shape) for x in jax.tree.leaves(init(module, rng, params)) if x.ndim == 2}
         for module, params in zip(
-            (HandDiscriminator(), HeadDiscriminator()), hand_and_head(rng), strict=True
+            (HandDiscriminator(), HeadDiscriminator(with_neck=False)),
+            hand_and_head(rng),
+            strict=True,
         )
     ]
     assert shapes == [{(55, 256), (256, 64), (64, 1)}, {(153, 256), (256, 64), (64, 1)}]

@@ -1,8 +1,15 @@
 """The template of hand and head."""
 
+import jax
 import numpy as np
+import pytest
 
+from dice_jax.body_models.hierarchy import downsample
+from dice_jax.body_models.mano import pose_hand
+from dice_jax.models import presets
+from dice_jax.models.config import ModelConfig
 from dice_jax.models.template import template_in_view, template_queries
+from dice_jax.structs import HandParams
 
 
 def test_queries_are_centered_templates(bodies):
@@ -19,6 +26,29 @@ def test_queries_are_centered_templates(bodies):
     assert queries[4, 2] > queries[0, 2] > queries[20, 2]
     # Landmark 8 is the chin, 27 the bridge of the nose.
     assert queries[21 + 8, 1] < queries[21 + 27, 1]
+
+
+def test_queries_of_the_mean_pose_are_those_of_the_posed_hand(bodies, rng):
+    hand, head = bodies
+    hand = hand.replace(pose_mean=rng.normal(scale=0.3, size=45).astype(np.float32))
+    flat, posed = (template_queries(hand, head, mean_pose=mean) for mean in (False, True))
+    params = HandParams(np.zeros(10), np.zeros(3), np.asarray(hand.pose_mean), np.zeros(3))
+    mesh = pose_hand(hand, jax.tree.map(np.float32, params))
+    coarse = downsample(hand.hierarchy, mesh.vertices, 1)
+    np.testing.assert_allclose(posed[:21], mesh.keypoints - coarse.mean(0)[None], atol=1e-6)
+    np.testing.assert_allclose(posed[89:284], coarse - coarse.mean(0)[None], atol=1e-6)
+    assert np.abs(posed[89:284] - flat[89:284]).max() > 0.02
+    np.testing.assert_array_equal(posed[21:89], flat[21:89])  # the head is the same
+    np.testing.assert_array_equal(posed[284:], flat[284:])
+
+
+@pytest.mark.parametrize("pose", ["mean", "flat"])
+def test_the_configuration_chooses_the_pose_of_the_queries(bodies, pose):
+    model = ModelConfig(query_pose=pose)
+    expected = template_queries(*bodies, mean_pose=pose == "mean")
+    np.testing.assert_array_equal(model.create(*bodies)[1], expected)
+    assert presets.full().query_pose == "mean"
+    assert presets.release().query_pose == presets.small().query_pose == "flat"
 
 
 def test_template_in_view_is_a_frontal_head_and_a_hand_with_its_palm_to_the_face(network):
