@@ -15,7 +15,9 @@ _OUTER_EYE_CORNERS = (33, 263)  # the person's right and left
 _MARGIN = 1.5  # of the square, relative to box or extent of the points
 
 
-def find(photo: Pyramid, square: Square, passes: int = 2) -> DetectedFace:
+def find(
+    photo: Pyramid, square: Square, passes: int = 2, replicate: bool = True
+) -> DetectedFace:
     """The landmarks of the face in a square.
 
     Args:
@@ -23,10 +25,12 @@ def find(photo: Pyramid, square: Square, passes: int = 2) -> DetectedFace:
         square: upright relative to the face, 1.5 times as large as it.
         passes: each after the first looks at a square around the points of the one before, as
             MediaPipe does in the next frame of a video.
+        replicate: what is outside the photo, see `Pyramid.cut`. MediaPipe repeats the border; a
+            face that is cut by it is seen better with gray.
     """
     spec = runtime.FACE_MESH
     for _ in range(passes):
-        pixels = photo.cut(square, spec.size, replicate=True)
+        pixels = photo.cut(square, spec.size, replicate)
         flat, logit = runtime.network(spec)(pixels)
         points = flat.reshape(_NUM_POINTS, 3).astype(np.float64)
         planar = square.to_photo(points[:, :2], spec.size)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
-from dice_jax.detection import face_mesh, single_shot
+from dice_jax.detection import cut_faces, face_mesh, runtime, single_shot
 from dice_jax.detection.results import DetectedFace
 from dice_jax.detection.squares import Pyramid, Square, around_photo
 
@@ -32,7 +32,8 @@ def find_all(photo: Pyramid) -> list[DetectedFace]:
     """The faces of a photo, the largest first.
 
     Small tiles are searched only if there is no face of the size that the larger ones show. Turned
-    copies of the photo are searched only if it has no upright face.
+    copies of the photo are searched only if it has no upright face, and faces that are half out of it
+    only if it has no whole one.
     """
     whole = around_photo(photo.height, photo.width)
     found = add_landmarks(photo, single_shot.faces(photo, whole), [])
@@ -48,7 +49,7 @@ def find_all(photo: Pyramid) -> list[DetectedFace]:
             turned = [Square(whole.center, whole.side, angle) for angle in _QUARTER_TURNS]
             boxes = [box for square in turned for box in single_shot.faces(photo, square)]
             found = add_landmarks(photo, boxes, [])
-    return sorted(found, key=lambda face: -face_mesh.size(face))
+    return sorted(found or cut_faces.find(photo), key=lambda face: -face_mesh.size(face))
 
 
 def add_landmarks(
@@ -92,7 +93,7 @@ def _verified(photo: Pyramid, face: DetectedFace) -> DetectedFace:
         for mirrored, turn, zoom in _VIEWS
     ]
     scores = [face.score, *(face_mesh.find(photo, view, passes=1).score for view in views)]
-    return dataclasses.replace(face, score=float(np.exp(np.mean(np.log(np.array(scores) + 1e-4)))))
+    return dataclasses.replace(face, score=runtime.geometric_mean(scores))
 
 
 def _is_known(center: Float[np.ndarray, "2"], size: float, known: Sequence[DetectedFace]) -> bool:

@@ -94,7 +94,7 @@ def _palm_score(
 
 def _presence(views: Sequence[DetectedHand]) -> float:
     """The geometric mean of the scores."""
-    return float(np.exp(np.mean([np.log(view.score + 1e-4) for view in views])))
+    return runtime.geometric_mean([view.score for view in views])
 
 
 def _spread(views: Sequence[DetectedHand]) -> float:

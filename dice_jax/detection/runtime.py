@@ -149,6 +149,11 @@ def _without_stderr() -> Iterator[None]:
         os.close(kept)
 
 
+def geometric_mean(scores: Sequence[float]) -> float:
+    """Of probabilities; one of zero counts as 1e-4."""
+    return float(np.exp(np.mean(np.log(np.asarray(scores) + 1e-4))))
+
+
 def probability(logits: Float[np.ndarray, "*B"]) -> Float[np.ndarray, "*B"]:
     """The logistic function."""
     return 1.0 / (1.0 + np.exp(-np.clip(logits, -50.0, 50.0)))

@@ -44,6 +44,37 @@ def test_a_face_on_its_side_or_upside_down_is_found(portrait, turns):
     assert turned.score > 0.9
 
 
+def cut_at(photo, left, top):
+    """The photo without these shares of the face's width and height, and its points there."""
+    whole = faces.find_all(Pyramid(photo))[0].points[:, :2]
+    low, high = whole.min(0), whole.max(0)
+    x, y = np.maximum(low + (high - low) * [left, top], 0).astype(int)
+    return np.ascontiguousarray(photo[y:, x:]), whole - [x, y]
+
+
+@pytest.mark.parametrize(("left", "top"), [(0.35, 0.35), (0.45, 0.45), (-9, 0.45), (0.55, -9)])
+def test_a_face_that_is_cut_by_the_border_is_found(portrait, left, top):
+    part, expected = cut_at(portrait, left, top)
+    inside = ((expected > 0) & (expected < part.shape[1::-1])).all(1)
+    assert 0.2 < inside.mean() < 0.7
+    (face,) = faces.find_all(Pyramid(part))
+    error = np.linalg.norm(face.points[:, :2] - expected, axis=-1)[inside].mean()
+    assert error < 0.08 * np.ptp(expected, axis=0).max()
+
+
+def test_no_face_is_made_up_from_a_quarter_of_one(any_scene):
+    part, expected = cut_at(any_scene, 0.6, 0.6)
+    size = np.ptp(expected, axis=0).max()
+    for face in faces.find_all(Pyramid(part)):
+        assert np.linalg.norm(face.points[:, :2] - expected, axis=-1).mean() < 0.15 * size
+
+
+def test_a_face_is_not_made_up_from_a_chin(portrait):
+    whole = faces.find_all(Pyramid(portrait))[0].points[:, :2]
+    chin = portrait[int(whole[:, 1].max()) - 4 :]
+    assert faces.find_all(Pyramid(np.ascontiguousarray(chin))) == []
+
+
 def test_a_part_of_a_face_is_not_another_face(portrait):
     large = cv2.resize(portrait[30:230, 100:300], (900, 900))
     assert len(faces.find_all(Pyramid(large))) == 1
