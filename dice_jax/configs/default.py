@@ -22,6 +22,8 @@ def get_config() -> ConfigDict:
     # less memory; the update is the same, except for batch norm that is not frozen.
     config.accumulate_steps = 1
     config.burn_in_steps = 1000  # without the touch, collision and depth losses
+    # These three are computed at every n-th update only, with n times their weight.
+    config.slow_losses_every = 1
     # Weights to start from: "default", a folder of exported weights, or a workdir; "": random.
     config.init_from = ""
     # Decay of the moving average of the weights that validation and export use; 0: no average.

@@ -25,6 +25,7 @@ def get_config() -> ConfigDict:
     """The configuration of the small network."""
     config = default.get_config()
     config.total_steps = 6000
+    config.slow_losses_every = 5
     config.data.sizes.train = 6000
     config.data.augmentation.rotation = 0.2
     # One vertex in a hundred is in contact. Without re-weighting, uncertain vertices are always

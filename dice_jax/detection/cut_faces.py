@@ -67,9 +67,7 @@ def _looked_at(photo: Pyramid, square: Square) -> tuple[DetectedFace, float]:
     faces, mirrored = [face], []
     for flip, turn, zoom in _VIEWS:
         view = Square(around.center, zoom * around.side, around.angle + turn, flip)
-        (mirrored if flip else faces).append(
-            face_mesh.find(photo, view, passes=1, replicate=False)
-        )
+        (mirrored if flip else faces).append(face_mesh.find(photo, view, passes=1, replicate=False))
     score = runtime.geometric_mean([one.score for one in faces + mirrored])
     # In a mirrored view every point is that of the other side.
     points: Float[np.ndarray, "V 468 2"] = np.stack([one.points[:, :2] for one in faces])

@@ -15,9 +15,7 @@ _OUTER_EYE_CORNERS = (33, 263)  # the person's right and left
 _MARGIN = 1.5  # of the square, relative to box or extent of the points
 
 
-def find(
-    photo: Pyramid, square: Square, passes: int = 2, replicate: bool = True
-) -> DetectedFace:
+def find(photo: Pyramid, square: Square, passes: int = 2, replicate: bool = True) -> DetectedFace:
     """The landmarks of the face in a square.
 
     Args:

@@ -44,7 +44,9 @@ def _follow(
     for person in previous:
         if person.face is not None:
             square = face_mesh.square_around(person.face.points[:, :2])
-            looks = (face_mesh.find(photo, square, replicate=replicate) for replicate in (True, False))
+            looks = (
+                face_mesh.find(photo, square, replicate=replicate) for replicate in (True, False)
+            )
             face = next((face for face in looks if face.score > faces.SURE), None)
             if face is None:
                 return None

@@ -31,6 +31,7 @@ def generator_loss(
     axis_name: str | None = None,
     fake_logits: Logits | None = None,
     burn_in: bool | Bool[Array, ""] = False,
+    after_burn_in_factor: float = 1.0,
     counts: Mapping[str, Float[Array, ""]] | None = None,
 ) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
     """The network's loss, and its un-weighted terms.
@@ -52,6 +53,7 @@ def generator_loss(
             leaves L_adv out.
         burn_in: True while the meshes are too rough for touch, collision and depth to be
             meaningful: these are then 0. Decided at run time, so that they cost no time.
+        after_burn_in_factor: of the weights of these three.
         counts: `label_counts` of the whole batch, where `batch` is one of several micro-batches:
             losses and gradients of all micro-batches then add up to those of the whole.
 
@@ -80,7 +82,8 @@ def generator_loss(
         )
         for term in terms
     }
-    total = sum((term.weight * losses[term.name] for term in terms), start=jnp.zeros(()))
+    weight = lambda term: term.weight * (after_burn_in_factor if term.after_burn_in else 1.0)
+    total = sum((weight(term) * losses[term.name] for term in terms), start=jnp.zeros(()))
     return total, losses
 
 

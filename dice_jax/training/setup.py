@@ -50,6 +50,8 @@ class TrainSetup:
         losses: weights of the terms of the loss.
         ema_decay: of the moving average of the generator's weights; 0: none.
         burn_in_steps: updates before the touch, collision and depth losses are added.
+        slow_losses_every: those three are computed at every update that is a multiple of it, with
+            so many times their weight: the mean gradient is the same.
         accumulate_steps: number of micro-batches per update.
         evidence: what the network is told of landmarks; None: it does not see them.
     """
@@ -63,6 +65,7 @@ class TrainSetup:
     losses: LossWeights
     ema_decay: float
     burn_in_steps: int
+    slow_losses_every: int = 1
     accumulate_steps: int = 1
     evidence: EvidenceMix | None = None
 
@@ -95,6 +98,7 @@ def build_setup(
         losses=losses,
         ema_decay=config.ema_decay,
         burn_in_steps=config.burn_in_steps,
+        slow_losses_every=config.slow_losses_every,
         accumulate_steps=config.accumulate_steps,
         evidence=EvidenceMix(**config.evidence) if config.model.get("evidence_hidden") else None,
     )

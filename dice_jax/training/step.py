@@ -58,6 +58,8 @@ def train_step(
     chex.assert_shape(batch.images, (None, CROP_SIZE, CROP_SIZE, 3))
     mask_rng, dropout_rng = jax.random.split(jax.random.fold_in(state.rng, state.step))
     counts = label_counts(batch, setup.losses, AXIS)
+    # Counted from 1, so that the losses are there whenever a multiple of it is logged.
+    left_out = (state.step + 1) % setup.slow_losses_every != 0
     if setup.evidence is not None:
         key = jax.random.fold_in(state.rng, state.step + evidence.FIRST_KEY)
         batch = evidence.draw(key, batch, bodies.hand, bodies.head, setup.evidence, AXIS)
@@ -90,7 +92,8 @@ def train_step(
             setup.losses,
             axis_name=AXIS,
             fake_logits=fake_logits,
-            burn_in=state.step < setup.burn_in_steps,
+            burn_in=(state.step < setup.burn_in_steps) | left_out,
+            after_burn_in_factor=setup.slow_losses_every,
             counts=counts,
         )
         return loss, (losses, (output.hand_params, output.head_params), updates["batch_stats"])

@@ -147,6 +147,22 @@ def test_other_presets_compute_the_terms_that_they_weight(wrong, preset):
     assert set(terms) == names_of(active_terms(weights, with_adversarial=False))
 
 
+def test_a_factor_weighs_only_the_terms_after_burn_in(wrong):
+    """So that an update that is one of several may stand for all of them."""
+    *scene, hand_model, head_model = wrong
+    off = {name: 0.0 for name, value in vars(WEIGHTS).items() if isinstance(value, float)}
+    on = dict(mesh=1.0, keypoints=1.0, interaction=1.0, touch=1.0)
+    weights = dataclasses.replace(WEIGHTS, **off | on)
+    loss = lambda factor: jax.jit(
+        lambda *scene: generator_loss(
+            *scene, hand_model, head_model, weights, after_burn_in_factor=factor
+        )
+    )(*scene)
+    (once, terms), (five_times, _) = loss(1.0), loss(5.0)
+    assert set(terms) == {"keypoints", "touch"} and terms["touch"] > 0
+    np.testing.assert_allclose(five_times - once, 4 * terms["touch"], rtol=1e-4)
+
+
 def test_burn_in_turns_off_the_terms_that_need_good_meshes(terms_of, wrong):
     before, after = terms_of(*wrong, burn_in=True), terms_of(*wrong)
     assert {"touch", "collision", "depth"} == AFTER_BURN_IN

@@ -54,7 +54,7 @@ def test_templates_are_placed_at_the_detected_points(rng, queries):
 
 
 def test_points_that_are_not_seen_do_not_move_the_placement(rng, queries):
-    found, turns, scale, center, offset = posed_templates(rng, queries)
+    found, turns, scale, _, offset = posed_templates(rng, queries)
     hidden = jnp.array([2, 7, 8, 16])
     found = found.replace(
         hand_points=found.hand_points.at[:, hidden].set(0.0),

@@ -237,7 +237,7 @@ def test_weights_without_a_gradient_do_not_change(setting, batch):
     setup, _, state = setting
 
     class Frozen(micro_run.MicroNetwork):
-        def __call__(self, images, queries, *, train):
+        def __call__(self, images, queries, detections=None, intrinsics=None, *, train):
             output = super().__call__(images, queries, train=train)
             return output.replace(presence_logit=jax.lax.stop_gradient(output.presence_logit))
 
