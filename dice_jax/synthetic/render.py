@@ -118,7 +118,9 @@ class Renderer:
             vertices=np.concatenate([head_vertices, both, *(part.vertices for part in parts)]),
             material=Material.concatenate(materials),
             softness=1 - cloth,
-            occlusion=self._occlusion(head_vertices, both, len(cloth)),
+            occlusion=np.concatenate(
+                [occlusion(head_vertices, both, self.head), np.ones(len(cloth) - num_skin)]
+            ),
             texture=np.concatenate(texture) + rng.uniform(0, 1, 3),
             detail=self._detail(person, [hand.person for hand in hands], rng),
         )
@@ -221,17 +223,24 @@ class Renderer:
             first += len(part.vertices)
         return jnp.asarray(np.concatenate(faces), jnp.int32)
 
-    def _occlusion(self, head_vertices, hand_vertices, count):
-        """Less ambient light where hand and face are close, on the neck, and in cavities."""
-        near = lambda distance: 1 - 0.6 * np.exp(-((distance / _OCCLUSION_RADIUS) ** 1.5))
-        reach = 5 * _OCCLUSION_RADIUS
-        between = lambda a, b: KDTree(b).query(a, distance_upper_bound=reach)[0]
-        on_head = near(between(head_vertices, hand_vertices))
-        on_hand = near(between(hand_vertices, head_vertices))
-        on_head[np.asarray(self.head.region("neck"))] *= 0.75
-        on_head[np.asarray(self.head.cavity) & ~np.asarray(self.head.region("eyes"))] *= 0.5
-        elsewhere = np.ones(count - len(on_head) - len(on_hand))
-        return np.concatenate([on_head, on_hand, elsewhere])
+
+def occlusion(
+    head_vertices: Float[np.ndarray, "5023 3"],
+    hand_vertices: Float[np.ndarray, "N 3"],
+    head: BodyModel,
+) -> Float[np.ndarray, "M"]:
+    """Fraction of the ambient light that arrives at the vertices of head and hands.
+
+    There is less where hand and face are close, on the neck, and in cavities.
+    """
+    near = lambda distance: 1 - 0.6 * np.exp(-((distance / _OCCLUSION_RADIUS) ** 1.5))
+    reach = 5 * _OCCLUSION_RADIUS
+    between = lambda a, b: KDTree(b).query(a, distance_upper_bound=reach)[0]
+    on_head = near(between(head_vertices, hand_vertices))
+    on_hand = near(between(hand_vertices, head_vertices))
+    on_head[np.asarray(head.region("neck"))] *= 0.75
+    on_head[np.asarray(head.cavity) & ~np.asarray(head.region("eyes"))] *= 0.5
+    return np.concatenate([on_head, on_hand])
 
 
 def _uniform_material(part, color, gloss, grain):
