@@ -1,8 +1,8 @@
 """Faces that are half out of the photo, or half hidden: the detector sees them, but doubts them.
 
-Low scores are accepted from the detector, and what lies outside the photo is gray for it and for the
-face mesh. Both networks then also see faces in noses and folds. A face is believed if the mesh sees
-it in several squares, with its points at the same places in each.
+Low scores are accepted from the detector, and what lies outside the photo is gray for it and for
+the face mesh. Both networks then also see faces in noses and folds. A face is believed if the mesh
+sees it in several squares, with its points at the same places in each.
 """
 
 from __future__ import annotations

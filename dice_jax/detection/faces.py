@@ -32,7 +32,7 @@ def find_all(photo: Pyramid) -> list[DetectedFace]:
     """The faces of a photo, the largest first.
 
     Small tiles are searched only if there is no face of the size that the larger ones show. Turned
-    copies of the photo are searched only if it has no upright face, and faces that are half out of it
+    copies of the photo are searched only if it has no upright face, and faces that its border cuts
     only if it has no whole one.
     """
     whole = around_photo(photo.height, photo.width)

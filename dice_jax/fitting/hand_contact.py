@@ -31,6 +31,9 @@ class ContactConfig:
         far_off, deep, share_inside: a hand that should touch and is `far_off` from the skin, or one
             that has a `share_inside` of its vertices `deep` below it, starts anew from the visible
             surface of the head.
+        hidden, share_hidden, slightly: so does a hand with a `share_hidden` of its detected
+            keypoints `hidden` behind that surface, because the detector saw them; unless the hand
+            is more than `slightly` behind it. Then the detector rather guessed them.
     """
 
     overlap: float = 0.003
@@ -39,6 +42,9 @@ class ContactConfig:
     far_off: float = 0.03
     deep: float = 0.01
     share_inside: float = 0.25
+    hidden: float = 0.015
+    share_hidden: float = 0.12
+    slightly: float = 0.055
 
 
 class Pairs(struct.PyTreeNode):
@@ -101,12 +107,12 @@ def bring_into_contact(
     origin: HandParams,
     config: ContactConfig,
 ) -> HandUnknowns:
-    """Moves a hand that should touch, but is far off or inside the head, along the line of sight.
+    """Moves a hand that is far off, inside the head or behind it along the line of sight.
 
     It goes to where the first of its vertices meets the visible surface of the head. From there
     Levenberg-Marquardt can go on, which sees nearest points only.
     """
-    vertices, _, _ = hand.pose(unknowns.params(origin))
+    vertices, _, detector = hand.pose(unknowns.params(origin))
     pairs = search_pairs(vertices, head, evidence)
     distance = jnp.sqrt(((vertices - pairs.foot) ** 2).sum(-1))
     inside = ((vertices - pairs.foot) * pairs.normal).sum(-1) < -config.deep
@@ -114,7 +120,11 @@ def bring_into_contact(
     gap = _front(vertices, head, evidence) - vertices[:, 2]  # positive: in front of the head
     over = gap < 0.5 * _FAR
     first = jnp.where(over.any(), jnp.where(over, gap, _FAR).min(), 0.0)
-    lost = (far_off | (inside.mean() > config.share_inside)) & head.outside.any()
+    confidence = evidence.points[:, 3]
+    behind = detector[:, 2] - _front(detector, head, evidence) > config.hidden
+    hidden = (confidence * behind).sum() > config.share_hidden * confidence.sum()
+    hidden = hidden & (first > -config.slightly)
+    lost = (far_off | hidden | (inside.mean() > config.share_inside)) & head.outside.any()
     shift = jnp.where(lost, first, 0.0)
     return unknowns.moved_away(shift)
 
