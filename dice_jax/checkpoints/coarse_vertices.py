@@ -121,15 +121,5 @@ def _coordinates(
     if isinstance(matrix, np.ndarray) and matrix.ndim == 2:
         rows, columns = np.nonzero(matrix)
         return rows, columns, matrix[rows, columns], matrix.shape
-    fields = {}
-    if isinstance(matrix, Stub):
-        fields = {name.lstrip("_"): value for name, value in vars(matrix).items()}
-    kind = type(matrix).__name__.split("_")[0]
-    if kind == "coo":
-        rows, columns = fields["coords"] if "coords" in fields else (fields["row"], fields["col"])
-    elif kind in ("csr", "csc"):
-        outer = np.repeat(np.arange(len(fields["indptr"]) - 1), np.diff(fields["indptr"]))
-        rows, columns = (outer, fields["indices"]) if kind == "csr" else (fields["indices"], outer)
-    else:
-        raise UserError(f"{path}: a down-sampling matrix is a {type(matrix).__name__}")
-    return np.asarray(rows), np.asarray(columns), np.asarray(fields["data"]), fields["shape"]
+    kind = matrix.class_name if isinstance(matrix, Stub) else type(matrix).__name__
+    raise UserError(f"{path}: a down-sampling matrix is a {kind}")

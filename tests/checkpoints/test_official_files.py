@@ -244,7 +244,7 @@ def test_malicious_code_is_refused_and_not_executed(tmp_path, capsys, bomb, zipp
     twin.save_module(module, path, zipped=zipped)
     assert exit_code(convert_official.main, [str(path), "--out", str(tmp_path / "out")]) == 2
     error = capsys.readouterr().err
-    assert error.count("\n") == 1 and str(path) in error and "it names" in error
+    assert error.count("\n") == 1 and str(path) in error and " names " in error
     assert not trap.exists() and not (tmp_path / "out").exists()
 
 
@@ -280,5 +280,7 @@ def test_a_truncated_storage_is_reported_with_the_file(saved, tmp_path):
     with zipfile.ZipFile(path) as old, zipfile.ZipFile(cut, "w") as new:
         for name in old.namelist():
             new.writestr(name, old.read(name)[:400] if "/data/" in name else old.read(name))
-    with pytest.raises(ValueError, match=r"cut\.bin is not a PyTorch module or state_dict"):
+    with pytest.raises(
+        ValueError, match=r"cut\.bin cannot be read as a PyTorch module or state_dict"
+    ):
         torch_module.read_module(cut)
