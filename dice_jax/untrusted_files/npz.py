@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -41,7 +41,7 @@ def read_npz(
     expected: Mapping[str, Array] | None = None,
     *,
     others: Array | None = None,
-    optional: Iterable[str] = (),
+    only_expected: bool = False,
     what: str = "an archive of arrays (.npz)",
     remedy: str = "get it again",
 ) -> dict[str, np.ndarray]:
@@ -51,9 +51,9 @@ def read_npz(
 
     Args:
         path: the file.
-        expected: arrays by name; all of them have to be there, except for the `optional` ones.
+        expected: arrays by name; all of them have to be there.
         others: what every array of another name has to be; None: no other names.
-        optional: names that may be missing.
+        only_expected: read these only, whatever else is there.
         what: the file should be, with its article, for the message.
         remedy: what to do about a damaged file, for the message.
 
@@ -72,7 +72,9 @@ def read_npz(
     try:
         with zip_members.open_archive(path) as archive:
             members = _members(archive, path, remedy)
-            _check_names(members, expected, others, set(optional), path, remedy)
+            if only_expected:
+                members = {name: members[name] for name in expected if name in members}
+            _check_names(members, expected, others, path, remedy)
             total = 0
             for name, member in members.items():
                 spec = expected.get(name, others)
@@ -109,11 +111,11 @@ def _members(archive: zipfile.ZipFile, path: str | os.PathLike, remedy: str) -> 
     return {member.removesuffix(".npy"): member for member in archive.namelist()}
 
 
-def _check_names(members, expected, others, optional, path, remedy):
-    missing = [name for name in expected if name not in members and name not in optional]
+def _check_names(members, expected, others, path, remedy):
+    missing = [name for name in expected if name not in members]
     if missing:
-        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        raise UserError(f"{path} lacks {missing[0]}{more}; {remedy}")
+        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        raise UserError(f"{path} lacks {', '.join(missing[:3])}{more}; {remedy}")
     unknown = [name for name in members if name not in expected]
     if unknown and others is None:
         more = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""

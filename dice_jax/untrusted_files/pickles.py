@@ -106,9 +106,7 @@ def _read(path: str | os.PathLike, expected: str, suffix: str, payload) -> Any:
     except TooLargeError as error:
         raise UserError(f"{path} is refused: {error}") from None
     except DAMAGE as error:
-        raise UserError(
-            kinds.refusal(path, expected, error, "the file is damaged: get it again", suffix)
-        ) from None
+        raise UserError(kinds.refusal(path, expected, error, "get it again", suffix)) from None
 
 
 def _source(path: str | os.PathLike, budget: Budget) -> Source:

@@ -68,9 +68,7 @@ def read_safetensors(path: str | os.PathLike) -> dict[str, np.ndarray]:
         MemoryError,
     ) as error:
         raise UserError(
-            kinds.refusal(
-                path, "a safetensors file", error, "it is damaged: fetch it again", "safetensors"
-            )
+            kinds.refusal(path, "a safetensors file", error, "fetch it again", "safetensors")
         ) from None
 
 

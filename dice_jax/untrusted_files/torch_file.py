@@ -111,11 +111,7 @@ def load(path: str | os.PathLike, unpickler: type[TorchUnpickler], what: str) ->
     except TooLargeError as error:
         raise UserError(f"{path} is refused: {error}") from None
     except (*DAMAGE, *zip_members.DAMAGE) as error:
-        raise UserError(
-            kinds.refusal(
-                path, what, error, "it is damaged or of another kind: get it again", "npz"
-            )
-        ) from None
+        raise UserError(kinds.refusal(path, what, error, "get it again", "npz")) from None
 
 
 class TorchUnpickler(Unpickler):
