@@ -183,7 +183,7 @@ def test_without_a_fit_the_network_answers_for_the_side_that_is_asked_for(
         (("--out", "{tmp}/file.txt"), "cannot write to the folder"),
         (("--out", "{tmp}/file.txt/deeper"), "cannot write to the folder"),
         (("--weights", "{tmp}/empty"), "config.json is missing"),
-        (("--weights", "{tmp}/truncated"), "weights.npz is damaged"),
+        (("--weights", "{tmp}/truncated"), "weights.npz is not exported weights"),
     ],
 )
 def test_a_wrong_setup_ends_in_one_line_before_any_work(tmp_path, weights, capsys, flags, message):

@@ -24,9 +24,9 @@ from licensed MANO or FLAME arrays.
 from __future__ import annotations
 
 import functools
+import itertools
 import os
 import pathlib
-import zipfile
 from collections.abc import Mapping
 from typing import Any
 
@@ -46,6 +46,8 @@ from dice_jax.body_models.validation import (
     validate_hierarchy,
 )
 from dice_jax.geometry.mesh import cap_faces
+from dice_jax.io import atomic
+from dice_jax.untrusted_files import npz
 
 _DATA = pathlib.Path(__file__).parent / "data"
 # The open hands by name. Weights are used with the hand that they were trained on: version 1 has
@@ -230,7 +232,8 @@ def save_model(path: str | os.PathLike, model: BodyModel, quantize: bool = False
     arrays |= {
         name: np.array(getattr(model, name)) for name in (*_TEXTS, "parents", "region_names")
     }
-    np.savez_compressed(path, **arrays)  # pyright: ignore[reportArgumentType]
+    with atomic.atomic_path(pathlib.Path(path)) as partial, partial.open("wb") as file:
+        np.savez_compressed(file, **arrays)  # pyright: ignore[reportArgumentType]
 
 
 @functools.lru_cache(maxsize=8)
@@ -258,26 +261,44 @@ def _read(path, kind):
         raise FileNotFoundError(
             f"no {kind} model at {path}; without a path the open {kind} is used"
         )
-    try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-    except (ValueError, EOFError, OSError, AttributeError, zipfile.BadZipFile) as error:
-        raise ValueError(
-            f"{path} is not a body model file (.npz without pickles): {error}"
-        ) from error
-    found = str(arrays.get("kind", ""))
+    read = functools.partial(
+        npz.read_npz,
+        path,
+        what="a body model file (.npz without pickles)",
+        remedy="write it again with body_models.save_model",
+    )
+    found = str(read({"kind": npz.Array(npz.TEXT, ())}, only_expected=True)["kind"])
     if found != kind:
         raise ValueError(
             f"{path} holds {f'a {found}' if found in SIZES else 'no'} model, not a {kind}"
         )
-    needed = {*ARRAYS, *_TEXTS, "parents", "region_names", *(f"{name}_step" for name in _BASES)}
-    needed |= {f"{name}_{level}" for name in _MAPS for level in _levels(kind)}
-    missing = sorted(needed - set(arrays))
-    if missing:
-        raise ValueError(
-            f"{path} lacks {', '.join(missing)}; write it again with body_models.save_model"
-        )
-    return arrays
+    return read(_expected(kind))
+
+
+def _expected(kind: str) -> dict[str, npz.Array]:
+    """What the arrays of a model file have to be. `validate_arrays` knows most of their shapes."""
+    kinds = dict.fromkeys(ARRAYS, npz.FLOATS)
+    kinds |= dict.fromkeys(
+        ("faces", "closed_faces", "tip_ids", "lmk_faces_idx", "parents"), npz.INTEGERS
+    )
+    kinds |= dict.fromkeys(("cavity", "regions"), npz.BOOLS)
+    kinds |= dict.fromkeys(_BASES, npz.INTEGERS + npz.FLOATS)
+    expected = {name: npz.Array(letters) for name, letters in kinds.items()}
+    expected |= {name: npz.Array(npz.TEXT, ()) for name in _TEXTS}
+    expected |= {name: npz.Array(kinds[name], (None, None, None)) for name in _BASES}
+    expected |= {f"{name}_step": npz.Array(npz.FLOATS, ()) for name in _BASES}
+    expected["closed_faces"] = npz.Array(npz.INTEGERS, (None, 3))
+    expected["parents"] = npz.Array(npz.INTEGERS, (None,))
+    # NumPy writes an empty list of names as numbers.
+    expected["region_names"] = npz.Array(npz.TEXT + npz.FLOATS, (None,))
+    for level, (fine, coarse) in enumerate(itertools.pairwise(SIZES[kind].levels), start=1):
+        expected |= {
+            f"down_ids_{level}": npz.Array(npz.INTEGERS, (coarse,)),
+            f"up_ids_{level}": npz.Array(npz.INTEGERS, (fine, 3)),
+            f"up_weights_{level}": npz.Array(npz.FLOATS, (fine, 3)),
+            f"faces_{level}": npz.Array(npz.INTEGERS, (None, 3)),
+        }
+    return expected
 
 
 def _levels(kind):

@@ -115,7 +115,8 @@ def validate_hierarchy(kind: str, hierarchy: Hierarchy, source: str) -> None:
         )
         for name, (shape, limit) in limits.items():
             ids = np.asarray(getattr(hierarchy, name)[level])
-            if ids.shape[1:] != shape[1:] or ids.min() < 0 or ids.max() >= limit:
+            outside = not ids.size or ids.min() < 0 or ids.max() >= limit
+            if ids.shape[1:] != shape[1:] or outside:
                 raise ValueError(
                     f"{source}: {name} of level {level + 1} does not fit {fine} and {coarse} "
                     "vertices"

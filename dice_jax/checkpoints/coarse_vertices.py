@@ -8,7 +8,6 @@ with a single one in each row. Converted weights keep the selected vertices as `
 from __future__ import annotations
 
 import os
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,8 @@ import numpy as np
 from dice_jax.body_models.lbs import BodyModel
 from dice_jax.constants import HAND_LEVELS, HEAD_LEVELS
 from dice_jax.errors import UserError
+from dice_jax.io import atomic
+from dice_jax.untrusted_files import npz
 from dice_jax.untrusted_files.torch_module import SparseTensor, Stub, read_object
 
 FILE = "downsampling.npz"
@@ -58,7 +59,8 @@ def save_selection(folder: str | os.PathLike, selection: Selection) -> None:
         for part, levels in selection.items()
         for level, ids in enumerate(levels, start=1)
     }
-    np.savez(Path(folder) / FILE, **arrays)
+    with atomic.atomic_path(Path(folder) / FILE) as path:
+        np.savez(path, **arrays)
 
 
 def apply_selection(
@@ -78,21 +80,25 @@ def apply_selection(
     path = Path(folder) / FILE
     if not path.exists():
         return hand_model, head_model
-    return _apply(path, "hand", hand_model), _apply(path, "head", head_model)
+    expected = {
+        f"{part}_{level}": npz.Array(npz.INTEGERS, (size,))
+        for part, sizes in _LEVELS.items()
+        for level, size in enumerate(sizes[1:], start=1)
+    }
+    what, remedy = "a selection of vertices", "convert the weights again"
+    arrays = npz.read_npz(path, expected, what=what, remedy=remedy)
+    return _apply(path, "hand", hand_model, arrays), _apply(path, "head", head_model, arrays)
 
 
-def _apply(path: Path, part: str, model: BodyModel) -> BodyModel:
+def _apply(path: Path, part: str, model: BodyModel, arrays: Mapping[str, np.ndarray]) -> BodyModel:
     levels = _LEVELS[part]
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            ids = tuple(archive[f"{part}_{i}"].astype(np.int32) for i in range(1, len(levels)))
-    except (KeyError, ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} is damaged ({error}): convert the weights again") from error
-    for selected, size, finer_size in zip(ids, levels[1:], levels):
-        if selected.shape != (size,) or selected.min() < 0 or selected.max() >= finer_size:
-            raise ValueError(
+    ids = tuple(arrays[f"{part}_{i}"] for i in range(1, len(levels)))
+    for selected, finer_size in zip(ids, levels):
+        if selected.min() < 0 or selected.max() >= finer_size:
+            raise UserError(
                 f"{path} does not select vertices of a {part}: convert the weights again"
             )
+    ids = tuple(selected.astype(np.int32) for selected in ids)
     return model.replace(hierarchy=model.hierarchy.replace(down_ids=ids))
 
 
@@ -121,15 +127,5 @@ def _coordinates(
     if isinstance(matrix, np.ndarray) and matrix.ndim == 2:
         rows, columns = np.nonzero(matrix)
         return rows, columns, matrix[rows, columns], matrix.shape
-    fields = {}
-    if isinstance(matrix, Stub):
-        fields = {name.lstrip("_"): value for name, value in vars(matrix).items()}
-    kind = type(matrix).__name__.split("_")[0]
-    if kind == "coo":
-        rows, columns = fields["coords"] if "coords" in fields else (fields["row"], fields["col"])
-    elif kind in ("csr", "csc"):
-        outer = np.repeat(np.arange(len(fields["indptr"]) - 1), np.diff(fields["indptr"]))
-        rows, columns = (outer, fields["indices"]) if kind == "csr" else (fields["indices"], outer)
-    else:
-        raise UserError(f"{path}: a down-sampling matrix is a {type(matrix).__name__}")
-    return np.asarray(rows), np.asarray(columns), np.asarray(fields["data"]), fields["shape"]
+    kind = matrix.class_name if isinstance(matrix, Stub) else type(matrix).__name__
+    raise UserError(f"{path}: a down-sampling matrix is a {kind}")

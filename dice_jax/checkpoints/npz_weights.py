@@ -7,7 +7,6 @@ enough to rebuild the network.
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,9 @@ from flax import traverse_util
 from ml_collections import ConfigDict
 
 from dice_jax.checkpoints import config_file, orbax_checkpoints
+from dice_jax.errors import UserError
+from dice_jax.io import atomic
+from dice_jax.untrusted_files import npz
 
 WEIGHTS_FILE = "weights.npz"
 
@@ -44,7 +46,7 @@ def save_weights(
     if half_precision:
         halved = lambda value: value.astype(np.float16) if value.ndim > 1 else value
         flat = {name: halved(value) for name, value in flat.items()}
-    with (folder / WEIGHTS_FILE).open("wb") as file:
+    with atomic.atomic_path(folder / WEIGHTS_FILE) as path, path.open("wb") as file:
         np.savez(file, **flat)
     config_file.save_config(folder, config)
 
@@ -58,25 +60,44 @@ def load_weights(folder: str | Path) -> tuple[dict[str, Any], ConfigDict]:
 
     Raises:
         FileNotFoundError: `folder` holds neither.
-        ValueError: a file is damaged.
+        UserError: a file is damaged, or does not hold weights.
     """
     folder = Path(folder)
     config = config_file.load_config(folder)
     path = folder / WEIGHTS_FILE
     if not path.exists():
         return orbax_checkpoints.restore_weights(folder), config
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            flat = {name: archive[name].astype(np.float32) for name in archive.files}
-    except (zipfile.BadZipFile, EOFError, OSError, ValueError) as error:
-        raise ValueError(f"{path} is damaged ({error}): download or export it again") from error
-    return traverse_util.unflatten_dict(flat, sep="/"), config
+    return read_variables(path, remedy="download or export it again"), config
+
+
+def read_variables(path: str | Path, remedy: str) -> dict[str, Any]:
+    """Reads nested weights from an archive of arrays named like "params/backbone/stem/kernel".
+
+    Args:
+        path: the archive.
+        remedy: what to do about a damaged one, for the message.
+
+    Returns:
+        The weights, NumPy arrays of float32.
+
+    Raises:
+        FileNotFoundError: no such file.
+        UserError: the file is damaged, or an array in it is not of finite floating-point numbers.
+    """
+    what = "exported weights"
+    flat = npz.read_npz(path, others=npz.Array(npz.FLOATS), what=what, remedy=remedy)
+    folders = {name[:i] for name in flat for i, letter in enumerate(name) if letter == "/"}
+    if both := sorted(folders & set(flat)):
+        raise UserError(f"{path}: {both[0]} is an array and a folder of arrays; {remedy}")
+    with np.errstate(over="ignore"):  # becomes infinite, which `check_weights` reports
+        flat = {name: value.astype(np.float32) for name, value in flat.items()}
+    return traverse_util.unflatten_dict(flat, sep="/")
 
 
 def check_weights(
     variables: Mapping[str, Any], expected: Mapping[str, Any], source: str | Path = "the weights"
 ) -> None:
-    """Checks that names and shapes are those of the network.
+    """Checks that names, shapes and values are those of the network.
 
     Args:
         variables: from `load_weights`.
@@ -85,8 +106,8 @@ def check_weights(
         source: name of the weights for the message.
 
     Raises:
-        ValueError: weights are missing, unknown or have another shape; the message names the first
-            one and the number of them.
+        ValueError: weights are missing, unknown, have another shape or are not finite; the message
+            names the first one and the number of them.
     """
     found: dict[str, Any] = traverse_util.flatten_dict(variables, sep="/")
     wanted: dict[str, Any] = traverse_util.flatten_dict(expected, sep="/")
@@ -109,4 +130,9 @@ def check_weights(
     if unknown:
         raise ValueError(
             f"{source}: {len(unknown)} weights are unknown to the network, first {unknown[0]}"
+        )
+    infinite = [name for name in wanted if not np.isfinite(np.asarray(found[name])).all()]
+    if infinite:
+        raise ValueError(
+            f"{source}: {len(infinite)} weights hold NaN or infinity, first {infinite[0]}"
         )

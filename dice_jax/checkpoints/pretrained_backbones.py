@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import pathlib
-import zipfile
 from collections.abc import Mapping
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
 
-from dice_jax.checkpoints import torch_names
+from dice_jax.checkpoints import npz_weights, torch_names
 from dice_jax.models.config import BackboneConfig, ModelConfig
 from dice_jax.untrusted_files.safetensors import read_safetensors
 from dice_jax.untrusted_files.torch_file import read_state
@@ -48,13 +48,19 @@ def load_backbone(
         expected: dict[str, Any] = traverse_util.flatten_dict(backbone_tree, sep="/")
         found: dict[str, Any] = traverse_util.flatten_dict(trees, sep="/")
         for name, value in expected.items():
-            if name not in found or found[name].shape != value.shape:
-                there = f"of shape {found[name].shape}" if name in found else "missing"
+            there = "missing"
+            if name in found:
+                there = f"{found[name].dtype} of shape {found[name].shape}"
+            numeric = name in found and jnp.issubdtype(found[name].dtype, jnp.floating)
+            if not numeric or found[name].shape != value.shape:
                 raise ValueError(
                     f"{path} does not fit backbone.name {backbone.name!r}: "
                     f"{name} {value.shape} is {there}"
                 )
-        chosen = {name: found[name].astype(np.float32) for name in expected}
+        chosen = {name: np.asarray(found[name], np.float32) for name in expected}
+        for name, value in chosen.items():
+            if not np.isfinite(value).all():
+                raise ValueError(f"{path}: {name} holds NaN or infinity: get the file again")
         result[collection] = {
             **variables[collection],
             "backbone": traverse_util.unflatten_dict(chosen, sep="/"),
@@ -116,9 +122,5 @@ def _variables(state: Mapping[str, np.ndarray], names: torch_names.Names) -> dic
 
 def _converted(path: pathlib.Path) -> dict[str, dict]:
     """The variables in a file made by `dice_jax.tools.convert_hrnet`."""
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            flat = {name: archive[name] for name in archive.files}
-    except (ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} is damaged ({error}): convert the weights again") from error
-    return {"params": {}, "batch_stats": {}, **traverse_util.unflatten_dict(flat, sep="/")}
+    found = npz_weights.read_variables(path, remedy="convert the weights again")
+    return {"params": {}, "batch_stats": {}, **found}

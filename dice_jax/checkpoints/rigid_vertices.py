@@ -14,6 +14,7 @@ from jaxtyping import Bool, Int
 
 from dice_jax.constants import NUM_HEAD_VERTICES
 from dice_jax.errors import UserError
+from dice_jax.untrusted_files import npy
 
 FILE, SOURCE = "still_vertices.npy", "neck_idx.npy"
 
@@ -24,12 +25,7 @@ def read(path: str | os.PathLike) -> Int[np.ndarray, "N"]:
     Raises:
         UserError: the file is not a plain array of vertex numbers of a head.
     """
-    try:
-        ids = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        raise UserError(
-            f"{path} is not a plain array ({error}): use Decaf's assets/{SOURCE}"
-        ) from None
+    ids = npy.read_npy(path, remedy=f"use Decaf's assets/{SOURCE}")
     numeric = ids.dtype.kind in "iuf" and ids.size
     if not numeric or not np.isin(ids, np.arange(NUM_HEAD_VERTICES)).all():
         raise UserError(

@@ -27,6 +27,7 @@ from dice_jax.body_models.simplify import closest_points
 from dice_jax.fitting.hand_points import HandPoints, hand_points
 from dice_jax.fitting.head_fit import FacePoints
 from dice_jax.fitting.partial_skinning import PartialModel, centroid, on_surface
+from dice_jax.untrusted_files import npz
 
 _DATA = Path(__file__).parent / "data"
 _NEAREST = 60  # triangles, by their centers, among which the closest point is searched
@@ -119,8 +120,12 @@ def face_mesh_points(
     They are stored for the open head. For another head, the open head is warped onto it by their 68
     common landmarks, and the points move to the closest points of its skin.
     """
-    with np.load(_DATA / "open_head_face_mesh.npz", allow_pickle=False) as stored:
-        faces_idx, bary_coords = stored["faces_idx"], stored["bary_coords"]
+    expected = {
+        "faces_idx": npz.Array(npz.INTEGERS, (None,)),
+        "bary_coords": npz.Array(npz.FLOATS, (None, 3)),
+    }
+    stored = npz.read_npz(_DATA / "open_head_face_mesh.npz", expected)
+    faces_idx, bary_coords = stored["faces_idx"], stored["bary_coords"]
     reference = assets.load_head()
     faces = np.asarray(head_model.faces)
     if np.array_equal(faces, np.asarray(reference.faces)):
@@ -162,8 +167,10 @@ def rendered_offsets(
         (hand_model, assets.load_hand(), "hand"),
         (head_model, assets.load_head(), "face"),
     ):
-        with np.load(_DATA / f"rendered_{name}_offsets.npz", allow_pickle=False) as stored:
-            found = stored["offsets"]
+        expected = {"offsets": npz.Array(npz.FLOATS, (None, 3))}
+        others = npz.Array(npz.TEXT)  # how they were measured
+        path = _DATA / f"rendered_{name}_offsets.npz"
+        found = npz.read_npz(path, expected, others=others)["offsets"]
         same = np.array_equal(np.asarray(model.v_template), np.asarray(present.v_template))
         offsets.append(found if same else np.zeros_like(found))
     return offsets[0], offsets[1]

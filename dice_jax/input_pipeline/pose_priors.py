@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,7 +15,9 @@ import numpy as np
 from jaxtyping import Float
 
 from dice_jax.errors import UserError
+from dice_jax.io import atomic
 from dice_jax.structs import HandParams, HeadParams
+from dice_jax.untrusted_files import npz
 
 FILE = "pose_priors.npz"
 # The arrays of each source and the sizes of their rows.
@@ -95,9 +96,8 @@ def save(path: str | os.PathLike, priors: Priors) -> None:
         for source, named in getattr(priors, part).items()
         for name, values in named.items()
     }
-    partial = f"{os.fspath(path)}.partial.npz"
-    np.savez_compressed(partial, allow_pickle=False, **arrays)
-    os.replace(partial, path)
+    with atomic.atomic_path(Path(path)) as partial, partial.open("wb") as file:
+        np.savez_compressed(file, allow_pickle=False, **arrays)
 
 
 def load(path: str | os.PathLike) -> Priors:
@@ -112,14 +112,20 @@ def load(path: str | os.PathLike) -> Priors:
             f"no pose priors at {path}: make them with python -m dice_jax.tools.prepare_priors"
         )
     parts: dict[str, dict[str, dict[str, np.ndarray]]] = {"hand": {}, "head": {}}
-    try:
-        with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            for key in archive.files:
-                part, source, name = key.split("/")
-                parts[part].setdefault(source, {})[name] = archive[key]
-    except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path} is not a file of pose priors ({error}): make it again") from None
-    for part, sizes in (("hand", HAND), ("head", HEAD)):
+    arrays = npz.read_npz(
+        path,
+        others=npz.Array(npz.FLOATS, (None, None)),
+        what="a file of pose priors",
+        remedy="make it again",
+    )
+    known = {"hand": HAND, "head": HEAD}
+    for key, array in arrays.items():
+        part, _, rest = key.partition("/")
+        source, _, name = rest.rpartition("/")
+        if not source or "/" in source or name not in known.get(part, ()):
+            raise UserError(f"{path} has an unknown array {key[:80]!r}; make it again")
+        parts[part].setdefault(source, {})[name] = array
+    for part, sizes in known.items():
         for source, arrays in parts[part].items():
             check(arrays, sizes, f"{path}, {source}")
     return Priors(**parts)

@@ -14,20 +14,67 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yields a temporary path in the same folder, renamed to `path` if the block raises no error.
 
     The temporary name keeps the suffix, from which image and mesh writers choose the format.
+
+    Raises:
+        OSError: the file cannot be written; it names `path` and the reason, such as a full disk.
     """
     path = Path(path)
-    handle, temporary = tempfile.mkstemp(
-        prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent
-    )
-    os.close(handle)
+    with _named(path):
+        handle, name = tempfile.mkstemp(
+            prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent
+        )
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            yield temporary
+            # mkstemp creates files that only their owner can read.
+            temporary.chmod(0o666 & ~_umask())
+            _flush(temporary)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: str | Path, data: bytes) -> None:
+    """Writes a file, whole or not at all.
+
+    Raises:
+        OSError: see `atomic_path`.
+    """
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Writes a text file in UTF-8, whole or not at all.
+
+    Raises:
+        OSError: see `atomic_path`.
+    """
+    write_bytes(path, text.encode())
+
+
+@contextlib.contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Lets an error of the disk name `path` instead of a temporary file or of no file at all."""
     try:
-        yield Path(temporary)
-        os.chmod(
-            temporary, 0o666 & ~_umask()
-        )  # mkstemp creates files that only their owner can read
-        os.replace(temporary, path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+        yield
+    except OSError as error:
+        about_another = error.filename is not None and not _is_temporary_of(path, error.filename)
+        if error.errno is None or about_another:
+            raise
+        raise type(error)(error.errno, error.strerror, str(path)) from error
+
+
+def _is_temporary_of(path: Path, name: str | bytes | int) -> bool:
+    found = Path(os.fsdecode(name)) if not isinstance(name, int) else Path()
+    return found in (path, path.parent) or found.name.startswith(f".{path.stem}.")
+
+
+def _flush(path: Path) -> None:
+    """Waits until the contents are on the disk, so that a rename never precedes them."""
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
 
 
 def writable_folder(path: str | Path) -> Path:

@@ -8,6 +8,7 @@ import numpy as np
 
 from dice_jax.io import atomic
 from dice_jax.person import Person
+from dice_jax.untrusted_files import npz
 
 _HAND_PARAMS = ("betas", "global_orient", "hand_pose", "transl")
 _HEAD_PARAMS = ("betas", "expression", "global_orient", "neck_pose", "jaw_pose", "transl")
@@ -75,6 +76,11 @@ def write_params(path: str | Path, arrays: dict[str, np.ndarray]) -> None:
 
 
 def read_params(path: str | Path) -> dict[str, np.ndarray]:
-    """Reads a file written by `write_params`."""
-    with np.load(path, allow_pickle=False) as archive:
-        return dict(archive)
+    """Reads a file written by `write_params`.
+
+    Raises:
+        FileNotFoundError: no such file.
+        UserError: the file is damaged, or holds other things than arrays of numbers.
+    """
+    others = npz.Array(npz.NUMBERS + npz.TEXT, finite=False)
+    return npz.read_npz(path, others=others, what="a file of parameters")

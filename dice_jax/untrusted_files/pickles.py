@@ -2,8 +2,9 @@
 
 A pickle can run any code when it is loaded. The unpickler here accepts plain containers, NumPy
 arrays, SciPy's sparse matrices, the chumpy objects of the SMPL family, and arrays that joblib
-wrote. Each accepted name maps to a stand-in defined here, so chumpy and joblib need not be
-installed and nothing in the file is executed. Any other name in a file is an error.
+wrote. Each accepted name maps to a stand-in, so chumpy and joblib need not be installed and nothing
+in the file is executed. Any other name in a file is an error, and so is a file that would take more
+memory than its budget.
 """
 
 from __future__ import annotations
@@ -14,15 +15,25 @@ import os
 import pickle
 import struct
 import zlib
-from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
 from dice_jax.errors import UserError
+from dice_jax.untrusted_files import kinds, npy, numpy_stand_ins, raw_arrays
+from dice_jax.untrusted_files.budget import LARGEST, Budget, TooLargeError
+from dice_jax.untrusted_files.unpickler import (
+    Accepted,
+    Plain,
+    Source,
+    StandIn,
+    Unpickler,
+    Unread,
+    UntrustedNameError,
+)
 
 # What the unpickler and the stand-ins raise on a damaged file.
-_DAMAGE = (
+DAMAGE = (
     pickle.UnpicklingError,
     EOFError,
     KeyError,
@@ -31,6 +42,7 @@ _DAMAGE = (
     AttributeError,
     ValueError,
     OverflowError,
+    AssertionError,
     struct.error,
     zlib.error,
     RecursionError,
@@ -38,8 +50,8 @@ _DAMAGE = (
 )
 # Compressed streams start with one of these: gzip, then zlib at its four levels.
 _COMPRESSED = (b"\x1f\x8b", b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda")
+_INFLATED_AT_ONCE = 2**20  # bytes
 _EITHER_HEADER = 47  # `wbits` of zlib that accepts gzip and zlib headers
-_MAX_DENSE = 10**9  # entries of a sparse matrix as a dense one; MANO's and FLAME's have 25 thousand
 
 
 def read_pickle(path: str | os.PathLike) -> Any:
@@ -53,9 +65,10 @@ def read_pickle(path: str | os.PathLike) -> Any:
 
     Raises:
         FileNotFoundError: no such file.
-        UserError: the file is damaged or contains a name that is not data. Nothing in it was run.
+        UserError: the file is damaged, would take more memory than its budget, or contains a name
+            that is not data. Nothing in it was run.
     """
-    return _read(path, io.BytesIO)
+    return _read(path, "a pickle of arrays", "pkl", lambda source: source)
 
 
 def read_object_array(path: str | os.PathLike) -> Any:
@@ -69,74 +82,83 @@ def read_object_array(path: str | os.PathLike) -> Any:
         UserError: the file is damaged, of another kind, or contains a name that is not data.
     """
 
-    def payload(data: bytes) -> io.BytesIO:
-        file, npy = io.BytesIO(data), np.lib.format
-        first_version = npy.read_magic(file) == (1, 0)
-        read_header = npy.read_array_header_1_0 if first_version else npy.read_array_header_2_0
-        _, _, dtype = read_header(file)
-        if not dtype.hasobject:
+    def payload(source: Source) -> Source:
+        if not npy.read_header(source).dtype.hasobject:
             raise pickle.UnpicklingError("it holds a plain array, not an object")
-        return file
+        return source
 
-    array = _read(path, payload)
+    array = _read(path, "a NumPy file with a pickled object", "npy", payload)
     return array.item() if isinstance(array, np.ndarray) and array.size == 1 else array
 
 
-class Unread:
-    """Stand-in for objects that are accepted but not read, such as PyTorch tensors."""
-
-    def __init__(self, *args: Any):
-        del args
-
-    def __setstate__(self, state: Any):
-        del state
-
-
-def _read(path: str | os.PathLike, payload: Callable[[bytes], io.BytesIO]) -> Any:
-    """Reads a file whose pickle `payload` finds in its (decompressed) bytes."""
+def _read(path: str | os.PathLike, expected: str, suffix: str, payload) -> Any:
+    """Reads a file whose pickle begins where `payload` leaves its (decompressed) source."""
     if not os.path.isfile(path):
         raise FileNotFoundError(f"no file at {path}")
-    with open(path, "rb") as file:
-        data = file.read()
     try:
-        if data[:2] in _COMPRESSED:
-            data = zlib.decompress(data, wbits=_EITHER_HEADER)
-        return _plain(_Unpickler(payload(data)).load())
-    except _Untrusted as error:
+        budget = Budget.of(path)
+        source = _source(path, budget)
+        return Plain(budget)(_PickleUnpickler(payload(source), budget).load())
+    except UntrustedNameError as error:
         raise UserError(
             f"{path} names {error}, which is not data: nothing of it was run; get the file again"
         ) from None
-    except _DAMAGE as error:
-        raise UserError(
-            f"{path} cannot be read as a pickle of arrays: {error or type(error).__name__}"
-        ) from None
+    except TooLargeError as error:
+        raise UserError(f"{path} is refused: {error}") from None
+    except DAMAGE as error:
+        raise UserError(kinds.refusal(path, expected, error, "get it again", suffix)) from None
 
 
-class _Untrusted(Exception):
-    """The file contains a name that is not accepted."""
+def _source(path: str | os.PathLike, budget: Budget) -> Source:
+    """The contents of the file, decompressed as far as the budget goes."""
+    size = os.path.getsize(path)
+    if size > LARGEST:
+        raise TooLargeError(f"it has {size / 2**30:.0f} GiB, more than {LARGEST / 2**30:.0f}")
+    with open(path, "rb") as file:
+        data = file.read()
+    if data[:2] in _COMPRESSED:
+        return _inflated(data, budget)
+    return Source(io.BytesIO(data), len(data))
 
 
-class _Chumpy:
-    """Stand-in for chumpy's `Ch` (values), `Select` (entries of another) and `Reshape`."""
+def _inflated(data: bytes, budget: Budget) -> Source:
+    """What is compressed in the bytes, a part at a time."""
+    decompressor, inflated = zlib.decompressobj(wbits=_EITHER_HEADER), io.BytesIO()
+    while not decompressor.eof:
+        part = decompressor.decompress(data, _INFLATED_AT_ONCE)
+        data = decompressor.unconsumed_tail
+        if not part and not data and not decompressor.eof:
+            raise EOFError("it ends too early")
+        budget.charge(len(part))
+        inflated.write(part)
+    size = inflated.tell()
+    inflated.seek(0)
+    return Source(inflated, size)
 
-    def __init__(self, *args):
-        if args:
-            raise pickle.UnpicklingError("a chumpy object with arguments")
 
-    def __setstate__(self, state):
-        self.state = state
+class _Chumpy(StandIn):
+    """Stands for chumpy's `Ch` (values), `Select` (entries of another) and `Reshape`."""
 
-    def plain(self) -> np.ndarray | Unread:
-        state = {
-            name: _plain(value) for name, value in self.state.items() if name in _CHUMPY_FIELDS
-        }
+    def __init__(self):
+        self.state: dict[str, Any] = {}
+
+    def set_state(self, state: Any, unpickler: Unpickler) -> None:
+        del unpickler
+        if not isinstance(state, dict):
+            raise ValueError("a chumpy object without a state")
+        self.state = {name: state[name] for name in _CHUMPY_FIELDS if name in state}
+
+    def resolve(self, plain: Plain) -> np.ndarray | Unread:
+        state = {name: plain(value) for name, value in self.state.items()}
         if "x" in state:
-            return np.asarray(state["x"])
+            return _numbers(state["x"])
         if isinstance(state.get("a", Unread()), Unread):
             return Unread()
-        values = np.asarray(state["a"])
+        values = _numbers(state["a"])
         if "idxs" in state:
-            values = values.ravel()[np.asarray(state["idxs"], np.int64)]
+            ids = np.asarray(state["idxs"], np.int64)
+            plain.budget.charge(ids.size * values.itemsize)
+            values = values.ravel()[ids]
         shape = state.get("preferred_shape", state.get("newshape"))
         return values if shape is None else values.reshape(tuple(int(n) for n in shape))
 
@@ -145,183 +167,95 @@ _CHUMPY_FIELDS = ("x", "a", "idxs", "preferred_shape", "newshape")
 _CHUMPY_CLASSES = ("Ch", "Select", "Reshape")
 
 
-class _Sparse:
-    """Stand-in for SciPy's matrices by columns (csc), by rows (csr) or by coordinates (coo)."""
-
-    kind = ""
-
-    def __init__(self, *args):
-        if args:
-            raise pickle.UnpicklingError("a sparse matrix with arguments")
-
-    def __setstate__(self, state):
-        self.state = state
-
-    def plain(self) -> np.ndarray:
-        state = {name.lstrip("_"): value for name, value in self.state.items()}
-        rows, columns = (int(n) for n in state["shape"])
-        if not 0 <= rows * columns <= _MAX_DENSE:
-            raise pickle.UnpicklingError(f"a sparse matrix of {rows} x {columns}")
-        if self.kind == "coo":
-            row, column = state["coords"] if "coords" in state else (state["row"], state["col"])
-        else:
-            outer = np.repeat(np.arange(len(state["indptr"]) - 1), np.diff(state["indptr"]))
-            inner = state["indices"]
-            row, column = (inner, outer) if self.kind == "csc" else (outer, inner)
-        dense = np.zeros((rows, columns), np.asarray(state["data"]).dtype)
-        np.add.at(dense, (np.asarray(row), np.asarray(column)), np.asarray(state["data"]))
-        return dense
+def _numbers(value: Any) -> np.ndarray:
+    array = np.asarray(value)
+    if array.dtype.kind not in "biuf":
+        raise ValueError("a chumpy object that does not hold numbers")
+    return array
 
 
-_SPARSE = {
-    f"{kind}_{what}": type(kind, (_Sparse,), {"kind": kind})
-    for kind in ("csc", "csr", "coo")
-    for what in ("matrix", "array")
-}
+class _JoblibArray(numpy_stand_ins.Array):
+    """Stands for joblib's array wrapper, which the bytes of the array follow in the file."""
+
+    def set_state(self, state: Any, unpickler: Unpickler) -> None:
+        dtype, shape = state["dtype"], raw_arrays.plain_shape(state["shape"])
+        plain_dtype = numpy_stand_ins.dtype_of(dtype)
+        if plain_dtype.hasobject:
+            inner = _PickleUnpickler(unpickler.source, unpickler.budget).load()
+            if not isinstance(inner, numpy_stand_ins.Array):
+                raise ValueError("an array of objects that is none")
+            self.value, self.shape = inner.value, inner.shape
+            return
+        source = unpickler.source
+        if state.get("numpy_array_alignment_bytes"):
+            source.read(source.read(1)[0])  # padding, preceded by its length
+        count = raw_arrays.num_bytes(plain_dtype, shape)
+        order = "F" if state.get("order") == "F" else "C"
+        self.fill(source.read(count), dtype, shape, order, unpickler)
 
 
-class _JoblibArray:
-    """Stand-in for joblib's array wrapper, which the bytes of the array follow in the file."""
-
-    def __init__(self, *args):
-        del args
-
-    def __setstate__(self, state):
-        self.state = state
-
-    def read(self, file: io.BytesIO) -> np.ndarray:
-        dtype, shape = self.state["dtype"], tuple(int(n) for n in self.state["shape"])
-        if dtype.hasobject:
-            return _Unpickler(file).load()
-        if self.state.get("numpy_array_alignment_bytes"):
-            file.read(file.read(1)[0])  # padding, preceded by its length
-        count = int(np.prod(shape, dtype=np.int64))
-        flat = np.frombuffer(file.read(count * dtype.itemsize), dtype, count)
-        return flat.reshape(shape, order="F" if self.state.get("order") == "F" else "C").copy()
+def _new(make):
+    """An entry that makes a stand-in of any arguments."""
+    return lambda unpickler, *arguments: make()
 
 
-class _NdarrayTag:
-    """Stand-in for the name `numpy.ndarray`, which is only an argument of `_reconstruct`."""
+def _new_chumpy(unpickler, *arguments):
+    del unpickler
+    if arguments:
+        raise pickle.UnpicklingError("a chumpy object with arguments")
+    return _Chumpy()
 
 
-def _dtype(name, align=False, copy=True):
-    del copy  # always a copy: BUILD sets a state on it, which must not reach NumPy's own object
-    return np.dtype(name, align=bool(align), copy=True)
+def _ordered_dict(unpickler, pairs=()):
+    result = collections.OrderedDict()
+    for key, value in pairs:
+        unpickler.check_key(key)
+        result[key] = value
+    return result
 
 
-def _scalar(dtype, data=b""):
-    if dtype.hasobject:
-        raise pickle.UnpicklingError("a NumPy scalar that is an object")
-    return np.frombuffer(data if isinstance(data, bytes) else data.encode("latin1"), dtype, 1)[0]
+def _set(unpickler, items=()):
+    return set(unpickler.checked_keys(items))
 
 
-def _encode(text, encoding):
-    if encoding not in ("latin1", "latin-1", "iso-8859-1"):
-        raise pickle.UnpicklingError(f"text in {encoding}")
-    return text.encode("latin1")
-
-
-def _no_bytes():
-    """Stand-in for `bytes`, which Python 3 calls without arguments to write b"" for Python 2."""
+def _no_bytes(unpickler):
+    """Python 3 calls `bytes` without arguments to write b"" for Python 2."""
+    del unpickler
     return b""
 
 
-_STAND_INS = _Chumpy | _Sparse | _JoblibArray | Unread
-
-
-def _reconstructor(cls, base, state):
+def _reconstructor(unpickler, cls, base=None, state=None):
+    """Stands for `copyreg._reconstructor` of pickle protocols 0 and 1; makes only stand-ins."""
     del base, state
-    if not issubclass(cls, _STAND_INS):
-        raise pickle.UnpicklingError(f"an object of {cls.__name__}")
-    return cls()
+    made = unpickler.call(cls, ())
+    if not isinstance(made, StandIn):
+        raise pickle.UnpicklingError(f"an object of {cls.name}")
+    return made
 
 
-def _reconstruct(subtype, shape, typecode):
-    """A new array; BUILD sets its contents."""
-    del subtype, shape, typecode
-    return np.zeros(0, np.int8)
-
-
-def _frombuffer(data, dtype, shape, order):
-    return np.frombuffer(data, dtype).reshape(shape, order=order)
-
-
-# The accepted names and their stand-ins. The keys of _NUMPY are names in `numpy.core` or
-# `numpy._core`.
-_NUMPY = {
-    ("multiarray", "_reconstruct"): _reconstruct,
-    ("multiarray", "scalar"): _scalar,
-    ("numeric", "_frombuffer"): _frombuffer,
+# The accepted names, besides those of NumPy and SciPy, and what is called for them.
+CONTAINERS = {
+    ("collections", "OrderedDict"): _ordered_dict,
+    **{(module, "_reconstructor"): _reconstructor for module in ("copy_reg", "copyreg")},
+    **{(module, "object"): None for module in ("__builtin__", "builtins")},
+    **{(module, "set"): _set for module in ("__builtin__", "builtins")},
+    **{(module, "bytes"): _no_bytes for module in ("__builtin__", "builtins")},
 }
-_NAMES = {
-    ("numpy", "ndarray"): _NdarrayTag,
-    ("numpy", "dtype"): _dtype,
-    ("collections", "OrderedDict"): collections.OrderedDict,
-    ("_codecs", "encode"): _encode,
-    ("torch._utils", "_rebuild_tensor_v2"): Unread,
-    ("torch._utils", "_rebuild_parameter"): Unread,
-    ("torch.storage", "_load_from_bytes"): Unread,
-    ("torch.storage", "TypedStorage"): Unread,
-    ("torch.storage", "UntypedStorage"): Unread,
-    ("joblib.numpy_pickle", "NumpyArrayWrapper"): _JoblibArray,
+_NAMES = CONTAINERS | {
+    ("torch._utils", "_rebuild_tensor_v2"): _new(Unread),
+    ("torch._utils", "_rebuild_parameter"): _new(Unread),
+    ("torch.storage", "_load_from_bytes"): _new(Unread),
+    ("torch.storage", "TypedStorage"): _new(Unread),
+    ("torch.storage", "UntypedStorage"): _new(Unread),
+    ("joblib.numpy_pickle", "NumpyArrayWrapper"): _new(_JoblibArray),
 }
-_NAMES |= {(module, "_reconstructor"): _reconstructor for module in ("copy_reg", "copyreg")}
-_NAMES |= {(module, "object"): object for module in ("__builtin__", "builtins")}
-_NAMES |= {(module, "set"): set for module in ("__builtin__", "builtins")}
-_NAMES |= {(module, "bytes"): _no_bytes for module in ("__builtin__", "builtins")}
 
 
-class _Unpickler(pickle._Unpickler):
-    """Python's unpickler with a list of accepted names.
-
-    The pure Python version, because the bytes of joblib's arrays lie between the opcodes and must
-    be read when one of them is built.
-    """
-
-    stack: list[Any]  # of `pickle._Unpickler`, which has no type stubs
-
-    def __init__(self, file: io.BytesIO):
-        super().__init__(file, encoding="latin1")
-        self._bytes = file
-
-    def find_class(self, module: str, name: str) -> Any:
-        found = _NAMES.get((module, name))
-        if module.startswith(("numpy.core.", "numpy._core.")):
-            found = _NUMPY.get((module.rpartition(".")[2], name))
-        elif module.startswith("scipy.sparse"):
-            found = _SPARSE.get(name)
-        elif module.split(".")[0] == "chumpy":  # other chumpy operations are accepted but not read
-            found = _Chumpy if name in _CHUMPY_CLASSES else Unread
-        if found is None:
-            raise _Untrusted(f"{module}.{name}")
-        return found
-
-    def persistent_load(self, pid):
-        raise _Untrusted(f"the external object {pid!r}")
-
-    def load_build(self):
-        # On any other object, a state could set attributes of a class or a function.
-        target = self.stack[-2]
-        if not isinstance(target, np.ndarray | np.dtype | _STAND_INS):
-            raise pickle.UnpicklingError(f"a state for {type(target).__name__}")
-        super().load_build()  # pyright: ignore[reportAttributeAccessIssue]
-        if isinstance(self.stack[-1], _JoblibArray):
-            self.stack[-1] = self.stack[-1].read(self._bytes)
-
-    dispatch: ClassVar[dict[int, Any]] = pickle._Unpickler.dispatch | {pickle.BUILD[0]: load_build}
-
-
-def _plain(value: Any) -> Any:
-    """Replaces stand-ins by arrays at any depth of dicts, lists, tuples and object arrays."""
-    if isinstance(value, _Chumpy | _Sparse):
-        return value.plain()
-    if isinstance(value, dict):
-        return type(value)((key, _plain(entry)) for key, entry in value.items())
-    if isinstance(value, list | tuple):
-        return type(value)([_plain(entry) for entry in value])
-    if isinstance(value, np.ndarray) and value.dtype.hasobject:
-        out = np.empty(value.shape, object)
-        for index, entry in np.ndenumerate(value):
-            out[index] = _plain(entry)
-        return out
-    return value
+class _PickleUnpickler(Unpickler):
+    def accept(self, module: str, name: str) -> Accepted | None:
+        if (module, name) in _NAMES:
+            return Accepted(f"{module}.{name}", _NAMES[module, name])
+        if module.split(".")[0] == "chumpy":  # other chumpy operations are accepted but not read
+            make = _new_chumpy if name in _CHUMPY_CLASSES else _new(Unread)
+            return Accepted(f"{module}.{name}", make)
+        return numpy_stand_ins.accept(module, name)

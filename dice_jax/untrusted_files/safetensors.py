@@ -9,6 +9,10 @@ import struct
 import jax.numpy as jnp
 import numpy as np
 
+from dice_jax.errors import UserError
+from dice_jax.untrusted_files import kinds, raw_arrays
+from dice_jax.untrusted_files.budget import FACTOR, Budget, TooLargeError
+
 _DTYPES = {
     "F64": "<f8",
     "F32": "<f4",
@@ -34,26 +38,47 @@ def read_safetensors(path: str | os.PathLike) -> dict[str, np.ndarray]:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: the file is damaged or of another format.
+        UserError: the file is damaged, of another format, or larger than its budget.
     """
     if not os.path.isfile(path):
         raise FileNotFoundError(f"no weights at {path}")
-    data = np.memmap(path, np.uint8, "r") if os.path.getsize(path) else np.zeros(0, np.uint8)
+    size = os.path.getsize(path)
+    data = np.memmap(path, np.uint8, "r") if size else np.zeros(0, np.uint8)
     try:
+        budget = Budget(size)
         (length,) = struct.unpack("<Q", data[:8].tobytes())
-        if length > data.size:
+        if length > data.size - 8:
             raise ValueError(f"its table has {length} bytes, the file {data.size}")
+        budget.charge(FACTOR * length)  # what Python may make of a table
         table = json.loads(data[8 : 8 + length].tobytes())
         table.pop("__metadata__", None)
-        return {name: _tensor(data[8 + length :], **entry) for name, entry in table.items()}
-    except (struct.error, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ValueError(
-            f"{path} is not a safetensors file, or is damaged ({error}): fetch it again"
-        ) from error
+        tensors = {}
+        for name, entry in table.items():
+            tensors[name] = _tensor(data[8 + length :], budget, **entry)
+        return tensors
+    except TooLargeError as error:
+        raise UserError(f"{path} is refused: {error}") from None
+    except (
+        struct.error,
+        ValueError,
+        TypeError,
+        KeyError,
+        AttributeError,
+        RecursionError,
+        MemoryError,
+    ) as error:
+        raise UserError(
+            kinds.refusal(path, "a safetensors file", error, "fetch it again", "safetensors")
+        ) from None
 
 
-def _tensor(data, dtype, shape, data_offsets):
+def _tensor(data: np.ndarray, budget: Budget, dtype, shape, data_offsets) -> np.ndarray:
     begin, end = data_offsets
-    if not 0 <= begin <= end <= data.size:
-        raise ValueError(f"a tensor is at bytes {begin} to {end} of {data.size}")
-    return data[begin:end].view(np.dtype(_DTYPES[dtype])).reshape(shape)
+    if not isinstance(begin, int) or not isinstance(end, int) or not 0 <= begin <= end <= data.size:
+        raise ValueError("a tensor lies outside of the file")
+    sizes, known = raw_arrays.plain_shape(shape), np.dtype(_DTYPES[dtype])
+    if raw_arrays.num_bytes(known, sizes) != end - begin:
+        raise ValueError("a tensor has more or fewer bytes than its shape")
+    budget.charge(end - begin)  # many tensors may share bytes
+    raw = data[begin:end]
+    return (raw != 0).reshape(sizes) if known.kind == "b" else raw.view(known).reshape(sizes)

@@ -7,7 +7,6 @@ is rejected.
 
 from __future__ import annotations
 
-import collections
 import os
 import pickle
 import re
@@ -15,25 +14,22 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dice_jax.untrusted_files import torch_file
+from dice_jax.errors import UserError
+from dice_jax.untrusted_files import numpy_stand_ins, torch_file
+from dice_jax.untrusted_files.budget import Budget, TooLargeError
+from dice_jax.untrusted_files.pickles import CONTAINERS
+from dice_jax.untrusted_files.unpickler import Accepted, Plain, StandIn, Unpickler
 
 # Modules whose names become stubs: networks, configurations and mesh matrices. They are never
 # imported.
 _INERT = re.compile(
     r"(metro|src\.modeling|apex|torch\.nn|torchvision|timm|transformers|pytorch_transformers"
-    r"|scipy\.sparse|yacs|easydict|manopth|mano|smplx|pytorch3d)(\..+)?"
-    r"|torch\._C\._nn|argparse|torch\.serialization|numpy\._?core\.multiarray"
+    r"|yacs|easydict|manopth|mano|smplx|pytorch3d)(\..+)?"
+    r"|torch\._C\._nn|argparse|torch\.serialization"
 )
 _INERT_TORCH = re.compile(r"device|dtype|strided|sparse_\w+|b?float\d+|u?int\d+|bool")
-_BUILTINS = {
-    cls.__name__: cls
-    for cls in (set, frozenset, list, dict, tuple, slice, object, complex, bytearray)
-}
-# These return new objects, because BUILD sets a state on them.
-_NUMPY = {
-    "_reconstruct": lambda subtype, shape, typecode: np.zeros(0, np.int8),
-    "dtype": lambda name, *_: np.dtype(name, copy=True),
-}
+_MAX_DEPTH = 64  # of modules in modules
+_BYTES_PER_NAME = 256  # of an entry of the state and its name, at least
 
 
 class Saved(NamedTuple):
@@ -70,18 +66,22 @@ def read_module(path: str | os.PathLike) -> Saved:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: the file is damaged, of another format, or contains a name that is not accepted.
+        UserError: the file is damaged, of another format, larger than its budget, or contains a
+            name that is not accepted.
     """
     saved = read_object(path)
     if not isinstance(saved, Stub):
         return Saved(torch_file.tensors(saved, path), {})
-    state, modules = {}, {}
-    _walk(saved, "", state, modules, frozenset())
-    if not state:
-        raise ValueError(
-            f"{path} is not a PyTorch module: the {type(saved).__name__} in it holds no tensors"
+    walk = _Walk(Budget.of(path))
+    try:
+        walk.collect(saved, "", frozenset())
+    except (TooLargeError, pickle.UnpicklingError) as error:
+        raise UserError(f"{path} is refused: {error}") from None
+    if not walk.state:
+        raise UserError(
+            f"{path} is not a PyTorch module: the {saved.class_name} in it holds no tensors"
         )
-    return Saved(state, modules)
+    return Saved(walk.state, walk.modules)
 
 
 def read_object(path: str | os.PathLike) -> Any:
@@ -92,68 +92,155 @@ def read_object(path: str | os.PathLike) -> Any:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: the file is damaged, of another format, or contains a name that is not accepted.
+        UserError: the file is damaged, of another format, larger than its budget, or contains a
+            name that is not accepted.
     """
     return torch_file.load(path, _ModuleUnpickler, "a PyTorch module or state_dict")
 
 
-class Stub:
-    """Inert stand-in for an object of an accepted class; its state becomes attributes."""
+class Stub(StandIn):
+    """Inert stand-in for an object of an accepted class.
 
-    def __init__(self, *args, **kwargs):
-        self.args = args
+    Attributes:
+        class_name: without its module.
+        fields: the state that the file holds for the object.
+    """
 
-    def __setstate__(self, state):
+    def __init__(self, class_name: str):
+        self.class_name = class_name
+        self.fields: dict[str, Any] = {}
+
+    def set_state(self, state: Any, unpickler: Unpickler) -> None:
         if isinstance(state, tuple) and len(state) == 2:  # attributes in `__dict__` and in slots
-            state = {**(state[0] or {}), **(state[1] or {})}
-        vars(self).update(state if isinstance(state, dict) else {"state": state})
+            parts = [part or {} for part in state]
+        else:
+            parts = [state if isinstance(state, dict) else {"state": state}]
+        for part in parts:
+            if not isinstance(part, dict):
+                raise pickle.UnpicklingError(f"a {self.class_name} with an unknown state")
+            for name, value in part.items():
+                unpickler.check_key(name)
+                self.fields[str(name)] = value
 
-    def __setitem__(self, key, value):  # entries of classes derived from dict
-        vars(self)[key] = value
+    def entries(self) -> dict[Any, Any]:
+        return self.fields
+
+    def resolve(self, plain: Plain) -> Stub:
+        result = Stub(self.class_name)
+        plain.begin(self, result)  # modules may refer to their parents
+        result.fields = {str(name): plain(value) for name, value in self.fields.items()}
+        return result
 
 
-class _ModuleUnpickler(torch_file.Unpickler):
-    def find_class(self, module: str, name: str):
-        if module in ("builtins", "__builtin__") and name in _BUILTINS:
-            return _BUILTINS[name]
-        if (module, name) in (("copyreg", "_reconstructor"), ("copy_reg", "_reconstructor")):
-            return _reconstruct
-        if (module, name) == ("torch", "Size"):
-            return tuple
-        if (module, name) == ("torch._utils", "_rebuild_sparse_tensor"):
-            return lambda _, data: SparseTensor(*data[:3])
-        if module.split(".")[0] == "numpy" and name in _NUMPY:
-            return _NUMPY[name]
-        if (module, name) == ("numpy", "ndarray"):
-            return Stub  # only an argument of `_reconstruct`
-        if (module, name) == ("_codecs", "encode"):
-            return lambda text, encoding: text.encode("latin1")
-        if (module, name) in (("collections", "defaultdict"), ("collections", "deque")):
-            return getattr(collections, name)
+class _ModuleUnpickler(torch_file.TorchUnpickler):
+    def accept(self, module: str, name: str) -> Accepted | None:
+        full = f"{module}.{name}"
+        if (module, name) in _NAMES:
+            return Accepted(full, _NAMES[module, name])
         if _INERT.fullmatch(module) or (module == "torch" and _INERT_TORCH.fullmatch(name)):
-            return type(name.rpartition(".")[2], (Stub,), {"__module__": module})
-        return super().find_class(module, name)
+            class_name = name.rpartition(".")[2]
+            return Accepted(full, lambda unpickler, *_: Stub(class_name))
+        return super().accept(module, name) or numpy_stand_ins.accept(module, name)
 
 
-def _reconstruct(cls, base, state):
-    """Stand-in for `copyreg._reconstructor` of pickle protocols 0 and 1; builds only stubs."""
-    if not (isinstance(cls, type) and issubclass(cls, Stub)):
-        raise pickle.UnpicklingError(f"it builds a {cls}")
-    return cls()
+def _sparse_tensor(unpickler, layout, data):
+    del unpickler, layout
+    indices, values, size = data[:3]
+    is_coo = isinstance(indices, np.ndarray) and isinstance(values, np.ndarray)
+    if not is_coo or indices.ndim != 2 or indices.dtype.kind not in "iu" or values.ndim != 1:
+        raise pickle.UnpicklingError("a sparse tensor without coordinates")
+    if indices.shape != (2, len(values)) or not isinstance(size, tuple):
+        raise pickle.UnpicklingError("a sparse tensor whose parts have different lengths")
+    return SparseTensor(indices, values, size)
 
 
-def _walk(module, prefix, state, modules, parents):
-    """Collects tensors and attributes of a module and its children under `state_dict`'s names."""
-    if not isinstance(module, Stub) or id(module) in parents:
-        return
-    fields = vars(module)
-    transient = fields.get("_non_persistent_buffers_set") or ()
-    for group in ("_parameters", "_buffers"):
-        for name, value in (fields.get(group) or {}).items():
-            if isinstance(value, np.ndarray) and name not in transient:
-                state[prefix + name] = value
-    modules[prefix.removesuffix(".")] = {
-        name: value for name, value in fields.items() if not name.startswith("_")
-    }
-    for name, child in (fields.get("_modules") or {}).items():
-        _walk(child, f"{prefix}{name}.", state, modules, parents | {id(module)})
+def _copy(make):
+    """An entry that copies a container of the file."""
+
+    def copy(unpickler, items=()):
+        if not isinstance(items, list | tuple):
+            raise pickle.UnpicklingError(f"a {make.__name__} of a {type(items).__name__}")
+        unpickler.budget.charge(8 * len(items))
+        return make(items)
+
+    return copy
+
+
+def _dict(unpickler, pairs=()):
+    return dict(CONTAINERS["collections", "OrderedDict"](unpickler, pairs))
+
+
+def _frozenset(unpickler, items=()):
+    return frozenset(unpickler.checked_keys(items))
+
+
+def _slice(unpickler, *bounds):
+    del unpickler
+    if not all(isinstance(bound, int | None) for bound in bounds):
+        raise pickle.UnpicklingError("a slice without numbers")
+    return slice(*bounds)
+
+
+_BUILTINS = {
+    "list": _copy(list),
+    "tuple": _copy(tuple),
+    "dict": _dict,
+    "frozenset": _frozenset,
+    "slice": _slice,
+}
+_NAMES = {
+    **CONTAINERS,
+    **{
+        (module, name): make
+        for name, make in _BUILTINS.items()
+        for module in ("builtins", "__builtin__")
+    },
+    ("torch", "Size"): _copy(tuple),
+    ("torch._utils", "_rebuild_sparse_tensor"): _sparse_tensor,
+    # The class of the missing values is not called.
+    ("collections", "defaultdict"): lambda unpickler, factory=None, pairs=(): _dict(
+        unpickler, pairs
+    ),
+    ("collections", "deque"): lambda unpickler, items=(), length=None: _copy(list)(
+        unpickler, items
+    ),
+}
+
+
+class _Walk:
+    """Collects tensors and attributes of a module and its children under `state_dict`'s names.
+
+    A module that occurs in several places is listed under each name, as PyTorch does, and charged
+    to the budget each time, because modules that share their children have any number of names.
+    """
+
+    def __init__(self, budget: Budget):
+        self.budget = budget
+        self.state: dict[str, np.ndarray] = {}
+        self.modules: dict[str, dict[str, Any]] = {}
+
+    def collect(self, module: Any, prefix: str, parents: frozenset[int]) -> None:
+        """Adds a module, of which `parents` are the ids of those it is in."""
+        if not isinstance(module, Stub) or id(module) in parents:
+            return
+        if len(parents) >= _MAX_DEPTH:
+            raise pickle.UnpicklingError(f"its modules are nested deeper than {_MAX_DEPTH} levels")
+        fields = module.fields
+        self.budget.charge(_BYTES_PER_NAME * (1 + len(fields)) + len(prefix))
+        transient = fields.get("_non_persistent_buffers_set") or ()
+        for group in ("_parameters", "_buffers"):
+            for name, value in _items(fields.get(group)):
+                if isinstance(value, np.ndarray) and name not in transient:
+                    self.budget.charge(_BYTES_PER_NAME + len(prefix))
+                    self.state[prefix + name] = value
+        self.modules[prefix.removesuffix(".")] = {
+            name: value for name, value in fields.items() if not name.startswith("_")
+        }
+        for name, child in _items(fields.get("_modules")):
+            self.collect(child, f"{prefix}{name}.", parents | {id(module)})
+
+
+def _items(group: Any) -> list[tuple[str, Any]]:
+    """The entries of a group of a module that have names."""
+    entries = group.items() if isinstance(group, dict) else ()
+    return [(name, value) for name, value in entries if isinstance(name, str)]

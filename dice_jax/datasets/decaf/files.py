@@ -31,7 +31,7 @@ from dice_jax.constants import (
     NUM_HEAD_VERTICES,
 )
 from dice_jax.errors import UserError
-from dice_jax.untrusted_files import pickles
+from dice_jax.untrusted_files import npy, pickles
 
 CAMERAS = ("084", "100", "102", "108", "110", "111", "121", "122")
 # The protocol of the paper: split -> subjects and views.
@@ -191,12 +191,19 @@ def neck_ids(root: Path) -> tuple[Int[np.ndarray, "_"], Int[np.ndarray, "_"]]:
     """
     paths = (root / "assets" / name for name in ("FLAME_neck_idx.npy", "neck_idx.npy"))
     deformation, contact = (
-        np.load(path).astype(int).ravel() if path.is_file() else np.zeros(0, int) for path in paths
+        _vertex_ids(path) if path.is_file() else np.zeros(0, int) for path in paths
     )
     return (
         deformation if len(deformation) else contact,
         contact if len(contact) else deformation,
     )
+
+
+def _vertex_ids(path: Path) -> Int[np.ndarray, "_"]:
+    ids = npy.read_npy(path)
+    if ids.dtype.kind not in "iuf" or not np.isin(ids, np.arange(NUM_HEAD_VERTICES)).all():
+        raise UserError(f"{path} does not hold vertex numbers of a head: get it again")
+    return ids.astype(int).ravel()
 
 
 def read_array(path: Path, shape: tuple[int, ...]) -> np.ndarray:
@@ -208,10 +215,7 @@ def read_array(path: Path, shape: tuple[int, ...]) -> np.ndarray:
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing")
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        raise UserError(f"{path} is not a plain array: {error}") from None
+    array = npy.map_npy(path)
     if array.shape[1:] != shape:
         raise UserError(f"{path} has shape {array.shape}, its rows should be {shape}")
     return array

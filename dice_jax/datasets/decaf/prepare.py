@@ -21,6 +21,8 @@ from dice_jax.datasets import prepared_records
 from dice_jax.datasets.decaf import files, labels
 from dice_jax.errors import UserError
 from dice_jax.input_pipeline.schema import Example
+from dice_jax.io import atomic
+from dice_jax.untrusted_files import npz
 
 BYTES_PER_SAMPLE = 40_000  # JPEG, mask and labels
 FRAMES_PER_PART = 256
@@ -78,7 +80,8 @@ def write_labels(
     for name, values in params.items():
         arrays[f"params/{name}"] = values[rows].astype(np.float32)
     job.labels.parent.mkdir(parents=True, exist_ok=True)
-    np.savez(job.labels, allow_pickle=False, **arrays)
+    with atomic.atomic_path(job.labels) as path:
+        np.savez(path, allow_pickle=False, **arrays)
 
 
 def parts_of(job: Job, num_frames: int) -> list[Path]:
@@ -98,8 +101,7 @@ def prepare_video(job: Job) -> None:
         UserError: a file has the wrong contents; the message names it.
     """
     cv2.setNumThreads(1)  # one process per core
-    with np.load(job.labels) as archive:
-        arrays = {name: archive[name] for name in archive.files}
+    arrays = npz.read_npz(job.labels, others=npz.Array(npz.NUMBERS, finite=False))
     frames = arrays["frames"]
     paths = parts_of(job, len(frames))
     if all(path.exists() for path in paths):

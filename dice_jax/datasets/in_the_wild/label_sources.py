@@ -35,6 +35,7 @@ from dice_jax.constants import NUM_HAND_KEYPOINTS, NUM_HEAD_KEYPOINTS
 from dice_jax.detection.people import find_people
 from dice_jax.detection.results import DetectedPerson
 from dice_jax.errors import UserError
+from dice_jax.untrusted_files import npy
 
 # From an image and its name (path below the folder, without suffix) to keypoints or depth; None
 # where nothing was found.
@@ -170,10 +171,7 @@ def _checked_depth(values: Any, disparity: bool, origin: str) -> Float[np.ndarra
 
 
 def _load(path: Path) -> np.ndarray:
-    try:
-        return np.load(path, allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        raise UserError(f"{path} is not a plain array: {error}") from None
+    return npy.read_npy(path)
 
 
 def _keypoint_files(folder: Path) -> Plugin:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +20,36 @@ from dice_jax.evaluation.summarize import MetricSums
 from dice_jax.io import atomic
 from dice_jax.metrics import contact
 from dice_jax.metrics.contact import Confusion
+from dice_jax.untrusted_files import npz
 
 METRICS_FILE, SAMPLES_FILE = "metrics.json", "samples.npz"
 # Settings that must agree for two records to be compared.
+_SETTINGS = (
+    *("weights", "data", "split", "samples", "subjects", "mean_samples", "device", "devices"),
+    *("batch_size", "dtype", "contact_threshold", "seed", "resamples", "reference_leak_filter"),
+)
 _COMPARABLE = ("data", "split", "samples", "contact_threshold", "reference_leak_filter")
+
+_PER_SAMPLE = npz.Array(npz.NUMBERS, (None,))
+_COUNTS = ("hand_contact", "head_contact")
+_HISTOGRAMS = ("hand_contact_scores", "head_contact_scores")
+# The arrays of samples.npz.
+_SAMPLES = {
+    **{
+        field.name: _PER_SAMPLE
+        for field in dataclasses.fields(MetricSums)
+        if field.name not in _COUNTS
+    },
+    **{
+        f"{name}/{field.name}": _PER_SAMPLE
+        for name in _COUNTS
+        for field in dataclasses.fields(Confusion)
+    },
+    **{name: npz.Array(npz.NUMBERS) for name in _HISTOGRAMS},
+    "label/subject": npz.Array(npz.INTEGERS, (None,)),
+    "label/gesture": npz.Array(npz.TEXT, (None,)),
+    "label/skin_tone": npz.Array(npz.FLOATS, (None,), finite=False),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,20 +148,30 @@ def load(folder: str | Path) -> Record:
     folder = Path(folder)
     try:
         content = json.loads((folder / METRICS_FILE).read_text())
-        with (folder / SAMPLES_FILE).open("rb") as file, np.load(file) as archive:
-            arrays: dict[str, Any] = traverse_util.unflatten_dict(dict(archive), sep="/")
+        found = npz.read_npz(
+            folder / SAMPLES_FILE,
+            _SAMPLES,
+            what="the samples of an evaluation",
+            remedy="evaluate again",
+        )
+        if len({len(array) for array in found.values()}) != 1:
+            raise UserError("its arrays have different lengths")
+        arrays: dict[str, Any] = traverse_util.unflatten_dict(found, sep="/")
         labels = Labels(**arrays.pop("label"))
         counts: dict[str, Any] = {
             name: Confusion(**arrays.pop(name)) for name in ("hand_contact", "head_contact")
         }
         del content["about"]
         setting, groups = content.pop("setting"), content.pop("breakdown")
+        missing = [name for name in _SETTINGS if name not in setting]
+        if missing or not isinstance(groups, dict):
+            raise UserError(f"its setting has no {', '.join(missing)}")
         return Record(setting, content, groups, MetricSums(**arrays, **counts), labels)
     except FileNotFoundError as error:
         raise UserError(
             f"{folder} holds no evaluation that can be compared: {error.filename} is missing"
         ) from None
-    except (ValueError, KeyError, TypeError, OSError, zipfile.BadZipFile) as error:
+    except (ValueError, KeyError, TypeError, OSError) as error:
         raise UserError(
             f"the evaluation in {folder} is damaged or was written by another version: "
             f"evaluate again ({error})"
