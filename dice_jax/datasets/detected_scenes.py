@@ -15,6 +15,7 @@ from dice_jax.constants import CROP_SIZE
 from dice_jax.detection.people import find_people
 from dice_jax.input_pipeline.schema import Example
 from dice_jax.structs import Detections
+from dice_jax.synthetic.render import Rendering
 from dice_jax.synthetic.scene_sampler import SceneSampler
 
 
@@ -30,15 +31,16 @@ class DetectedScenes:
 
     def scene(self, index: int) -> list[Example]:
         """All views of one scene; they depend on the sampler's seed and `index` alone."""
-        examples = []
-        for example, rendering in self.sampler.scene_with_renderings(index):
-            found = detect(rendering.large_image)
-            detections = {
-                f"detected_{field.name}": getattr(found, field.name)
-                for field in dataclasses.fields(found)
-            }
-            examples.append(example | detections)
-        return examples
+        return [with_detections(*view) for view in self.sampler.scene_with_renderings(index)]
+
+
+def with_detections(example: Example, rendering: Rendering) -> Example:
+    """The example with what the landmark networks say of its picture."""
+    found = detect(rendering.large_image)
+    fields = {
+        f"detected_{field.name}": getattr(found, field.name) for field in dataclasses.fields(found)
+    }
+    return example | fields
 
 
 def detect(picture: UInt8[np.ndarray, "S S 3"]) -> Detections:

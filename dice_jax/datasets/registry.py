@@ -11,7 +11,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from dice_jax.body_models import asset_folder
-from dice_jax.datasets import hand_face_synth, prepared_records
+from dice_jax.datasets import composites, hand_face_synth, prepared_records
 from dice_jax.datasets.decaf import dataset as decaf_dataset
 from dice_jax.datasets.in_the_wild import dataset as in_the_wild_dataset
 from dice_jax.errors import UserError
@@ -25,6 +25,7 @@ DATASETS: dict[str, Callable[[Path, str, int | None], Source]] = {
     "hand_face_synth": hand_face_synth.load_split,
     "decaf": decaf_dataset.load_split,
     "in_the_wild": in_the_wild_dataset.load_split,
+    "composites": composites.load_split,
 }
 OPEN = "hand_face_synth"  # the data set that needs no license and no download
 
@@ -40,6 +41,7 @@ class _Requirements(NamedTuple):
 _REQUIREMENTS = {
     "decaf": _Requirements(decaf_dataset.Decaf, decaf_dataset.COMMAND, ("mano_right", "flame")),
     "in_the_wild": _Requirements(in_the_wild_dataset.InTheWild, in_the_wild_dataset.COMMAND, ()),
+    "composites": _Requirements(composites.Composites, composites.COMMAND, ()),
 }
 
 

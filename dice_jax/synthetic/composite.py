@@ -36,7 +36,6 @@ _PLACEMENTS = {Placement.TOUCH: 0.6, Placement.NEAR: 0.25, None: 0.15}
 _KINDS = {Placement.TOUCH: Kind.TOUCH, Placement.NEAR: Kind.NEAR, None: Kind.NO_HAND}
 _MAX_ATTEMPTS = 12
 _SHADES = (0.25, 1.15)  # by how much the photo may be darkened or brightened
-_MAX_CROP = 1.15  # side of the crop relative to the shorter side of the photo
 
 
 class Compositor:
@@ -55,15 +54,13 @@ class Compositor:
     def compose(self, portrait: Portrait, index: int) -> tuple[Example, Rendering] | None:
         """Composite `index` of a portrait, with its picture at twice the size.
 
-        Returns None if no plausible hand was found, or if the crop would leave the photo.
+        Returns None if no plausible hand was found.
         """
         rng = np.random.default_rng((self.seed, portrait.person.subject, index))
         scene = self._solve(portrait, index, rng)
         if scene is None:
             return None
         camera, box = _frame(portrait, scene_points(scene, rng), rng)
-        if box.size > _MAX_CROP * min(portrait.pixels.shape[:2]):
-            return None
         rendering = self._render(portrait, scene, camera, box, rng)
         return make_example(scene, camera, rendering, self.hand, self.head), rendering
 
@@ -193,12 +190,13 @@ class _Drawn:
 
 
 def _frame(portrait: Portrait, points, rng) -> tuple[PinholeCamera, crop.CropBox]:
-    """The crop around head and hand, moved into the photo, and the camera in its pixels."""
+    """The crop around head and hand, inside the photo, and the camera in its pixels."""
     camera = portrait.camera
     moved = points @ camera.rotation.T + camera.transl
     pixels = camera.focal_length * moved[:, :2] / moved[:, 2:] + camera.camera_center
     low, high = pixels.min(0), pixels.max(0)
     size = float((high - low).max() * rng.uniform(1.02, 1.4))
+    size = min(size, *portrait.pixels.shape[:2])
     left, top = (low + high) / 2 - size / 2 + size * rng.normal(0, 0.03, 2)
     box = crop.move_inside(crop.CropBox(left, top, size), *portrait.pixels.shape[:2])
     return dataclasses.replace(

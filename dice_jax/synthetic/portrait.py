@@ -31,7 +31,8 @@ _SKIN = ("forehead", "cheek_left", "cheek_right", "nose", "chin")
 _SKIN_LUMINANCE = (0.32, 0.05)  # linear albedo of the lightest and the darkest skin
 _LUMINANCE = np.array([0.2126, 0.7152, 0.0722])
 _FACING = 0.25  # cosine above which skin faces the camera
-_MAIN_AZIMUTHS, _MAIN_ELEVATIONS = (-1.5, -0.9, -0.4, 0.0, 0.4, 0.9, 1.5), (-0.1, 0.4, 0.9)
+_AZIMUTHS, _ELEVATIONS = (-1.5, -0.9, -0.4, 0.0, 0.4, 0.9, 1.5), (-0.1, 0.4, 0.9)
+_WRAP = 0.17  # how far light reaches around skin, see `shading`
 _SOFTNESS = 0.012  # meters, of the shadow's edge
 
 
@@ -132,37 +133,35 @@ def _estimate_light(
     """The lights under which the shading of the skin is most nearly what the photo shows.
 
     The main light is searched on a grid; the strengths of all lights follow by non-negative least
-    squares, for each channel.
+    squares. Their color is in that of the skin.
     """
     gray = shading @ _LUMINANCE
-    candidates = []
-    for azimuth, elevation in itertools.product(_MAIN_AZIMUTHS, _MAIN_ELEVATIONS):
-        directions = _directions(azimuth, elevation)
-        candidates.append((nnls(_basis(normals, directions), gray)[1], azimuth, elevation))
-    _, azimuth, elevation = min(candidates)
-    directions = _directions(azimuth, elevation)
-    basis = _basis(normals, directions)
-    strengths = np.stack([nnls(basis, channel)[0] for channel in shading.T], axis=1)
+    grid = [_directions(*angles) for angles in itertools.product(_AZIMUTHS, _ELEVATIONS)]
+    directions = min(grid, key=lambda directions: nnls(_basis(normals, directions), gray)[1])
+    main, fill, sky, ground = nnls(_basis(normals, directions), gray)[0]
+    white = np.ones(3)
     return Lighting(
         directions=directions,
-        colors=strengths[:3],
-        sky=strengths[3],
-        ground=strengths[4],
+        colors=np.outer([main, fill, 0.0], white),
+        sky=sky * white,
+        ground=ground * white,
         shadow_softness=_SOFTNESS,
     )
 
 
 def _directions(azimuth, elevation):
-    """Towards a main light, a fill light from the other side, and a light from behind."""
+    """Towards a main light, a fill light from the other side, and a light from behind.
+
+    The one from behind is off: the skin that the camera sees does not tell of it.
+    """
     angles = np.array([(azimuth, elevation), (-np.sign(azimuth or 1) * 0.9, 0.1), (3.0, 0.5)])
     around, up = angles.T
     return np.stack([np.sin(around) * np.cos(up), -np.sin(up), -np.cos(around) * np.cos(up)], -1)
 
 
 def _basis(normals, directions):
-    """What each light of strength 1 gives: three directional ones, the sky and the ground."""
-    wrap = 0.17
-    directional = np.maximum((normals @ directions.T + wrap) / (1 + wrap), 0.0)
+    """What each light of strength 1 gives: the main and the fill light, the sky and the ground."""
+    directional = np.maximum((normals @ directions[:2].T + _WRAP) / (1 + _WRAP), 0.0)
     up = 0.5 - 0.5 * normals[:, 1]
     return np.column_stack([directional, up, 1 - up])
 
