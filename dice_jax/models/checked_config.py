@@ -12,6 +12,8 @@ from ml_collections import ConfigDict
 # A section of a configuration, as read from a file or as a part of a `ConfigDict`.
 Section: TypeAlias = Mapping[str, Any] | ConfigDict
 _MAX_LENGTH = 64  # of a list
+# Least and largest values by field.
+Ranges: TypeAlias = Mapping[str, tuple[float, float]]
 ConfigType = TypeVar("ConfigType", bound="CheckedConfig")
 
 
@@ -25,7 +27,7 @@ class CheckedConfig:
     """
 
     # The least and the largest value of numbers, by field; of each number of a tuple.
-    RANGES: ClassVar[Mapping[str, tuple[float, float]]] = {}
+    RANGES: ClassVar[Ranges] = {}
     DEFAULT_RANGE: ClassVar[tuple[float, float]] = (0, 16_384)
 
     def problems(self, path: str) -> Iterator[str]:
@@ -69,7 +71,7 @@ class CheckedConfig:
         return config
 
     @classmethod
-    def _build(cls: type[ConfigType], values: Section, path: str) -> ConfigType:
+    def _build(cls: type[ConfigType], values: Any, path: str) -> ConfigType:
         if not isinstance(values, Mapping | ConfigDict):
             raise ValueError(f"{path} is {values!r:.40}, not a section with fields")
         annotations = {field.name: field.type for field in dataclasses.fields(cls)}
@@ -132,9 +134,8 @@ def check_value(annotation: Any, value: Any, limits: tuple[float, float], path: 
         low, high = limits
         kind = int if annotation is int else int | float
         if isinstance(value, bool) or not isinstance(value, kind):
-            raise ValueError(
-                f"{found}, not {'a whole number' if annotation is int else 'a number'}"
-            )
+            wanted = "a whole number" if annotation is int else "a number"
+            raise ValueError(f"{found}, not {wanted}")
         if not low <= value <= high:  # NaN neither
             raise ValueError(f"{found}, not from {low:g} to {high:g}")
     elif annotation is str and not isinstance(value, str):
