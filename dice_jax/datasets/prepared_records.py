@@ -7,6 +7,7 @@ written from the finished parts.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -79,12 +80,23 @@ def write_part(
     data = serialization.msgpack_serialize(
         {str(i): schema.encode(example) for i, example in enumerate(examples)}
     )
-    try:
+    with enough_space_for(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic.atomic_path(path.with_suffix(".json")) as temporary:
             temporary.write_text(json.dumps(left_out or {}))
         with atomic.atomic_path(path) as temporary:
             temporary.write_bytes(data)
+
+
+@contextlib.contextmanager
+def enough_space_for(path: pathlib.Path) -> Iterator[None]:
+    """Reports a full disk while the block writes the file at `path`.
+
+    Raises:
+        UserError: the disk is full; the message says what to do.
+    """
+    try:
+        yield
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
@@ -117,7 +129,7 @@ def check_settings(folder: pathlib.Path, settings: Mapping[str, Any]) -> None:
     path = folder / "settings.json"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(settings))
+        atomic.write_text(path, json.dumps(settings))
     before = json.loads(path.read_text())
     changes = ", ".join(
         f"{name} was {before.get(name)} and is {settings.get(name)}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from typing import Literal
+from typing import ClassVar, Literal
 
 import jax.numpy as jnp
 from flax import linen as nn
@@ -17,7 +17,7 @@ from jaxtyping import Float
 
 from dice_jax.array_types import Array
 from dice_jax.body_models.lbs import BodyModel
-from dice_jax.models.checked_config import CheckedConfig, Section
+from dice_jax.models.checked_config import CheckedConfig, Ranges, Section
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +38,8 @@ class BackboneConfig(CheckedConfig):
         pretrained: initial weights: "imagenet" (EfficientNet-Lite0), a file (HRNet), or "" for
             random weights.
     """
+
+    RANGES: ClassVar[Ranges] = {"width": (0.01, 256), "depth": (1, 16), "features": (1, 8192)}
 
     name: Literal["hrnet", "efficientnet_lite0"] = "hrnet"
     width: float = 64
@@ -86,6 +88,12 @@ class EncodersConfig(CheckedConfig):
         remat: recompute the layers in the backward pass, which takes less memory and more time.
     """
 
+    RANGES: ClassVar[Ranges] = {
+        **dict.fromkeys(("hidden", "outputs", "feed_forward"), (1, 16_384)),
+        **{"layers": (1, 48), "heads": (1, 256)},
+        **dict.fromkeys(("dropout", "attention_dropout"), (0, 0.99)),
+    }
+
     hidden: tuple[int, ...]
     outputs: tuple[int, ...]
     layers: tuple[int, ...]
@@ -125,6 +133,8 @@ class MeshNetConfig(CheckedConfig):
             in MANO's order, then the tips). `RoughMeshes` has OpenPose's order in both cases.
     """
 
+    RANGES: ClassVar[Ranges] = {"refinements": (0, 16), "position_scale": (1e-6, 1000)}
+
     encoders: EncodersConfig = EncodersConfig(
         hidden=(1024, 256, 128), outputs=(512, 128), layers=(4, 4, 4)
     )
@@ -149,6 +159,8 @@ class InteractionNetConfig(CheckedConfig):
         deformation_scale: the predicted deformations are multiplied by this, see
             `MeshNetConfig.position_scale`; 0.01 = centimeters.
     """
+
+    RANGES: ClassVar[Ranges] = {"projection": (1, 16_384), "deformation_scale": (1e-6, 1000)}
 
     projection: int = 512
     encoders: EncodersConfig = EncodersConfig(hidden=(256, 64), outputs=(128,), layers=(4, 4))
@@ -178,6 +190,12 @@ class IKNetConfig(CheckedConfig):
             `MeshNetConfig.position_scale`.
     """
 
+    RANGES: ClassVar[Ranges] = {
+        "hidden": (1, 16_384),
+        "zero_orient": (-10, 10),
+        "transl_scale": (1e-6, 1000),
+    }
+
     variant: Literal["paper", "release"] = "paper"
     hidden: int = 1024
     level: Literal[0, 1, 2] = 0
@@ -206,6 +224,8 @@ class CameraConfig(CheckedConfig):
         output_scale: "centered": the outputs are multiplied by this, which slows the camera's
             learning.
     """
+
+    RANGES: ClassVar[Ranges] = {"hidden": (1, 16_384), "output_scale": (1e-6, 1000)}
 
     source: Literal["mesh", "image"] = "mesh"
     variant: Literal["centered", "release"] = "centered"
@@ -238,6 +258,12 @@ class ModelConfig(CheckedConfig):
             code, and all weights whose configuration does not have this field).
         gate_contact: the presence of contact gates contacts as well as deformations.
     """
+
+    RANGES: ClassVar[Ranges] = {
+        "presence_hidden": (1, 16_384),
+        "masking": (0, 1),
+        "query_tip_ids": (0, 777),
+    }
 
     backbone: BackboneConfig = BackboneConfig()
     mesh_net: MeshNetConfig = MeshNetConfig()

@@ -80,7 +80,7 @@ def write_labels(
     for name, values in params.items():
         arrays[f"params/{name}"] = values[rows].astype(np.float32)
     job.labels.parent.mkdir(parents=True, exist_ok=True)
-    with atomic.atomic_path(job.labels) as path:
+    with prepared_records.enough_space_for(job.labels), atomic.atomic_path(job.labels) as path:
         np.savez(path, allow_pickle=False, **arrays)
 
 

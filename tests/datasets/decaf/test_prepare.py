@@ -360,7 +360,7 @@ class TestBadInput:
             raise OSError(28, "No space left on device")
 
         monkeypatch.setattr(atomic, "atomic_path", full)
-        with pytest.raises(UserError, match=r"no space left for .*msgpack: free some"):
+        with pytest.raises(UserError, match=r"no space left for .*: free some"):
             prepare(root, root.parent / "data")
 
 
