@@ -248,7 +248,7 @@ class NetworkOutput(struct.PyTreeNode):
     camera: Camera
     deformations: Float[Array, "*B 5023 3"]
     contact_logits: ContactLogits
-    presence_logit: Float[Array, "*B"]
+    presence_logit: Float[Array, "*B"] | None = None
     hand_presence_logit: Float[Array, "*B"] | None = None
     hand_depth_sigma: Float[Array, "*B"] | None = None
     head_root: Float[Array, "*B 3"] | None = None

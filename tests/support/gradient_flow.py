@@ -39,7 +39,12 @@ def used_by_outputs(setup, bodies, batch) -> set[str]:
         params = traverse_util.unflatten_dict(flat, sep="/")
         images = models.preprocess(batch.images)
         output = setup.network.apply(
-            {**variables, "params": params}, images, bodies.queries, train=False
+            {**variables, "params": params},
+            images,
+            bodies.queries,
+            batch.detections,
+            batch.intrinsics,
+            train=False,
         )
         return models.decode(
             output,
@@ -58,7 +63,8 @@ def used_by_outputs(setup, bodies, batch) -> set[str]:
 
 def _shapes(setup, bodies, batch):
     images = jax.ShapeDtypeStruct(batch.images.shape, np.float32)
-    init = lambda key, images: setup.network.init(key, images, bodies.queries, train=False)
+    inputs = bodies.queries, batch.detections, batch.intrinsics
+    init = lambda key, images: setup.network.init(key, images, *inputs, train=False)
     shapes = jax.eval_shape(init, jax.random.PRNGKey(0), images)
     # Values do not matter. Memory that is never touched costs nothing.
     return jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shapes)
@@ -70,6 +76,8 @@ def _loss(params, variables, setup, bodies, batch):
         {**variables, "params": params},
         models.preprocess(batch.images),
         bodies.queries,
+        batch.detections,
+        batch.intrinsics,
         train=True,
         rngs={"mask": key, "dropout": key},
         mutable=["batch_stats"],
