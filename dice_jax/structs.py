@@ -230,7 +230,8 @@ class NetworkOutput(struct.PyTreeNode):
         camera: projects the head-centered meshes into the crop.
         deformations: displacement of each head vertex, meters.
         contact_logits: of every vertex at every level.
-        presence_logit: logit that hand and face touch anywhere in the image.
+        presence_logit: logit that hand and face touch anywhere in the image; None if the network
+            has no such output.
         hand_presence_logit: logit that there is a hand; None if the network does not tell.
         hand_depth_sigma: scale of the error of the hand's mean depth relative to the head, meters,
             as that of a Laplace distribution; None if the network does not tell.
@@ -247,7 +248,7 @@ class NetworkOutput(struct.PyTreeNode):
     camera: Camera
     deformations: Float[Array, "*B 5023 3"]
     contact_logits: ContactLogits
-    presence_logit: Float[Array, "*B"]
+    presence_logit: Float[Array, "*B"] | None = None
     hand_presence_logit: Float[Array, "*B"] | None = None
     hand_depth_sigma: Float[Array, "*B"] | None = None
     head_root: Float[Array, "*B 3"] | None = None
@@ -266,7 +267,8 @@ class Prediction(struct.PyTreeNode):
         hand_keypoints_3d, head_keypoints_3d: 21 hand keypoints, 68 landmarks, meters.
         hand_keypoints_2d, head_keypoints_2d: their projections, pixels.
         hand_contact_probs, head_contact_probs: probability that each vertex is in contact.
-        contact_presence: probability that hand and face touch at all.
+        contact_presence: probability that hand and face touch at all; from a network that does not
+            predict it, the highest contact probability of a vertex.
         hand_params, head_params: parameters with which MANO and FLAME (or the open body models)
             reproduce `hand_vertices` and `head_vertices`.
         camera: projects the 3D keypoints to the 2D keypoints.

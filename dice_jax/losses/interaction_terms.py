@@ -102,6 +102,11 @@ class Presence(Term):
     label = "has_contact"
 
     def values(self, scene: Scene) -> Float[Array, "B"]:
+        if scene.output.presence_logit is None:
+            raise ValueError(
+                "losses.presence is not 0 but the network does not predict the presence of "
+                "contact: set losses.presence to 0 or model.presence to True"
+            )
         return contact.presence_loss(
             scene.output.presence_logit, scene.batch.hand_contact, scene.batch.head_contact
         )

@@ -248,7 +248,10 @@ class ModelConfig(CheckedConfig):
         evidence_hidden: width of the perceptron on detected landmarks, see `evidence`; 0: the
             network does not see them.
         hand_presence: predict whether there is a hand.
-        presence_hidden: hidden widths of the head that predicts the presence of contact.
+        presence: a head predicts whether anything touches, and its answer gates contacts and
+            deformations (released code; not in the paper). Only for trainings with
+            `losses.presence`: an untrained head would blank whole predictions at random.
+        presence_hidden: hidden widths of that head.
         masking: largest share of the tokens that a training step masks.
         dtype: type of the activations of backbone and transformers.
         channels: color order of the backbone's input. The network itself takes RGB in both cases.
@@ -276,6 +279,7 @@ class ModelConfig(CheckedConfig):
     fine_features: int = 0
     evidence_hidden: int = 0
     hand_presence: bool = False
+    presence: bool = True
     presence_hidden: tuple[int, ...] = (512, 64)
     masking: float = 0.3
     dtype: Literal["float32", "bfloat16"] = "float32"

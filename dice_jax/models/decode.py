@@ -43,7 +43,8 @@ def decode(
         output: of the network.
         hand_model, head_model: body models.
         gate_by_presence: set deformations and contacts to zero where the probability of contact
-            presence is at most 0.5. Not for training: the gate has no gradient.
+            presence is at most 0.5; no effect on a network without that output. Not for training:
+            the gate has no gradient.
         gate_contact: with `gate_by_presence`, gate the contacts too; the authors gate the
             deformations only.
 
@@ -109,10 +110,16 @@ def _center_rough_meshes(
 def _predict(
     output: NetworkOutput, posed: _Posed, gate_by_presence: bool, gate_contact: bool
 ) -> Prediction:
-    presence = jax.nn.sigmoid(output.presence_logit)
+    hand_contact, head_contact = map(
+        jax.nn.sigmoid, (output.contact_logits.hand, output.contact_logits.head)
+    )
+    if output.presence_logit is None:
+        presence = jnp.maximum(hand_contact.max(-1), head_contact.max(-1))
+        gate_by_presence = False
+    else:
+        presence = jax.nn.sigmoid(output.presence_logit)
     gate = (presence > 0.5 if gate_by_presence else jnp.ones_like(presence, bool))[..., None]
     contact_gate = gate if gate_contact else jnp.ones_like(gate)
-    gated_contact = lambda logits: jnp.where(contact_gate, jax.nn.sigmoid(logits), 0.0)
     deformations = jnp.where(gate[..., None], output.deformations, 0.0)
     project = lambda points: project_orthographic(points, output.camera.scale, output.camera.transl)
     hand_sigma = head_sigma = None
@@ -128,8 +135,8 @@ def _predict(
         head_keypoints_3d=posed.head_keypoints,
         hand_keypoints_2d=project(posed.hand_keypoints),
         head_keypoints_2d=project(posed.head_keypoints),
-        hand_contact_probs=gated_contact(output.contact_logits.hand),
-        head_contact_probs=gated_contact(output.contact_logits.head),
+        hand_contact_probs=jnp.where(contact_gate, hand_contact, 0.0),
+        head_contact_probs=jnp.where(contact_gate, head_contact, 0.0),
         contact_presence=presence,
         hand_params=posed.hand_params,
         head_params=posed.head_params,

@@ -225,8 +225,10 @@ class Network(nn.Module, abc.ABC):
         assert positions is not None, "a camera of the mesh needs positions"
         return CameraHead(self.config.camera, name="camera")(positions)
 
-    def presence_logit(self, image: EncodedImage) -> Float[Array, "B"]:
-        """The logit that hand and head touch."""
+    def presence_logit(self, image: EncodedImage) -> Float[Array, "B"] | None:
+        """The logit that hand and head touch; None without `ModelConfig.presence`."""
+        if not self.config.presence:
+            return None
         head = PresenceHead(self.config.presence_hidden, name="presence")
         return head(image.grid, image.hint)
 

@@ -26,7 +26,7 @@ _MANOPTH_TIP_IDS = (745, 317, 445, 556, 673)
 
 def full() -> ConfigDict:
     """The paper's network: HRNet-W64, 240 M parameters."""
-    return as_config_dict(ModelConfig(query_pose="mean"))
+    return as_config_dict(ModelConfig(query_pose="mean", presence=False))
 
 
 def release() -> ConfigDict:

@@ -15,6 +15,7 @@ from dice_jax import models
 from dice_jax.array_types import Array
 from dice_jax.body_models import assets
 from dice_jax.body_models.lbs import BodyModel
+from dice_jax.errors import UserError
 from dice_jax.losses.presets import LossWeights, loss_weights
 from dice_jax.training import optimizer
 from dice_jax.training.data_parallel import AXIS
@@ -81,6 +82,7 @@ def build_setup(
 
     Raises:
         ValueError: a field has an impossible value; the message names both.
+        UserError: the network has a gate that the losses do not train.
         FileNotFoundError: a licensed body model is missing; the message says how to get it.
     """
     names = config.get("body_models") or {}  # without a name: the open models
@@ -88,6 +90,11 @@ def build_setup(
     head_model = assets.load_head(names.get("head"))
     network, queries = create_network(config.model, hand_model, head_model, axis_name=AXIS)
     losses = loss_weights(overrides=config.losses)
+    if config.model.presence and not losses.interaction * losses.presence:
+        raise UserError(
+            "losses.presence is 0 but model.presence is True: the untrained gate would blank "
+            "contacts and deformations at random. Add --config.model.presence=False"
+        )
     setup = TrainSetup(
         network=network,
         hand_discriminator=models.HandDiscriminator(),

@@ -234,6 +234,16 @@ def test_heatmaps_are_a_term_for_networks_that_have_them(wrong):
     assert loss == pytest.approx(12.5 * 0.1 * float(terms["heatmaps"]), rel=1e-5)
 
 
+def test_presence_is_a_term_for_networks_that_predict_it(wrong):
+    output, *rest = wrong
+    headless = output.replace(presence_logit=None)
+    with pytest.raises(ValueError, match=r"losses\.presence .* model\.presence"):
+        generator_loss(headless, *rest, WEIGHTS)
+    weights = presets.PAPER
+    terms = jax.eval_shape(lambda output: generator_loss(output, *rest, weights), headless)[1]
+    assert "presence" not in terms
+
+
 @pytest.mark.parametrize("part", ["hand", "head"])
 def test_depth_compares_each_keypoint_with_its_own_label(terms_of, right, part):
     batch, name = right[3], f"{part}_keypoints_depth"

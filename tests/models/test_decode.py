@@ -90,6 +90,17 @@ def test_the_head_is_rotated_about_its_centroid_and_centered_there(decoded, para
     np.testing.assert_allclose(prediction.head_vertices, expected, atol=1e-5)
 
 
+def test_without_a_presence_head_there_is_no_gate(output, decoded, bodies):
+    headless = jax.jit(lambda o: decode(o, *bodies, gate_by_presence=True))(
+        output.replace(presence_logit=None)
+    )
+    ungated = decoded[1]
+    highest = np.maximum(ungated.hand_contact_probs.max(1), ungated.head_contact_probs.max(1))
+    np.testing.assert_allclose(headless.contact_presence, highest)
+    expected = ungated.replace(contact_presence=headless.contact_presence)
+    jax.tree.map(np.testing.assert_array_equal, headless, expected)
+
+
 def test_the_predicted_translation_of_the_head_has_no_effect(output, bodies):
     head_params = output.head_params.replace(transl=output.head_params.transl + 5.0)
     moved = output.replace(head_params=head_params)
