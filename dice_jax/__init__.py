@@ -3,6 +3,7 @@
 import dice_jax
 model = dice_jax.load("default")
 people = dice_jax.reconstruct(model, photo)  # (H, W, 3) uint8 RGB -> list of person.Person
+for people in dice_jax.reconstruct_photos(model, photos): ...  # the same, several photos at once
 prediction = dice_jax.infer(model, images)  # (*B, 224, 224, 3) uint8 RGB -> structs.Prediction
 """
 
@@ -11,12 +12,18 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from dice_jax.inference import infer, load
+    from dice_jax.many_photos import reconstruct_photos
     from dice_jax.reconstruction import reconstruct
 
 __version__ = "0.1.0"
-__all__ = ["infer", "load", "reconstruct"]
+__all__ = ["infer", "load", "reconstruct", "reconstruct_photos"]
 
-_HOMES = {"infer": "inference", "load": "inference", "reconstruct": "reconstruction"}
+_HOMES = {
+    "infer": "inference",
+    "load": "inference",
+    "reconstruct": "reconstruction",
+    "reconstruct_photos": "many_photos",
+}
 
 
 def __getattr__(name: str):

@@ -132,7 +132,7 @@ def infer(
     flat = lambda tree: jax.tree.map(lambda x: x.reshape(-1, *x.shape[len(leading) :]), tree)
     detections, intrinsics = flat(detections), flat(intrinsics)
     inputs = images, detections, intrinsics
-    seen = inputs if hand == "right" else _mirrored_inputs(*inputs)
+    seen = inputs if hand == "right" else mirror_inputs(*inputs)
     output = model.module.apply(
         model.variables, models.preprocess(seen[0]), model.queries, *seen[1:], train=False
     )
@@ -201,7 +201,7 @@ def mirror(prediction: Prediction) -> Prediction:
     )
 
 
-def _mirrored_inputs(
+def mirror_inputs(
     images: Array, detections: Detections | None, intrinsics: Intrinsics | None
 ) -> tuple[Array, Detections | None, Intrinsics | None]:
     """What the mirror image of the crops shows: the left hand is a right one there."""
@@ -211,7 +211,7 @@ def _mirrored_inputs(
         detections = Detections(
             hand_points=flip(detections.hand_points),
             hand_world=jnp.concatenate([-world[..., :1], world[..., 1:]], axis=-1),
-            face_points=flip(detections.face_points)[:, MIRRORED_FACE_POINTS],
+            face_points=flip(detections.face_points)[..., MIRRORED_FACE_POINTS, :],
         )
     if intrinsics is not None:
         intrinsics = intrinsics.replace(camera_center=flip(intrinsics.camera_center))

@@ -20,7 +20,7 @@ from dice_jax.geometry import crop
 from dice_jax.geometry.camera import closest_orthography
 from dice_jax.geometry.crop import CropBox
 from dice_jax.person import Hand, Head, Person, PhotoCamera
-from dice_jax.structs import Camera, Intrinsics, Prediction
+from dice_jax.structs import Camera, Detections, Intrinsics, Prediction
 from dice_jax.turned_photo import turn_detections, turn_person
 
 SIDES = ("auto", "right", "left")
@@ -163,8 +163,11 @@ def _network_alone(
     model: inference.Model, view: View, person: DetectedPerson, otherwise: str
 ) -> Person:
     """The network's answer; for the side `otherwise` where no hand was found."""
-    which = side(person.hands[0]) if person.hands else otherwise
-    prediction = inference.infer(model, view.pixels, hand=which)
+    which, evidence = otherwise, ()
+    if person.hands:
+        which = side(person.hands[0])
+        evidence = _detections(person, person.hands[0], view), view.intrinsics
+    prediction = inference.infer(model, view.pixels, *evidence, hand=which)
     if which == "left":
         models = detector_points.prepare(model.hand_model, model.head_model)
         prediction = fit.own_head(models, prediction)
@@ -220,26 +223,30 @@ def _fitted(
 ) -> Person:
     """Network and fit. Every stage is compiled for a batch of one."""
     sides = [side(hand) for hand in person.hands]
-    predictions = {which: _infer(model, view.pixels, which) for which in sides or ["right"]}
+    predictions = {
+        which: _infer(model, view, _detections(person, hand, view), which)
+        for which, hand in (zip(sides, person.hands) if sides else [("right", None)])
+    }
     first = next(iter(predictions))
     guess = fit.head_guess(models, predictions[first], first)
     if person.face is None:
         posed = fit.unseen_head(models, guess, _hand_camera(person.hands[0], view.box))
     else:
         posed = fit.fit_heads(
-            models, _batched(guess), _face_points(person, view)[None], _batched(view.intrinsics)
+            models,
+            _batched(guess),
+            _seen(_detections(person, None, view).face_points)[None],
+            _batched(view.intrinsics),
         )
     hands = []
     for which, detected in zip(sides, person.hands):
-        points = np.ones((21, 4), np.float32)
-        points[:, :2] = view.box.to_crop(detected.points[:, :2])
-        points[:, 2] = detected.points[:, 2] / view.box.scale
+        evidence = _detections(person, detected, view)
         problem = fit.HandProblem(
             head=posed,
             has_head=jnp.array([person.face is not None]),
             prediction=_batched(predictions[which]),
-            points=points[None],
-            world=detected.world[None].astype(np.float32),
+            points=_seen(evidence.hand_points)[None],
+            world=evidence.hand_world[None],
             touches=jnp.asarray(predictions[which].contact_presence)[None],
             intrinsics=_batched(view.intrinsics),
             left=jnp.array([which == "left"]),
@@ -248,15 +255,15 @@ def _fitted(
     return _assemble(person, _first(posed), hands, view)
 
 
-def _infer(model: inference.Model, pixels: UInt8[np.ndarray, "224 224 3"], which: str):
+def _infer(model: inference.Model, view: View, detections: Detections, which: str) -> Prediction:
     """`infer(..., hand=which, gate_by_presence=False)`, compiled once for both hands."""
+    inputs = view.pixels, detections, view.intrinsics
     if which == "right":
-        return inference.infer(model, pixels, gate_by_presence=False)
-    mirrored = np.ascontiguousarray(pixels[:, ::-1])
-    return _mirror(inference.infer(model, mirrored, gate_by_presence=False))
+        return inference.infer(model, *inputs, gate_by_presence=False)
+    return _mirror(inference.infer(model, *_mirror_inputs(*inputs), gate_by_presence=False))
 
 
-_mirror = jax.jit(inference.mirror)
+_mirror, _mirror_inputs = jax.jit(inference.mirror), jax.jit(inference.mirror_inputs)
 
 
 def _batched(tree):
@@ -267,12 +274,22 @@ def _first(tree):
     return jax.tree.map(lambda x: x[0], jax.device_get(tree))
 
 
-def _face_points(person: DetectedPerson, view: View) -> Float[np.ndarray, "468 4"]:
-    assert person.face is not None
-    points = np.ones((len(person.face.points), 4), np.float32)
-    points[:, :2] = view.box.to_crop(person.face.points[:, :2])
-    points[:, 2] = person.face.points[:, 2] / view.box.scale
-    return points
+def _detections(person: DetectedPerson, hand: DetectedHand | None, view: View) -> Detections:
+    """What was detected in the crop, with the scores as confidence; NumPy."""
+    found = Detections.nothing()
+    for part, points in ((hand, found.hand_points), (person.face, found.face_points)):
+        if part is not None:
+            points[:, :2] = view.box.to_crop(part.points[:, :2])
+            points[:, 2] = part.points[:, 2] / view.box.scale
+            points[:, 3] = part.score
+    if hand is not None:
+        found.hand_world[:] = hand.world
+    return found
+
+
+def _seen(points: Float[np.ndarray, "N 4"]) -> Float[np.ndarray, "N 4"]:
+    """The points as the fit takes them: what is believed to be there counts fully."""
+    return np.concatenate([points[:, :3], np.sign(points[:, 3:])], axis=-1)
 
 
 def _hand_camera(hand: DetectedHand, box: CropBox) -> Camera:

@@ -44,6 +44,7 @@ ALLOWED = {
     "fitting": {"geometry", "body_models", "detection", "untrusted_files"},
     "turned_photo": {"geometry", "body_models", "detection"},
     "reconstruction": {"inference", "detection", "fitting", "turned_photo", "geometry"},
+    "many_photos": {"reconstruction", "inference", "detection"},
     "inference": {"checkpoints", "models", "body_models"},
     "training": {
         "geometry",

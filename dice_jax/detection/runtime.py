@@ -22,6 +22,9 @@ FOLDER = Path(__file__).parent / "networks"
 _MAX_THREADS = 4
 _THREADS = "DICE_DETECTION_THREADS"  # in the environment: another number
 
+_of_this_thread = threading.local()
+_stderr_lock = threading.Lock()
+
 Run = Callable[[Float32[np.ndarray, "S S 3"]], list[np.ndarray]]
 
 
@@ -60,18 +63,22 @@ class Network:
         size: side of the input, pixels.
     """
 
-    def __init__(self, spec: Spec, runtime: str):
+    def __init__(self, spec: Spec, runtime: str, threads: int = 1):
         """Reads the network.
 
         Args:
             spec: which one.
             runtime: "litert" or "opencv".
+            threads: that it runs on; OpenCV has a setting of its own.
         """
         self.size = spec.size
         self._black = spec.black
         self._lock = threading.Lock()  # both runtimes keep their buffers from call to call
-        read = {"litert": _litert, "opencv": _opencv}[runtime]
-        self._run = read(FOLDER / spec.file, spec.outputs)
+        path = FOLDER / spec.file
+        if runtime == "litert":
+            self._run = _litert(path, spec.outputs, threads)
+        else:
+            self._run = _opencv(path, spec.outputs)
 
     def __call__(self, image: UInt8[np.ndarray, "S S 3"]) -> list[Float[np.ndarray, "..."]]:
         """The outputs, without the batch dimension."""
@@ -81,14 +88,35 @@ class Network:
             return self._run(pixels)
 
 
-@functools.cache
 def network(spec: Spec) -> Network:
     """The network, read once, in the fastest runtime that is installed."""
-    return Network(spec, "litert" if has_litert() else "opencv")
+    own: dict[Spec, Network] | None = getattr(_of_this_thread, "networks", None)
+    if own is None:
+        return _shared_network(spec)
+    if spec not in own:
+        own[spec] = Network(spec, _runtime(), threads=1)
+    return own[spec]
+
+
+@functools.cache
+def _shared_network(spec: Spec) -> Network:
+    return Network(spec, _runtime(), _threads())
+
+
+def use_own_networks() -> None:
+    """Gives the calling thread networks of its own, which run on that thread alone.
+
+    For several threads that look at different photos: they need not wait for each other.
+    """
+    _of_this_thread.networks = {}
+
+
+def _runtime() -> str:
+    return "litert" if has_litert() else "opencv"
 
 
 def use_threads(count: int) -> None:
-    """Sets the number of threads of the networks that this process reads from now on."""
+    """Sets the number of threads of the shared networks that this process reads from now on."""
     os.environ[_THREADS] = str(count)
 
 
@@ -106,13 +134,13 @@ def has_litert() -> bool:
     return True
 
 
-def _litert(path: Path, outputs: Sequence[str]) -> Run:
+def _litert(path: Path, outputs: Sequence[str], threads: int) -> Run:
     from ai_edge_litert.interpreter import (  # pyright: ignore[reportMissingImports] (optional)
         Interpreter,
     )
 
     with _without_stderr():
-        interpreter = Interpreter(model_path=str(path), num_threads=_threads())
+        interpreter = Interpreter(model_path=str(path), num_threads=threads)
         interpreter.allocate_tensors()
     index_of = {output["name"]: output["index"] for output in interpreter.get_output_details()}
     entry = interpreter.get_input_details()[0]["index"]
@@ -139,14 +167,15 @@ def _opencv(path: Path, outputs: Sequence[str]) -> Run:
 @contextlib.contextmanager
 def _without_stderr() -> Iterator[None]:
     """Hides LiteRT's note about the XNNPACK delegate, which no setting turns off."""
-    kept = os.dup(2)
-    with open(os.devnull, "wb") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+    with _stderr_lock:
+        kept = os.dup(2)
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
 
 
 def geometric_mean(scores: Sequence[float]) -> float:
