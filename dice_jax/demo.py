@@ -63,7 +63,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     clock = Clock()
 
     ################ Model ################
-    paths = images.find_images(args.image or [SAMPLES])
+    paths, skipped = images.find_images(args.image or [SAMPLES])
+    print(*skipped, sep="\n", end="\n" * bool(skipped), file=sys.stderr)
     out = atomic.writable_folder(args.out)
     with clock.stage("load"):
         model = inference.load(args.weights)
@@ -75,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for path, name in zip(paths, unique_names(paths)):
         try:
             with clock.stage("read"):
-                photo = images.read_image(path)
+                photo = images.read_image(path, args.max_megapixels)
             with clock.stage("reconstruct"):
                 people = reconstruction.reconstruct(
                     model,
@@ -85,6 +86,9 @@ def main(argv: Sequence[str] | None = None) -> int:
                     crop=args.crop,
                     focal_length=args.focal_length,
                 )
+        except MemoryError:
+            errors.report(ValueError(f"{path}: there is not enough memory for this photo"))
+            continue
         except (ValueError, OSError) as error:
             errors.report(type(error)(f"{path}: {error}") if str(path) not in str(error) else error)
             continue
@@ -168,8 +172,17 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         metavar="PX",
         help="of the photo, in pixels (default: the photo's diagonal)",
     )
+    add(
+        "--max_megapixels",
+        type=float,
+        default=images.MAX_MEGAPIXELS,
+        metavar="N",
+        help="larger photos are refused, by the size in their header (default: %(default)g)",
+    )
     args = parser.parse_args(argv)
-    if args.focal_length is not None and not args.focal_length > 0:
+    if not 0 < args.max_megapixels < 1e6:
+        parser.error(f"--max_megapixels must be positive, got {args.max_megapixels}")
+    if args.focal_length is not None and not 0 < args.focal_length < 1e9:
         parser.error(f"--focal_length must be positive, got {args.focal_length}")
     return args
 

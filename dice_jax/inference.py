@@ -23,6 +23,7 @@ from dice_jax.body_models.landmarks import MIRRORED_FACE_POINTS, MIRRORED_LANDMA
 from dice_jax.checkpoints import coarse_vertices, npz_weights, rigid_vertices
 from dice_jax.checkpoints.shipped import weights_folder
 from dice_jax.constants import CROP_SIZE
+from dice_jax.input_pixels import checked_images
 from dice_jax.structs import Detections, Intrinsics, NetworkOutput, Prediction
 
 
@@ -87,10 +88,9 @@ def load(name_or_dir: str | Path = "default") -> Model:
     )
 
 
-@functools.partial(jax.jit, static_argnames=("hand", "gate_by_presence"))
 def infer(
     model: Model,
-    images: UInt8[Array, "*B H W C"] | Float[Array, "*B H W C"],
+    images: Any,
     detections: Detections | None = None,
     intrinsics: Intrinsics | None = None,
     *,
@@ -99,12 +99,14 @@ def infer(
 ) -> Prediction:
     """Recovers hand, head, deformations and contact from crops around a hand and a face.
 
-    Pure, jitted and deterministic. An image with a NaN pixel gets NaN throughout its prediction;
+    Pure and deterministic; `infer_checked` is the jitted program. An image with a NaN pixel gets NaN
+    throughout its prediction;
     the other images of the batch are not affected.
 
     Args:
         model: from `load`.
         images: RGB crops (*B, 224, 224, 3), uint8 or float in [0, 1]; no leading dimension is fine.
+            Other numbers are converted where their scale is certain, see `checked_images`.
         detections: landmarks found in the images, with the same leading dimensions. Where they hold
             no hand of confidence 0.5 or more, `hand_presence` says so, and with `gate_by_presence`
             nothing touches. Networks that were trained without detections do not see them.
@@ -118,14 +120,31 @@ def infer(
         Meshes in meters, head-centered, camera axes; keypoints and camera in pixels of the crop.
 
     Raises:
-        ValueError: images of another shape, or an unknown `hand`.
+        ValueError: images of another shape, type or scale, an empty batch, or an unknown `hand`.
     """
-    if images.shape[-3:] != (CROP_SIZE, CROP_SIZE, 3):
-        raise ValueError(
-            f"images must be (..., {CROP_SIZE}, {CROP_SIZE}, 3) RGB crops, got shape {images.shape}"
-        )
     if hand not in ("right", "left"):
         raise ValueError(f'hand must be "right" or "left", got {hand!r}')
+    return infer_checked(
+        model,
+        checked_images(images),
+        detections,
+        intrinsics,
+        hand=hand,
+        gate_by_presence=gate_by_presence,
+    )
+
+
+@functools.partial(jax.jit, static_argnames=("hand", "gate_by_presence"))
+def infer_checked(
+    model: Model,
+    images: UInt8[Array, "*B 224 224 3"] | Float[Array, "*B 224 224 3"],
+    detections: Detections | None = None,
+    intrinsics: Intrinsics | None = None,
+    *,
+    hand: str = "right",
+    gate_by_presence: bool = True,
+) -> Prediction:
+    """The program behind `infer`, for images of a type and scale that are known to be right."""
     leading = images.shape[:-3]
     images = images.reshape(-1, *images.shape[-3:])
 

@@ -19,6 +19,7 @@ ALLOWED = {
     "constants": set(),
     "array_types": set(),
     "xla_flags": set(),
+    "input_pixels": set(),
     "geometry": set(),
     "untrusted_files": set(),
     "input_pipeline": {"body_models", "io", "untrusted_files"},
@@ -45,7 +46,7 @@ ALLOWED = {
     "turned_photo": {"geometry", "body_models", "detection"},
     "reconstruction": {"inference", "detection", "fitting", "turned_photo", "geometry"},
     "many_photos": {"reconstruction", "inference", "detection"},
-    "inference": {"checkpoints", "models", "body_models"},
+    "inference": {"checkpoints", "models", "body_models", "input_pixels"},
     "training": {
         "geometry",
         "models",

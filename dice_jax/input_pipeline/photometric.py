@@ -10,8 +10,8 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 
 from dice_jax.errors import UserError
+from dice_jax.io import images
 
-_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 _BLACK_SHARE = 0.2  # of the new backgrounds, as in the reference
 _CACHED_SIDE = 512  # pixels: the longer side of cached images at most
 _CACHED_IMAGES = 64
@@ -79,12 +79,12 @@ class Backgrounds:
         self._paths = sorted(
             path
             for path in Path(folder).expanduser().rglob("*")
-            if path.suffix.lower() in _SUFFIXES
+            if path.suffix.lower() in images.readable_suffixes()
         )
         if not self._paths:
             raise UserError(
                 f"no images in the folder of backgrounds {folder} "
-                f"(looked for {', '.join(_SUFFIXES)})"
+                f"(looked for {', '.join(images.readable_suffixes())})"
             )
         self._image = functools.lru_cache(maxsize=_CACHED_IMAGES)(self._read)
 
@@ -105,11 +105,10 @@ class Backgrounds:
         return image[top : top + size, left : left + size]
 
     def _read(self, number: int) -> Image:
-        image = cv2.imread(str(self._paths[number]), cv2.IMREAD_COLOR_RGB)
-        if image is None:
-            raise UserError(
-                f"{self._paths[number]} cannot be read: remove it from the folder of backgrounds"
-            )
+        try:
+            image = images.read_image(self._paths[number])
+        except ValueError as error:
+            raise UserError(f"{error}: remove it from the folder of backgrounds") from None
         zoom = _CACHED_SIDE / max(image.shape[:2])
         if zoom >= 1:
             return image

@@ -16,6 +16,7 @@ from scipy.spatial.transform import Rotation
 from support.fast_compile import LITTLE_OPTIMIZATION
 
 import dice_jax
+from dice_jax import inference
 from dice_jax.body_models import load_hand, load_head, pose_hand, pose_head
 from dice_jax.constants import HAND_LEVELS, HEAD_LEVELS
 from dice_jax.models import preprocess
@@ -122,7 +123,7 @@ def expected(authors, queries, images):
 
 @pytest.fixture(scope="module")
 def infer(model, images):
-    return dice_jax.infer.lower(model, images).compile(LITTLE_OPTIMIZATION)
+    return inference.infer_checked.lower(model, images).compile(LITTLE_OPTIMIZATION)
 
 
 @pytest.fixture(scope="module")
@@ -212,7 +213,7 @@ def test_inference_is_deterministic(model, images, infer, prediction):
 
 def test_tokens_are_not_masked_at_inference(model, images):
     """The program is the same for any share of tokens masked in training."""
-    program = lambda model: dice_jax.infer.lower(model, images).as_text()
+    program = lambda model: inference.infer_checked.lower(model, images).as_text()
     config = model.module.config
     assert config.masking == 0.3
     unmasked = model.module.clone(config=dataclasses.replace(config, masking=0.0))

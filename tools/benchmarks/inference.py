@@ -56,7 +56,7 @@ def measure(model: inference.Model, batch_size: int, repeats: int) -> tuple[floa
     shape = (batch_size, CROP_SIZE, CROP_SIZE, 3)
     images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     start = time.perf_counter()
-    compiled = inference.infer.lower(model, images).compile()
+    compiled = inference.infer_checked.lower(model, images).compile()
     compile_seconds = time.perf_counter() - start
     return compile_seconds, call_seconds(compiled, model, images, repeats=repeats)
 

@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     print("detection  network  fit head  fit hands    all  photo")
     photos, whole = [], []
-    for path in images.find_images(args.image):
+    for path in images.find_images(args.image)[0]:
         photos.append(images.read_image(path))
         stages = measure(model, photos[-1], args.repeats)
         whole.append(stages[-1])
