@@ -30,7 +30,7 @@ from dice_jax.datasets.augmentation import augmentation
 from dice_jax.evaluation import validation
 from dice_jax.input_pipeline.loader import Loader
 from dice_jax.io import atomic
-from dice_jax.training import data_parallel, distributed, progress
+from dice_jax.training import data_parallel, distributed, progress, run_length
 from dice_jax.training.initial_state import init_state, start
 from dice_jax.training.real_samples import real_samples
 from dice_jax.training.replay import replay_failure
@@ -77,7 +77,7 @@ def train(
     create_network: NetworkFactory = models.create_model,
     datasets: registry.Datasets = registry.DATASETS,
 ) -> TrainState:
-    """Trains until `config.total_steps`, or until a SIGTERM.
+    """Trains until `config.total_steps` or `config.epochs`, or until a SIGTERM.
 
     Args:
         config: see configs/default.py.
@@ -94,10 +94,12 @@ def train(
     """
     ################ Setup ################
     workdir = atomic.writable_folder(workdir)
-    data_parallel.check_batch_size(config.batch_size, config.accumulate_steps)
     registry.require(config.data, config.get("body_models"), datasets)
     writes = distributed.is_writer()
-    setup, bodies = build_setup(config, create_network)
+    # Finds mistakes before data is built. The real length is known with the data.
+    checked = run_length.resolve(config, samples=1)
+    data_parallel.check_batch_size(checked.batch_size, config.accumulate_steps)
+    build_setup(checked, create_network)
 
     ################ Data ################
     with distributed.writer_first(workdir / ".data_is_there"):
@@ -113,6 +115,8 @@ def train(
         )
     if config.losses.depth:
         registry.require_depth(train_split, config.data.name)
+    config = run_length.resolve(config, len(train_split))
+    setup, bodies = build_setup(config, create_network)
     train_loader = Loader(
         train_split,
         config.batch_size,

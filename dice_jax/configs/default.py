@@ -16,12 +16,19 @@ def get_config() -> ConfigDict:
     config = ConfigDict()
     # Seed of the initial weights, the order of the data, augmentation, masks and dropout.
     config.seed = 0
+    # Length of the run in updates; 0: `epochs` epochs of the training split.
     config.total_steps = 20_000
-    config.batch_size = 16  # over all devices
+    config.epochs = 0.0
+    config.batch_size = 16
+    # What `batch_size` is of: the "run", over all devices, or each "device". (The paper's 16 may be
+    # either; the authors' code has 16 on each GPU.)
+    config.batch_size_per = "run"
     # Number of micro-batches per update; gradients are accumulated over them. More of them take
     # less memory; the update is the same, except for batch norm that is not frozen.
     config.accumulate_steps = 1
-    config.burn_in_steps = 1000  # without the touch, collision and depth losses
+    # Updates without the touch, collision and depth losses; -1: `burn_in_share` of the run.
+    config.burn_in_steps = 1000
+    config.burn_in_share = 0.05
     # These three are computed at every n-th update only, with n times their weight.
     config.slow_losses_every = 1
     # Weights to start from: "default", a folder of exported weights, or a workdir; "": random.
@@ -31,7 +38,9 @@ def get_config() -> ConfigDict:
 
     # Intervals in steps.
     config.log_every = 50  # a line of metrics.jsonl
-    config.validate_every = 1000  # a line of validation.jsonl; 0: never
+    # A line of validation.jsonl; 0: never; -1: at every `validate_share` of the run.
+    config.validate_every = 1000
+    config.validate_share = 0.025
     config.checkpoint_every = 500
     config.sheet_every = 1000  # a sheet of rendered validation samples; 0: never
     config.sheet_samples = 4

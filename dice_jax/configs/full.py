@@ -47,13 +47,21 @@ def get_config(data: str = "licensed") -> ConfigDict:
         config.data.augmentation.background = 0.5
         # Folder of background images, such as Decaf's assets/aug_back_ground.
         config.data.augmentation.background_folder = ""
-        config.data.augmentation.photometric = 0.8
         # From dice_jax.tools.prepare_priors. Shares of sources that are not in it are ignored.
         config.data.priors = "pose_priors.npz"
         config.data.prior_shares = "decaf:6+freihand:4+renderme:4"
         config.body_models.update(hand="mano_right", head="flame")
-    config.total_steps = 40 * 750
-    config.burn_in_steps = 2 * 750
+    # What the authors' training code does, and nothing else: it neither moves nor recolors images.
+    config.data.augmentation.update(
+        rotation=0.0, scale=0.0, shift=0.0, color=0.0, blur=0.0, noise=0.0, photometric=0.8
+    )
+    config.total_steps = 0
+    config.epochs = 40.0
+    config.batch_size_per = "device"  # 16 on each, as in the authors' code
+    config.burn_in_steps = -1
+    config.burn_in_share = 2 / 40
+    config.validate_every = -1
+    config.validate_share = 1 / 40
     config.ema_decay = 0.0
     config.model = models.full()
     config.losses = ConfigDict(dataclasses.asdict(losses.PAPER))

@@ -1,8 +1,11 @@
 """Random changes of a training sample that keep its labels exact.
 
-Geometric: rotation, scale and shift of the image plane. A rotation of the image about the optical
-axis is a rotation of the scene about the z axis of the camera, so the 3D labels rotate with it.
-Scale and shift change the camera alone, since the network predicts a scaled orthographic camera.
+Geometric: rotation, scale and shift of the crop. A rotation is one of the camera about the ray
+through the center of the crop: the image moves by the homography of that rotation, and the 3D
+labels rotate about the ray. The principal point does not move. For a picture without a known
+pinhole camera the ray is the z axis. (A rotation of every picture about z would be exact only if
+the principal point rotated about the crop as well, to where no lens has it.) Scale and shift change
+the camera alone, since the network predicts a scaled orthographic camera.
 Photometric: colors, blur and noise. Further: another background where the sample has a foreground
 mask, and the mirror image of a sample for left hands.
 
@@ -117,40 +120,46 @@ def move_in_plane(
     """Rotates, scales and shifts the image about its center, and every label with it.
 
     Args:
-        sample: see the module.
+        sample: see the module. With `focal_length` and `camera_center` it is rotated about the ray
+            of the crop.
         angle: radians, from x towards y: clockwise on screen.
         scale: size after the change divided by size before.
         shift: pixels, applied last.
         hand_root: rest position of MANO's root joint.
         head_root: rest position of FLAME's root joint.
     """
-    cosine, sine = np.cos(angle), np.sin(angle)
-    rotation = np.array([[cosine, -sine, 0.0], [sine, cosine, 0.0], [0.0, 0.0, 1.0]])
+    camera = _pinhole(sample)
+    rotation = _rotation_about(_ray(camera), angle)
     center = np.full(2, CROP_SIZE / 2)
-    linear = scale * rotation[:2, :2]
-    offset = center + shift - linear @ center
+    resize = np.diag([scale, scale, 1.0])
+    resize[:2, 2] = center + shift - scale * center
+    turn = camera @ rotation @ np.linalg.inv(camera)
+    homography = resize @ turn / turn[2, 2]
 
     moved = {name: value for name, value in sample.items() if name not in _DROPPED}
-    moved["image"] = _warp(sample["image"], linear, offset)
+    moved["image"] = _warp(sample["image"], homography)
     for name in ("hand_keypoints_2d", "head_keypoints_2d", "other_hand_keypoints_2d"):
         if name in sample:
-            keypoints, confidence = sample[name][:, :2] @ linear.T + offset, sample[name][:, 2:]
+            keypoints, confidence = sample[name][:, :2], sample[name][:, 2:]
+            keypoints = _map(homography, keypoints)
             moved[name] = np.concatenate([keypoints, confidence], axis=1).astype(np.float32)
     for name in ("detected_hand_points", "detected_face_points"):
         if name in sample:
             points = sample[name].copy()
             seen = points[:, 3] > 0
-            points[seen, :2] = points[seen, :2] @ linear.T + offset
+            points[seen, :2] = _map(homography, points[seen, :2])
             points[:, 2] *= scale
             moved[name] = points
     if "detected_hand_world" in sample:
-        moved["detected_hand_world"] = (sample["detected_hand_world"] @ rotation.T).astype(
+        # A detector knows the crop alone, whose axis is its own.
+        in_plane = _rotation_about(np.array([0.0, 0.0, 1.0]), angle)
+        moved["detected_hand_world"] = (sample["detected_hand_world"] @ in_plane.T).astype(
             np.float32
         )
     if "focal_length" in sample:
         moved["focal_length"] = np.float32(scale * sample["focal_length"])
     if "camera_center" in sample:
-        moved["camera_center"] = (linear @ sample["camera_center"] + offset).astype(np.float32)
+        moved["camera_center"] = _map(resize, sample["camera_center"]).astype(np.float32)
     if "deformations" in sample:
         rotation_32 = rotation.astype(np.float32)
         moved["deformations"] = sample["deformations"].astype(np.float32) @ rotation_32.T
@@ -192,20 +201,50 @@ def jitter(
     return image
 
 
+def _pinhole(sample: Mapping[str, Any]) -> Float[np.ndarray, "3 3"]:
+    """The camera of a sample, pixels of the crop; without one, a crop in the middle of a picture.
+
+    There the ray is the z axis, and the focal length does not matter.
+    """
+    focal = float(sample.get("focal_length", np.inf))
+    if "camera_center" not in sample or not np.isfinite(focal):
+        return np.array([[1.0, 0.0, CROP_SIZE / 2], [0.0, 1.0, CROP_SIZE / 2], [0.0, 0.0, 1.0]])
+    x, y = np.asarray(sample["camera_center"], np.float64)
+    return np.array([[focal, 0.0, x], [0.0, focal, y], [0.0, 0.0, 1.0]])
+
+
+def _ray(camera: Float[np.ndarray, "3 3"]) -> Float[np.ndarray, "3"]:
+    """Direction of the center of the crop."""
+    ray = np.linalg.solve(camera, [CROP_SIZE / 2, CROP_SIZE / 2, 1.0])
+    return ray / np.linalg.norm(ray)
+
+
+def _rotation_about(axis: Float[np.ndarray, "3"], angle: float) -> Float[np.ndarray, "3 3"]:
+    return Rotation.from_rotvec(angle * axis).as_matrix()
+
+
+def _map(
+    homography: Float[np.ndarray, "3 3"], points: Float[np.ndarray, "*N 2"]
+) -> Float[np.ndarray, "*N 2"]:
+    mapped = points @ homography[:, :2].T + homography[:, 2]
+    return mapped[..., :2] / mapped[..., 2:]
+
+
 def _warp(
-    image: UInt8[np.ndarray, "H W 3"],
-    linear: Float[np.ndarray, "2 2"],
-    offset: Float[np.ndarray, "2"],
+    image: UInt8[np.ndarray, "H W 3"], homography: Float[np.ndarray, "3 3"]
 ) -> UInt8[np.ndarray, "224 224 3"]:
     """Resamples `image` into the crop.
 
-    The map x -> linear x + offset is between points of the crop, with pixel centers at +0.5.
+    The homography is between points of the crop, with pixel centers at +0.5.
     """
     to_crop = CROP_SIZE / image.shape[0]
-    half_pixel = np.full(2, to_crop / 2)
-    matrix = np.column_stack([linear * to_crop, linear @ half_pixel + offset - 0.5])
-    if np.abs(matrix - np.eye(2, 3)).max() < 1e-6:
+    to_points = np.array([[to_crop, 0, to_crop / 2], [0, to_crop, to_crop / 2], [0, 0, 1]])
+    to_pixels = np.array([[1, 0, -0.5], [0, 1, -0.5], [0, 0, 1]])
+    matrix = to_pixels @ homography @ to_points
+    if np.abs(matrix - np.eye(3)).max() < 1e-6:
         return image
     interpolation = cv2.INTER_AREA if to_crop < 1 else cv2.INTER_LINEAR
-    size = (CROP_SIZE, CROP_SIZE)
-    return cv2.warpAffine(image, matrix, size, flags=interpolation, borderMode=cv2.BORDER_REPLICATE)
+    size, border = (CROP_SIZE, CROP_SIZE), cv2.BORDER_REPLICATE
+    if np.abs(matrix[2, :2]).max() < 1e-12:  # affine: faster
+        return cv2.warpAffine(image, matrix[:2], size, flags=interpolation, borderMode=border)
+    return cv2.warpPerspective(image, matrix, size, flags=interpolation, borderMode=border)

@@ -19,6 +19,9 @@ _SHOWN = {
 }
 
 
+_TIMED = 8  # updates before the expected time is told
+
+
 class Progress:
     """A progress bar with the time left, the latest losses and the speed."""
 
@@ -41,6 +44,8 @@ class Progress:
             disable=not shown,
         )
         self._shown = shown
+        self._left = total_steps - step
+        self._times = []
         self._batch_size = batch_size
         self._last = (time.perf_counter(), step)
 
@@ -48,6 +53,12 @@ class Progress:
         """Counts one more update."""
         self._bar.set_description("training", refresh=False)
         self._bar.update()
+        if len(self._times) <= _TIMED:
+            self._times.append(time.perf_counter())
+            if len(self._times) == _TIMED:
+                # The first two updates compile.
+                seconds = (self._times[-1] - self._times[2]) / (_TIMED - 3)
+                self.print_above(expected_time(self._left, seconds))
 
     def images_per_second(self, step: int) -> float:
         """Speed since the previous call."""
@@ -70,6 +81,14 @@ class Progress:
 
     def __exit__(self, *exception: object) -> None:
         self._bar.close()
+
+
+def expected_time(steps: int, seconds: float) -> str:
+    """One line about how long a run of `steps` updates takes at `seconds` for each."""
+    return (
+        f"{seconds:.2g} s a step: about {steps * seconds / 3600:.3g} hours for {steps} steps, "
+        "without validation"
+    )
 
 
 def summary(

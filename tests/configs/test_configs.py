@@ -16,3 +16,12 @@ def test_every_camera_starts_with_the_scene_in_the_image(config):
     """A translation that starts at 0 pixels would first have to move to the center of the crop."""
     camera = config.get_config().model.camera
     assert camera.variant == "centered" and 300 < heads.INITIAL_SCALE < 800
+
+
+@pytest.mark.parametrize("data", ["licensed", "synthetic"])
+def test_full_augments_as_the_authors_do_and_not_more(data):
+    """In the released code only backgrounds and one of six changes of the pixels are on."""
+    augmentation = full.get_config(data).data.augmentation.to_dict()
+    changes = {name: value for name, value in augmentation.items() if value}
+    expected = {"photometric": 0.8} | ({"background": 0.5} if data == "licensed" else {})
+    assert changes == expected

@@ -4,6 +4,7 @@ import cv2
 import jax
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from dice_jax.body_models import assets, flame, mano
 from dice_jax.constants import CROP_SIZE
@@ -89,19 +90,76 @@ def test_keypoints_stay_on_their_dots(sample):
         assert np.linalg.norm(center - (x, y)) < 0.1
 
 
-def test_the_pinhole_camera_moves_with_the_image(sample, rng):
-    """Points that rotate about the optical axis project to the moved keypoints."""
-    points = rng.normal(0, 0.1, (21, 3)) + (0, 0, 0.8)
-    focal_length, center = 500.0, np.array([130.0, 90.0])
-    project = lambda points, focal, center: focal * points[:, :2] / points[:, 2:] + center
-    keypoints = np.column_stack([project(points, focal_length, center), np.ones(21)])
-    camera = {"focal_length": np.float32(focal_length), "camera_center": np.float32(center)}
-    sample = {**sample, "other_hand_keypoints_2d": keypoints, **camera}
+FOCAL = 500.0
+# Principal points: in the middle of the crop, beside it, and far from it as for a crop at the edge
+# of a wide picture.
+CENTERS = [(112.0, 112.0), (130.0, 90.0), (-180.0, 260.0)]
+
+
+def pinhole(points, focal, center):
+    return focal * points[:, :2] / points[:, 2:] + center
+
+
+def seen_by_a_pinhole(sample, rng, center):
+    """The sample with 21 points before a pinhole camera, near the ray of the crop."""
+    ray = np.append((CROP_SIZE / 2 - np.array(center)) / FOCAL, 1.0)
+    points = rng.normal(0, 0.05, (21, 3)) + 0.8 * ray
+    keypoints = np.column_stack([pinhole(points, FOCAL, np.array(center)), np.ones(21)])
+    camera = {"focal_length": np.float32(FOCAL), "camera_center": np.float32(center)}
+    return points, {**sample, "other_hand_keypoints_2d": keypoints, **camera}
+
+
+def about_the_ray(center, angle):
+    ray = np.append((CROP_SIZE / 2 - np.array(center)) / FOCAL, 1.0)
+    return Rotation.from_rotvec(angle * ray / np.linalg.norm(ray)).as_matrix()
+
+
+@pytest.mark.parametrize("center", CENTERS)
+def test_labels_and_picture_of_a_pinhole_camera_move_together(sample, rng, center):
+    """3D labels that were rotated with the sample project to its moved keypoints."""
+    points, sample = seen_by_a_pinhole(sample, rng, center)
+    # Deformations are vectors in camera axes: they tell which rotation the labels got.
+    axes = np.zeros((5023, 3), np.float32)
+    axes[:3] = np.eye(3)
+    sample["deformations"] = axes
     moved = augment.move_in_plane(sample, 0.6, 1.15, np.array([3.0, -8.0]), *NO_ROOT)
-    rotation = np.eye(3)
-    rotation[:2, :2] = rotation_2d(0.6)
-    expected = project(points @ rotation.T, moved["focal_length"], moved["camera_center"])
+    rotation = moved["deformations"][:3].T
+    np.testing.assert_allclose(rotation, about_the_ray(center, 0.6), atol=1e-6)
+    expected = pinhole(points @ rotation.T, moved["focal_length"], moved["camera_center"])
     np.testing.assert_allclose(moved["other_hand_keypoints_2d"][:, :2], expected, atol=1e-3)
+
+
+@pytest.mark.parametrize("center", CENTERS)
+def test_a_rotation_does_not_move_the_camera_or_the_middle_of_the_crop(sample, rng, center):
+    """So a rotated crop is one that the same lens could have taken."""
+    _, sample = seen_by_a_pinhole(sample, rng, center)
+    middle = np.full((21, 3), CROP_SIZE / 2)
+    moved = augment.move_in_plane(
+        {**sample, "hand_keypoints_2d": middle}, 0.6, 1.0, np.zeros(2), *NO_ROOT
+    )
+    np.testing.assert_allclose(moved["camera_center"], center, atol=1e-4)
+    assert moved["focal_length"] == FOCAL
+    np.testing.assert_allclose(moved["hand_keypoints_2d"][:, :2], CROP_SIZE / 2, atol=1e-4)
+
+
+def test_the_picture_moves_by_the_homography_of_its_labels(sample, rng):
+    """Dots of a rendered picture stay under their keypoints, also where the map is not affine."""
+    grid = np.meshgrid(np.linspace(70, 150, 5), np.linspace(70, 150, 4))
+    dots = np.concatenate([np.stack(grid, -1).reshape(-1, 2), [[81.5, 83.5]]])
+    rows, columns = np.mgrid[:CROP_SIZE, :CROP_SIZE] + 0.5
+    brightness = sum(np.exp(-((columns - x) ** 2 + (rows - y) ** 2) / 8) for x, y in dots)
+    image = np.repeat((255 * np.clip(brightness, 0, 1)).astype(np.uint8)[..., None], 3, axis=-1)
+    _, sample = seen_by_a_pinhole(sample, rng, CENTERS[2])
+    sample |= {"image": image, "hand_keypoints_2d": np.column_stack([dots, np.ones(21)])}
+    moved = augment.move_in_plane(sample, 0.5, 0.9, np.array([7.5, -4.25]), *NO_ROOT)
+    brightness = moved["image"][..., 0].astype(float)
+    for x, y, _ in moved["hand_keypoints_2d"]:
+        weight = brightness * ((np.abs(columns - x) < 6) & (np.abs(rows - y) < 6))
+        found = np.array([(weight * columns).sum(), (weight * rows).sum()]) / weight.sum()
+        assert np.linalg.norm(found - (x, y)) < 0.1
+    similar = rotation_2d(0.5) @ (dots - CROP_SIZE / 2).T
+    flat = 0.9 * similar.T + CROP_SIZE / 2 + [7.5, -4.25]
+    assert np.abs(moved["hand_keypoints_2d"][:, :2] - flat).max() > 1.0
 
 
 def test_moved_3d_points_project_to_the_moved_keypoints(sample, rng):
