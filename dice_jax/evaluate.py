@@ -154,6 +154,7 @@ def evaluate(weights: str, out: Path, datasets: registry.Datasets) -> Record:
         tables.contact_table(rows),
         tables.parts_table(rows),
         tables.detail_table(rows),
+        tables.trust_table(rows),
         *(tables.breakdown_table(kind, groups) for kind, groups in result.groups.items()),
     )
 
@@ -221,6 +222,7 @@ def compare(runs: Sequence[str], out: Path, datasets: registry.Datasets) -> None
         tables.contact_table(summaries),
         tables.parts_table(summaries),
         tables.detail_table(summaries),
+        tables.trust_table(summaries),
     )
     content = {"about": about, "runs": summaries, "differences": differences}
     (out / "comparison.json").write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")

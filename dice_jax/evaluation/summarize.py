@@ -17,6 +17,7 @@ from jaxtyping import Float
 from dice_jax.array_types import Array
 from dice_jax.body_models.lbs import BodyModel
 from dice_jax.metrics import contact
+from dice_jax.metrics.calibration import calibration_error
 from dice_jax.metrics.interpenetration import (
     Interpenetration,
     f_score,
@@ -47,6 +48,9 @@ class MetricSums(struct.PyTreeNode):
         hand_keypoints_2d_weight, head_keypoints_2d_weight: sums of the confidences.
         contact_frames: 1 for a sample with contact labels.
         presence_correct: the predicted contact presence is right.
+        presence_scores: histogram of the probability that anything touches.
+        hand_scores: histogram of the probability that there is a hand, over all samples.
+        hand_depth_error: error of the mean depth of the hand's keypoints relative to the head.
         hand_contact, head_contact: confusion counts at the contact threshold.
         hand_contact_scores, head_contact_scores: histograms of the contact probabilities.
     """
@@ -74,6 +78,9 @@ class MetricSums(struct.PyTreeNode):
     head_keypoints_2d_weight: Float[Array, "*B"]
     contact_frames: Float[Array, "*B"]
     presence_correct: Float[Array, "*B"]
+    presence_scores: Float[Array, "*B 2 200"]
+    hand_scores: Float[Array, "*B 2 200"]
+    hand_depth_error: Float[Array, "*B"]
     hand_contact: contact.Confusion
     head_contact: contact.Confusion
     hand_contact_scores: Float[Array, "*B 2 200"]
@@ -116,6 +123,7 @@ def measure_samples(
         **_masked(has_deformations, deformations),
         **_masked(has_2d, image),
         **_masked(has_contact, contacts),
+        **_masked(valid, {"hand_scores": _hand_scores(prediction, batch)}),
     )
 
 
@@ -174,7 +182,11 @@ def metric_values(sums: MetricSums) -> dict[str, Any]:
         "keypoints_2d_error_px": ratio(error_2d, weight_2d),
         "keypoints_2d_error_hand_px": ratio(s.hand_keypoints_2d_error, s.hand_keypoints_2d_weight),
         "keypoints_2d_error_head_px": ratio(s.head_keypoints_2d_error, s.head_keypoints_2d_weight),
+        "hand_depth_error_mm": millimeters(s.hand_depth_error, s.frames),
         "presence_accuracy": ratio(s.presence_correct, s.contact_frames),
+        "presence_calibration_error": calibration_error(s.presence_scores),
+        "hand_presence_accuracy": contact.scores(contact.at_threshold(s.hand_scores))["accuracy"],
+        "hand_presence_calibration_error": calibration_error(s.hand_scores),
     }
 
 
@@ -216,7 +228,9 @@ def _vertex_errors(p: Prediction, t: Targets) -> dict[str, Array]:
 def _keypoint_errors(p: Prediction, t: Targets) -> dict[str, Array]:
     keypoints = jnp.concatenate([p.hand_keypoints_3d, p.head_keypoints_3d], axis=-2)
     true_keypoints = jnp.concatenate([t.hand_keypoints, t.head_keypoints], axis=-2)
+    depth = lambda points: points[..., 2].mean(-1)
     return {
+        "hand_depth_error": jnp.abs(depth(p.hand_keypoints_3d) - depth(t.hand_keypoints)),
         "mpjpe": mpjpe(keypoints, true_keypoints),
         "pa_mpjpe": pa_mpjpe(keypoints, true_keypoints),
     }
@@ -267,6 +281,9 @@ def _contact_counts(p: Prediction, batch: Batch) -> dict[str, Any]:
     touch = lambda probs: probs >= contact.THRESHOLD
     return {
         "presence_correct": touch(p.contact_presence) == present,
+        "presence_scores": contact.score_histogram(
+            p.contact_presence[..., None], present[..., None]
+        ),
         "hand_contact": contact.confusion(touch(p.hand_contact_probs), hand),
         "head_contact": contact.confusion(touch(p.head_contact_probs), head),
         "hand_contact_scores": contact.score_histogram(p.hand_contact_probs, hand),
@@ -274,5 +291,14 @@ def _contact_counts(p: Prediction, batch: Batch) -> dict[str, Any]:
     }
 
 
+def _hand_scores(p: Prediction, batch: Batch) -> Array:
+    """A prediction that does not tell is sure that there is a hand."""
+    there = jnp.ones_like(batch.has_hand) if p.hand_presence is None else p.hand_presence
+    return contact.score_histogram(there[..., None], batch.has_hand[..., None] > 0.5)
+
+
 def _contact_values(counts: contact.Confusion, histogram: Float[Array, "*R 2 200"]):
-    return contact.scores(counts) | {"average_precision": contact.average_precision(histogram)}
+    return contact.scores(counts) | {
+        "average_precision": contact.average_precision(histogram),
+        "calibration_error": calibration_error(histogram),
+    }

@@ -74,6 +74,19 @@ def score_histogram(
     return count(bins).reshape(*probs.shape[:-1], 2, BINS).astype(jnp.float32)
 
 
+def at_threshold(histogram: Float[Array, "*R 2 200"]) -> Confusion:
+    """Counts at the threshold 0.5 from `score_histogram`."""
+    counts = np.asarray(histogram, np.float64)
+    first = round(THRESHOLD * BINS)
+    above, below = counts[..., first:].sum(-1), counts[..., :first].sum(-1)
+    return Confusion(
+        true_positive=np.asarray(above[..., 1]),
+        false_positive=np.asarray(above[..., 0]),
+        false_negative=np.asarray(below[..., 1]),
+        true_negative=np.asarray(below[..., 0]),
+    )
+
+
 def precision_recall(
     histogram: Float[Array, "*R 2 200"],
 ) -> tuple[Float[np.ndarray, "*R 200"], Float[np.ndarray, "*R 200"]]:

@@ -143,6 +143,7 @@ head; no photograph of a person.
 {tables.contact_table(rows)}
 {tables.parts_table(rows)}
 {tables.detail_table(rows)}
+{tables.trust_table(rows)}
 The test split is rendered like the training data, with other subjects. It does not measure \
 accuracy on photographs.
 

@@ -13,6 +13,7 @@ from dice_jax.constants import CROP_SIZE, NUM_HAND_VERTICES, NUM_HEAD_VERTICES
 from dice_jax.evaluation import summarize
 from dice_jax.evaluation.report import tables
 from dice_jax.input_pipeline import loader
+from dice_jax.metrics import contact
 from dice_jax.structs import Camera, HandParams, HeadParams, Prediction, Targets
 
 RADIUS, HAND_RADIUS = 0.1, 0.03
@@ -140,7 +141,10 @@ def test_the_ground_truth_scores_perfectly(measure, scene):
     ):
         assert result[name] == pytest.approx(0, abs=1e-3), name
     for part in ("hand", "head", "both"):
-        assert set(result["contact"][part].values()) == {1}
+        scores = dict(result["contact"][part])
+        # Probabilities of 0 and 1 count as those of the middle of their bin.
+        assert scores.pop("calibration_error") == pytest.approx(0.5 / contact.BINS)
+        assert set(scores.values()) == {1}
     assert result["touchness_ratio"] == result["presence_accuracy"] == 1
     assert result["deformation_error_moved_mm"] is None  # nothing is deformed
 
@@ -294,6 +298,7 @@ def test_tables_have_the_columns_of_the_paper_and_percent(measure, scene):
         tables.ablation_table,
         tables.parts_table,
         tables.detail_table,
+        tables.trust_table,
     )
     mesh, contact, ablation, *_ = markdown = [str(table(rows)) for table in made]
     lines = mesh.splitlines()

@@ -48,7 +48,16 @@ def metrics(prediction, targets, batch, head_model, reference_leak_filter=False)
         "pa_pve_head_mm": error("deformed_head_vertices", aligned=True),
         **_deformations(p, b, with_deformations),
         **_image_errors(p, b, with_2d),
-        "presence_accuracy": _presence_accuracy(p, contacts["both"][1], with_contact),
+        **_presence(p, b, contacts["both"][1], with_contact),
+        "hand_depth_error_mm": mm(
+            [
+                abs(
+                    np.asarray(p.hand_keypoints_3d, np.float64)[i, :, 2].mean()
+                    - np.asarray(t.hand_keypoints, np.float64)[i, :, 2].mean()
+                )
+                for i in with_3d
+            ]
+        ),
     }
 
 
@@ -126,9 +135,30 @@ def _contacts(p, b, ids) -> dict:
     return {"hand": hand, "head": head, "both": both}
 
 
-def _presence_accuracy(p, target, ids) -> float | None:
-    predicted = [p.contact_presence[i] >= 0.5 for i in ids]
-    return np.mean(predicted == target.any(-1)) if len(ids) else None
+def _presence(p, b, target, ids) -> dict:
+    """Of the touch, over the samples with that label; of the hand, over all samples."""
+    touch = np.asarray(p.contact_presence, np.float32)[ids], target.any(-1)
+    there = np.asarray(b.has_hand) > 0.5
+    sure = np.ones(len(there), np.float32) if p.hand_presence is None else p.hand_presence
+    names = ("presence", touch), ("hand_presence", (np.asarray(sure), there))
+    found = {}
+    for name, (probs, truth) in names:
+        found[f"{name}_accuracy"] = np.mean((probs >= 0.5) == truth) if len(probs) else None
+        found[f"{name}_calibration_error"] = calibration_error(probs, truth)
+    return found
+
+
+def calibration_error(probs: np.ndarray, truth: np.ndarray) -> float | None:
+    """Mean gap of prediction and observation in ten groups; probabilities are cut to 1/200."""
+    if not len(probs):
+        return None
+    binned = np.minimum(np.floor(probs * np.float32(200)), 199)
+    gaps = [
+        abs(((binned[chosen] + 0.5) / 200).mean() - truth[chosen].mean()) * chosen.mean()
+        for group in range(10)
+        if (chosen := binned // 20 == group).any()
+    ]
+    return float(sum(gaps))
 
 
 def align(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -142,7 +172,8 @@ def contact(probs: np.ndarray, target: np.ndarray) -> dict:
     """Scores at threshold one half, and the average precision of probabilities cut to 1/200."""
     probs, target = probs.ravel(), target.ravel()
     if not len(target):
-        return dict.fromkeys(("f1", "precision", "recall", "accuracy", "average_precision"))
+        names = ("f1", "precision", "recall", "accuracy", "average_precision")
+        return dict.fromkeys((*names, "calibration_error"))
     predicted = probs >= 0.5
     hits = (predicted & target).sum()
     precision = hits / predicted.sum() if predicted.any() else 0.0
@@ -159,6 +190,7 @@ def contact(probs: np.ndarray, target: np.ndarray) -> dict:
         "recall": recall,
         "accuracy": (predicted == target).mean(),
         "average_precision": area if target.any() else None,
+        "calibration_error": calibration_error(probs, target),
     }
 
 

@@ -11,7 +11,12 @@ from dice_jax.metrics.contact import BINS, Confusion
 
 def random_rows(count: int, rng: np.random.Generator) -> MetricSums:
     """`count` samples with every label. Counts are consistent like those of real samples."""
-    names = [name for name in MetricSums.__dataclass_fields__ if "contact" not in name]
+    histograms = ("presence_scores", "hand_scores")
+    names = [
+        name
+        for name in MetricSums.__dataclass_fields__
+        if "contact" not in name and name not in histograms
+    ]
     plain = {name: rng.gamma(4, 0.005, count) for name in names}
     plain |= {name: np.ones(count) for name in ("frames", "deformation_frames")}
     plain["moved_vertices"] = rng.integers(1, 200, count).astype(float)
@@ -27,6 +32,7 @@ def random_rows(count: int, rng: np.random.Generator) -> MetricSums:
         head_contact=confusion(),
         hand_contact_scores=histogram(),
         head_contact_scores=histogram(),
+        **{name: histogram() for name in histograms},
     )
 
 

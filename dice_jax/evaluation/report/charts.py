@@ -36,6 +36,21 @@ class Curve(NamedTuple):
     legend: str
 
 
+class Reliability(NamedTuple):
+    """A reliability diagram.
+
+    Attributes:
+        predicted, observed: of each group, in [0, 1]; NaN in an empty group.
+        share: of all cases that are in the group.
+        legend: text of the legend.
+    """
+
+    predicted: Float[np.ndarray, "K"]
+    observed: Float[np.ndarray, "K"]
+    share: Float[np.ndarray, "K"]
+    legend: str
+
+
 class Dot(NamedTuple):
     """A row of a dot plot.
 
@@ -88,6 +103,23 @@ def precision_recall(curves: Sequence[Curve]) -> str:
         body.append(_element("circle", class_=f"dot s{i}", cx=x, cy=y, r=4.5))
     legend = [curve.legend for curve in curves]
     return axes.svg("".join(body), "recall (%)", "precision (%)", legend)
+
+
+def reliability(curves: Sequence[Reliability]) -> str:
+    """Observed over predicted frequency, in percent; larger dots stand for more cases."""
+    axes = _Axes(100.0, 100.0)
+    corner = dict(x1=axes.x(0.0), y1=axes.y(0.0), x2=axes.x(100.0), y2=axes.y(100.0))
+    body = [_element("line", class_="grid", **corner)]
+    for i, curve in enumerate(curves):
+        filled = curve.share > 0
+        points = list(zip(100 * curve.predicted[filled], 100 * curve.observed[filled]))
+        body.append(_element("polyline", class_=f"line s{i}", points=axes.points(points)))
+        for (x, y), share in zip(points, curve.share[filled]):
+            radius = 2.0 + 5.0 * float(share) ** 0.5
+            at = dict(cx=axes.x(float(x)), cy=axes.y(float(y)))
+            body.append(_element("circle", class_=f"dot s{i}", r=radius, **at))
+    legend = [curve.legend for curve in curves]
+    return axes.svg("".join(body), "predicted (%)", "observed (%)", legend)
 
 
 def dots(rows: Sequence[Dot], reference: float | None, unit: str) -> str:

@@ -14,7 +14,7 @@ from dice_jax.evaluation.report.cases import Case, data_uri
 from dice_jax.evaluation.report.record import Record
 from dice_jax.evaluation.report.style import STYLE
 from dice_jax.evaluation.report.tables import Column, Table
-from dice_jax.metrics import contact
+from dice_jax.metrics import calibration, contact
 
 _HEADLINES = (
     tables.PVE,
@@ -41,7 +41,7 @@ def evaluation_page(record: Record, cases: Mapping[str, Sequence[Case]]) -> str:
     rows = readable_names(record.summaries)
     model, baseline = record.summaries["model"], record.summaries["mean_prediction"]
     cards = [_card(column, model, tables.cell(baseline, column)) for column in _HEADLINES]
-    parts = _table(tables.parts_table(rows)) + _table(tables.detail_table(rows))
+    parts = _tables(rows)
     return _document(
         f"Evaluation of {record.setting['weights']}",
         record.about,
@@ -52,7 +52,8 @@ def evaluation_page(record: Record, cases: Mapping[str, Sequence[Case]]) -> str:
             _section("Hand and head separately, further metrics", parts),
             _section(
                 "Distributions",
-                _div("pair", _pve_chart({"model": record}), _contact_chart(record)),
+                _div("pair", _pve_chart({"model": record}), _contact_chart(record))
+                + _div("pair", _reliability_chart(record)),
             ),
             *(_breakdown(kind, groups, model) for kind, groups in record.groups.items()),
             *_case_sections(cases),
@@ -76,7 +77,7 @@ def comparison_page(
     summaries = {name: record.summaries["model"] for name, record in records.items()}
     cards = [_card(column, differences[others[0]], None, sign="+") for column in _HEADLINES]
     note = _DIFFERENCE_NOTE.format(other=others[0], first=first)
-    parts = _table(tables.parts_table(summaries)) + _table(tables.detail_table(summaries))
+    parts = _tables(summaries)
     return _document(
         f"{', '.join(others)} compared with {first}",
         " — ".join(record.about for record in records.values()),
@@ -128,6 +129,11 @@ def _card(column: Column, summary: Mapping[str, Any], baseline: str | None, sign
     )
 
 
+def _tables(rows: Mapping[str, Any]) -> str:
+    made = (tables.parts_table, tables.detail_table, tables.trust_table)
+    return "".join(_table(table(rows)) for table in made)
+
+
 def _table(table: Table) -> str:
     def cell(text: str) -> str:
         value, bracket, interval = text.partition(" [")
@@ -177,6 +183,28 @@ def _contact_chart(record: Record) -> str:
         f"{'; '.join(best)}."
     )
     return _figure(charts.precision_recall(curves), caption)
+
+
+def _reliability_chart(record: Record) -> str:
+    sums = summarize.total(record.samples)
+    histograms = {
+        "touch": sums.presence_scores,
+        "hand": sums.hand_scores,
+        "vertex of the face": sums.head_contact_scores,
+        "vertex of the hand": sums.hand_contact_scores,
+    }
+    curves = []
+    for name, histogram in histograms.items():
+        predicted, observed, share = calibration.reliability(histogram)
+        error = float(calibration.calibration_error(histogram))
+        if not np.isnan(error):
+            legend = f"{name}: error {100 * error:.1f} %"
+            curves.append(charts.Reliability(predicted, observed, share, legend))
+    caption = (
+        "Reliability: of all cases that were given a probability, how many were true. On the "
+        "diagonal probabilities mean what they say; the legend has the expected calibration error."
+    )
+    return _figure(charts.reliability(curves), caption) if curves else ""
 
 
 def _breakdown(kind: str, groups: Mapping[str, Any], overall: Mapping[str, Any]) -> str:

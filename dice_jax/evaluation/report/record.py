@@ -32,7 +32,12 @@ _COMPARABLE = ("data", "split", "samples", "contact_threshold", "reference_leak_
 
 _PER_SAMPLE = npz.Array(npz.NUMBERS, (None,))
 _COUNTS = ("hand_contact", "head_contact")
-_HISTOGRAMS = ("hand_contact_scores", "head_contact_scores")
+_HISTOGRAMS = (
+    "hand_contact_scores",
+    "head_contact_scores",
+    "presence_scores",
+    "hand_scores",
+)
 # The arrays of samples.npz.
 _SAMPLES = {
     **{

@@ -95,9 +95,17 @@ DETAIL = (
     _px("2D", "keypoints_2d_error_px"),
     _px("2D hand", "keypoints_2d_error_hand_px"),
     _px("2D face", "keypoints_2d_error_head_px"),
-    _ratio("Presence", "presence_accuracy"),
     _ratio("AP face", "contact", "head", "average_precision"),
     _ratio("AP hand", "contact", "hand", "average_precision"),
+)
+TRUST = (
+    _mm("Depth of the hand", "hand_depth_error_mm"),
+    _ratio("Presence", "presence_accuracy"),
+    _ratio("Presence cal.", "presence_calibration_error"),
+    _ratio("Hand there", "hand_presence_accuracy"),
+    _ratio("Hand there cal.", "hand_presence_calibration_error"),
+    _ratio("Face contact cal.", "contact", "head", "calibration_error"),
+    _ratio("Hand contact cal.", "contact", "hand", "calibration_error"),
 )
 BREAKDOWN = (PVE, PVE_HAND, PVE_HEAD, PA_MPJPE, F_SCORE, FACE_F1, HAND_F1)
 
@@ -127,8 +135,13 @@ def parts_table(rows: Mapping[str, Summary]) -> Table:
 
 
 def detail_table(rows: Mapping[str, Summary]) -> Table:
-    """Deformations, image errors, contact presence, and average precision of the contact."""
+    """Deformations, image errors, and average precision of the contact."""
     return table("", DETAIL, rows)
+
+
+def trust_table(rows: Mapping[str, Summary]) -> Table:
+    """Depth and presence of the hand, presence of a touch, and expected calibration errors."""
+    return table("", TRUST, rows)
 
 
 def breakdown_table(kind: str, groups: Mapping[str, Summary]) -> Table:

@@ -94,7 +94,13 @@ def test_the_page_is_self_contained_and_states_the_setting(evaluation):
 
 def test_every_cell_of_the_tables_is_in_the_page(evaluation):
     words = check(page.evaluation_page(evaluation, {}))
-    for table in (tables.mesh_table, tables.contact_table, tables.parts_table, tables.detail_table):
+    for table in (
+        tables.mesh_table,
+        tables.contact_table,
+        tables.parts_table,
+        tables.detail_table,
+        tables.trust_table,
+    ):
         for row in table(page.readable_names(evaluation.summaries)).rows:
             for cell in row:
                 value, _, interval = cell.partition(" [")
@@ -134,7 +140,7 @@ def test_the_comparison_page_has_a_row_for_each_run_and_the_differences(evaluati
     words = check(html)
     expected = runs["second"].summaries["model"]["pve_mm"] - evaluation.summaries["model"]["pve_mm"]
     assert f"{expected:+.2f}" in words and "minus first" in words
-    assert len(re.findall(r"<td>third</td>", html)) == 6  # in every table
+    assert len(re.findall(r"<td>third</td>", html)) == 7  # in every table
 
 
 def test_evaluations_of_different_subjects_are_not_compared(evaluation):
