@@ -99,9 +99,8 @@ def infer(
 ) -> Prediction:
     """Recovers hand, head, deformations and contact from crops around a hand and a face.
 
-    Pure and deterministic; `infer_checked` is the jitted program. An image with a NaN pixel gets NaN
-    throughout its prediction;
-    the other images of the batch are not affected.
+    Pure and deterministic; `infer_checked` is the jitted program. An image with a NaN pixel gets
+    NaN throughout its prediction; the other images of the batch are not affected.
 
     Args:
         model: from `load`.
