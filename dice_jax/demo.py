@@ -218,7 +218,7 @@ def draw_and_write(
             extras = {"source": path.name, "summary": summary}
             files = demo_results.write(results, stem, args.mesh, extras)
     except OSError as error:
-        errors.report(OSError(f"{stem}*: cannot be written ({error.strerror})"))
+        errors.report(OSError(f"{error.filename or stem}: cannot be written ({error.strerror})"))
         return False
     print(f"{path}: {summary}", *files, sep="\n  ")
     return True

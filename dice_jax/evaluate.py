@@ -94,6 +94,7 @@ def main(argv: Sequence[str], *, datasets: registry.Datasets = registry.DATASETS
         evaluate(_WEIGHTS.value, out, datasets)
 
 
+@atomic.together()
 def evaluate(weights: str, out: Path, datasets: registry.Datasets) -> Record:
     """Measures weights with the options of the flags, writes all files and prints the tables.
 
@@ -164,7 +165,7 @@ def evaluate(weights: str, out: Path, datasets: registry.Datasets) -> Record:
         f"The {name} cases": draw_cases(indices, {"prediction": (model, result)}, source)
         for name, indices in chosen.items()
     }
-    (out / "report.html").write_text(page.evaluation_page(result, images))
+    atomic.write_text(out / "report.html", page.evaluation_page(result, images))
     return result
 
 
@@ -184,6 +185,7 @@ def fit_predictors(
     return {f"model_fit_{name}": rows[name] for name in _FIT.value}
 
 
+@atomic.together()
 def compare(runs: Sequence[str], out: Path, datasets: registry.Datasets) -> None:
     """Compares evaluations with the first one, writes all files and prints the tables.
 
@@ -225,11 +227,13 @@ def compare(runs: Sequence[str], out: Path, datasets: registry.Datasets) -> None
         tables.trust_table(summaries),
     )
     content = {"about": about, "runs": summaries, "differences": differences}
-    (out / "comparison.json").write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
+    atomic.write_text(
+        out / "comparison.json", json.dumps(content, indent=2, allow_nan=False) + "\n"
+    )
 
     ################ Report ################
     images = draw_differences(records, datasets)
-    (out / "report.html").write_text(page.comparison_page(records, differences, images))
+    atomic.write_text(out / "report.html", page.comparison_page(records, differences, images))
 
 
 def label_bodies(weights: str, model: inference.Model) -> tuple[BodyModel, BodyModel]:
@@ -281,7 +285,7 @@ def read_batches(
 def write_tables(out: Path, about: str, *made: tables.Table) -> None:
     """Writes tables.md and prints it."""
     text = "\n".join([about + "\n", *map(str, made)])
-    (out / "tables.md").write_text(text)
+    atomic.write_text(out / "tables.md", text)
     print(text)
 
 

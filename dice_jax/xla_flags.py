@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+import sys
+import tempfile
 from pathlib import Path
 
 import jax
@@ -29,8 +31,21 @@ def set_cpu_preset() -> None:
 def keep_compiled() -> None:
     """Keeps compiled programs on disk, so that a second run starts in seconds, not in a minute.
 
-    They go to ~/.cache/dice_jax/xla, unless JAX_COMPILATION_CACHE_DIR names another folder.
+    They go to ~/.cache/dice_jax/xla, unless JAX_COMPILATION_CACHE_DIR names another folder. Without
+    a folder that can be written, nothing is kept, and one line says so.
     """
-    if not jax.config.values["jax_compilation_cache_dir"]:
+    if jax.config.values["jax_compilation_cache_dir"]:
+        return
+    try:
         folder = Path("~/.cache/dice_jax/xla").expanduser()
-        jax.config.update("jax_compilation_cache_dir", str(folder))
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except (OSError, RuntimeError) as error:  # no folder that can be written, or no home
+        reason = getattr(error, "strerror", None) or "this user has no home folder"
+        print(
+            f"compiled programs are not kept ({reason}): set JAX_COMPILATION_CACHE_DIR to a folder",
+            file=sys.stderr,
+        )
+        return
+    jax.config.update("jax_compilation_cache_dir", str(folder))

@@ -8,7 +8,7 @@ import pytest
 PACKAGE = pathlib.Path(__file__).parents[1] / "dice_jax"
 
 # What every room may import.
-EVERYWHERE = {"structs", "person", "errors", "constants", "array_types"}
+EVERYWHERE = {"structs", "person", "errors", "constants", "array_types", "user_folders"}
 # Room (a folder or a module of the package) -> the rooms that it may import besides itself and
 # `EVERYWHERE`.
 ALLOWED = {
@@ -19,6 +19,7 @@ ALLOWED = {
     "constants": set(),
     "array_types": set(),
     "xla_flags": set(),
+    "user_folders": set(),
     "input_pixels": set(),
     "geometry": set(),
     "untrusted_files": set(),

@@ -6,6 +6,8 @@ import os
 import pathlib
 from typing import NamedTuple
 
+from dice_jax import user_folders
+
 
 class Licensed(NamedTuple):
     """A model that each user must convert.
@@ -32,8 +34,9 @@ LICENSED = {
 
 def assets_folder(folder: str | os.PathLike | None = None) -> pathlib.Path:
     """The folder of licensed files: `folder`, else $DICE_ASSETS, else ~/.cache/dice_jax/assets."""
-    chosen = folder or os.environ.get("DICE_ASSETS") or "~/.cache/dice_jax/assets"
-    return pathlib.Path(chosen).expanduser()
+    if folder:
+        return user_folders.expand(folder)
+    return user_folders.default_folder("DICE_ASSETS", "assets")
 
 
 def missing(name: str, folder: str | os.PathLike | None = None) -> str | None:

@@ -1,5 +1,6 @@
 """The open data set `hand_face_synth`: rendered once, then read by TFDS (array_record).
 
+from dice_jax import user_folders
 from dice_jax.datasets.hand_face_synth import load_split
 source = load_split("~/data", "train", size=12000)      # builds the split if it is missing
 
@@ -159,7 +160,7 @@ def load_split(
     size = DEFAULT_SIZES[split] if size is None else size
     if size < 1:
         raise UserError(f"a split needs at least one sample, not {size}")
-    data_dir = pathlib.Path(data_dir).expanduser()
+    data_dir = user_folders.expand(data_dir)
     built = _smallest_built(data_dir, split, size) or size
     # One TFDS configuration per split and size: often only one split is needed.
     config = SynthConfig(

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
+from dice_jax import user_folders
 from dice_jax.array_types import Array
 from dice_jax.body_models.hand_pose import absolute_pose
 from dice_jax.body_models.lbs import BodyModel
@@ -62,7 +63,7 @@ def read_freihand(folder: str | Path) -> Hands:
         FileNotFoundError: a file is missing.
         UserError: a file has the wrong contents.
     """
-    folder = Path(folder).expanduser()
+    folder = user_folders.expand(folder)
     rows = _read_rows(folder / "training_mano.json", 61)
     joints = _read_rows(folder / "training_xyz.json", 63).reshape(-1, NUM_HAND_KEYPOINTS, 3)
     if len(joints) != len(rows):
@@ -81,7 +82,7 @@ def read_metro(path: str | Path) -> Hands:
         FileNotFoundError: the file is missing.
         UserError: a line has the wrong contents; the message names it.
     """
-    path = Path(path).expanduser()
+    path = user_folders.expand(path)
     if not path.is_file():
         raise FileNotFoundError(f"no label file at {path}")
     poses, betas, joints = [], [], []
@@ -169,7 +170,7 @@ def read_renderme(folder: str | Path) -> tuple[dict[str, np.ndarray], list[str]]
         FileNotFoundError: there is no pickle in the folder.
         UserError: no file can be used.
     """
-    folder = Path(folder).expanduser()
+    folder = user_folders.expand(folder)
     paths = sorted(folder.rglob("*.pkl"))
     if not paths:
         raise FileNotFoundError(f"no .pkl in {folder} or its subfolders")

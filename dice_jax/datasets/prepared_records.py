@@ -20,6 +20,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from flax import serialization
 
+from dice_jax import user_folders
 from dice_jax.constants import CROP_SIZE
 from dice_jax.errors import UserError
 from dice_jax.input_pipeline import schema
@@ -82,10 +83,8 @@ def write_part(
     )
     with enough_space_for(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic.atomic_path(path.with_suffix(".json")) as temporary:
-            temporary.write_text(json.dumps(left_out or {}))
-        with atomic.atomic_path(path) as temporary:
-            temporary.write_bytes(data)
+        atomic.write_text(path.with_suffix(".json"), json.dumps(left_out or {}))
+        atomic.write_bytes(path, data)
 
 
 @contextlib.contextmanager
@@ -175,7 +174,7 @@ def build(
 
 def is_built(builder_class: type[PreparedBuilder], data_dir: str | os.PathLike) -> bool:
     """Whether the data set exists and is complete."""
-    folder = pathlib.Path(data_dir).expanduser() / builder_class.name
+    folder = user_folders.expand(data_dir) / builder_class.name
     return (folder / str(builder_class.VERSION) / "dataset_info.json").is_file()
 
 
@@ -199,9 +198,7 @@ def open_split(
     name = builder_class.name
     if not is_built(builder_class, data_dir):
         raise UserError(f"{name} is not in {data_dir}: prepare it with {command}")
-    builder = builder_class(
-        data_dir=pathlib.Path(data_dir).expanduser(), file_format="array_record"
-    )
+    builder = builder_class(data_dir=user_folders.expand(data_dir), file_format="array_record")
     if split not in builder.info.splits:
         raise UserError(
             f"{name} in {data_dir} has no split {split!r}, "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -10,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from ml_collections import ConfigDict
 
+from dice_jax import user_folders
 from dice_jax.body_models import asset_folder
 from dice_jax.datasets import composites, hand_face_synth, prepared_records
 from dice_jax.datasets.decaf import dataset as decaf_dataset
@@ -108,7 +108,7 @@ def parse_mixture(name: str, datasets: Datasets = DATASETS) -> dict[str, float]:
 
 def data_folder(folder: str | Path | None = None) -> Path:
     """The folder of data sets: `folder`, else $DICE_DATA, else ~/.cache/dice_jax."""
-    return Path(folder or os.environ.get("DICE_DATA") or "~/.cache/dice_jax").expanduser()
+    return user_folders.expand(folder) if folder else user_folders.default_folder("DICE_DATA")
 
 
 def missing_data(

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, UInt8
 
+from dice_jax import user_folders
 from dice_jax.errors import UserError
 from dice_jax.io import images
 
@@ -78,7 +79,7 @@ class Backgrounds:
         """
         self._paths = sorted(
             path
-            for path in Path(folder).expanduser().rglob("*")
+            for path in user_folders.expand(folder).rglob("*")
             if path.suffix.lower() in images.readable_suffixes()
         )
         if not self._paths:

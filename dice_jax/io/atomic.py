@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+
+# Finished files of the present `together`, under their temporary names, and their places.
+_waiting: contextvars.ContextVar[list[tuple[Path, Path]] | None] = contextvars.ContextVar(
+    "waiting", default=None
+)
 
 
 @contextlib.contextmanager
@@ -15,10 +21,12 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
     The temporary name keeps the suffix, from which image and mesh writers choose the format.
 
+    Inside of `together`, it is renamed at the end of that block.
+
     Raises:
         OSError: the file cannot be written; it names `path` and the reason, such as a full disk.
     """
-    path = Path(path)
+    path, waiting = Path(path), _waiting.get()
     with _named(path):
         handle, name = tempfile.mkstemp(
             prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent
@@ -30,8 +38,32 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
             # mkstemp creates files that only their owner can read.
             temporary.chmod(0o666 & ~_umask())
             _flush(temporary)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        if waiting is not None:
+            waiting.append((temporary, path))
+        else:
             temporary.replace(path)
-        finally:
+
+
+@contextlib.contextmanager
+def together() -> Iterator[None]:
+    """Lets the files that are written inside of the block appear together at its end, or none.
+
+    Raises:
+        OSError: a file cannot be written; no file has changed then.
+    """
+    files: list[tuple[Path, Path]] = []
+    token = _waiting.set(files)
+    try:
+        yield
+        for temporary, path in files:
+            with _named(path):
+                temporary.replace(path)
+    finally:
+        _waiting.reset(token)
+        for temporary, _ in files:
             temporary.unlink(missing_ok=True)
 
 

@@ -14,11 +14,12 @@ from typing import Any
 
 import numpy as np
 
+from dice_jax.io import atomic
 from dice_jax.io.meshes import NamedMesh
 
 _FLOAT, _UINT32 = 5126, 5125  # component types, glTF 2.0 section 3.6.2.2
 _ARRAY_BUFFER, _ELEMENT_ARRAY_BUFFER = 34962, 34963
-_TYPES = {1: "SCALAR", 3: "VEC3"}
+_TYPES = {1: "SCALAR", 3: "VEC3", 4: "VEC4"}
 # From camera axes (y down, z away from the camera) to glTF's (y up, z towards the viewer).
 CAMERA_TO_GLTF = np.array([1.0, -1.0, -1.0], np.float32)
 
@@ -37,7 +38,11 @@ def write_glb(
     nodes = [{"name": mesh.name, "mesh": i} for i, mesh in enumerate(meshes)]
     skin = {
         "name": "skin",
-        "pbrMetallicRoughness": {"metallicFactor": 0.0, "roughnessFactor": 0.7},
+        "pbrMetallicRoughness": {
+            "baseColorFactor": [1.0, 1.0, 1.0, 1.0],
+            "metallicFactor": 0.0,
+            "roughnessFactor": 0.7,
+        },
         "doubleSided": True,
     }
     document = {
@@ -55,7 +60,7 @@ def write_glb(
     text += b" " * (-len(text) % 4)
     body = struct.pack("<I4s", len(text), b"JSON") + text
     body += struct.pack("<I4s", len(binary.data), b"BIN\0") + binary.data
-    Path(path).write_bytes(struct.pack("<4sII", b"glTF", 2, 12 + len(body)) + body)
+    atomic.write_bytes(path, struct.pack("<4sII", b"glTF", 2, 12 + len(body)) + body)
 
 
 def _mesh(mesh: NamedMesh, binary: _BinaryChunk) -> dict:
@@ -63,7 +68,7 @@ def _mesh(mesh: NamedMesh, binary: _BinaryChunk) -> dict:
     attributes = {
         "POSITION": binary.add(mesh.vertices * CAMERA_TO_GLTF, bounds=True),
         "NORMAL": binary.add(_unit(mesh.normals() * CAMERA_TO_GLTF)),
-        "COLOR_0": binary.add(_srgb_to_linear(mesh.colors)),
+        "COLOR_0": binary.add(_with_alpha(_srgb_to_linear(mesh.colors))),
     }
     for name, values in mesh.attributes.items():
         attributes[f"_{name.upper()}"] = binary.add(values)
@@ -96,7 +101,7 @@ class _BinaryChunk:
         """Appends an array.
 
         Args:
-            values: (N,) or (N, 3), floating point or indices.
+            values: (N,), (N, 3) or (N, 4), floating point or indices.
             bounds: whether to store the minimum and maximum, which the format requires of
                 positions.
             target: kind of the buffer view.
@@ -126,6 +131,11 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
     length = np.linalg.norm(vectors, axis=-1, keepdims=True)
     units = vectors / np.where(length > 0, length, 1.0)
     return np.where(length > 0, units, np.array([0.0, 0.0, 1.0]))
+
+
+def _with_alpha(colors: np.ndarray) -> np.ndarray:
+    """Opaque colors with four channels, without which trimesh cannot export what it has read."""
+    return np.concatenate([colors, np.ones((len(colors), 1))], axis=1)
 
 
 def _srgb_to_linear(colors: np.ndarray) -> np.ndarray:

@@ -37,8 +37,7 @@ def write_meshes(
     """
     if kind == "glb":
         path = Path(f"{stem}.glb")
-        with atomic.atomic_path(path) as temporary:
-            gltf.write_glb(temporary, meshes, extras)
+        gltf.write_glb(path, meshes, extras)
         return [path]
     paths = []
     for mesh in meshes:

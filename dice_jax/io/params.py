@@ -14,6 +14,12 @@ _HAND_PARAMS = ("betas", "global_orient", "hand_pose", "transl")
 _HEAD_PARAMS = ("betas", "expression", "global_orient", "neck_pose", "jaw_pose", "transl")
 _COMMON = ("vertices", "contact_probs", "keypoints_3d", "keypoints_2d", "keypoints_sigma")
 _DOUBT = ("score", "residual")
+# How the parameters are to be read: the options of smplx, and the mirrored left hand.
+_CONVENTIONS = {
+    "flat_hand_mean": np.array(True),
+    "use_pca": np.array(False),
+    "mirrored_left_hand": np.array(True),
+}
 
 
 def to_arrays(person: Person, photo_shape: tuple[int, int]) -> dict[str, np.ndarray]:
@@ -41,6 +47,8 @@ def to_arrays(person: Person, photo_shape: tuple[int, int]) -> dict[str, np.ndar
         | `cam_scale`, `cam_transl` | the nearest scaled orthography, pixels of the crop |
         | `crop_box` | left, top, side; pixels of the photo |
         | `image_size` | height, width; pixels of the photo |
+        | `flat_hand_mean`, `use_pca` | True, False: the options of smplx for these hand poses |
+        | `mirrored_left_hand` | True: a left hand's parameters pose its mirror image |
 
         To project points, add `full_transl`, then use the pinhole. The parameters of a left hand
         pose its mirror image: negate the x of what they give to get the vertices.
@@ -61,7 +69,7 @@ def to_arrays(person: Person, photo_shape: tuple[int, int]) -> dict[str, np.ndar
         "crop_box": person.crop_box,
     }
     arrays = {name: np.asarray(value, np.float32) for name, value in arrays.items()}
-    return arrays | {"image_size": np.array(photo_shape, np.int32)}
+    return arrays | _CONVENTIONS | {"image_size": np.array(photo_shape, np.int32)}
 
 
 def _part(prefix, part, parameters):

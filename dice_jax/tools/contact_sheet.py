@@ -16,6 +16,7 @@ from jaxtyping import UInt8
 
 from dice_jax import errors
 from dice_jax.input_pipeline.schema import Example
+from dice_jax.io import images
 from dice_jax.synthetic.scene_sampler import Rendering, SceneSampler
 
 _COLUMNS = 4
@@ -42,11 +43,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             tiles.append(np.concatenate([example["image"], labels], axis=1))
     tiles += [np.full_like(tiles[0], 255)] * (-len(tiles) % _COLUMNS)
     rows = [np.concatenate(tiles[i : i + _COLUMNS], axis=1) for i in range(0, len(tiles), _COLUMNS)]
-    sheet = cv2.cvtColor(np.concatenate(rows), cv2.COLOR_RGB2BGR)
-    if not cv2.imwrite(args.out, sheet):
-        raise errors.UserError(
-            f"cannot write {args.out}: the folder must exist and the suffix must be an image format"
-        )
+    images.write_image(args.out, np.concatenate(rows))
 
 
 def draw_labels(example: Example, rendering: Rendering) -> UInt8[np.ndarray, "224 224 3"]:

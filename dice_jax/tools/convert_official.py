@@ -27,6 +27,7 @@ from dice_jax.checkpoints import (
     orbax_checkpoints,
     rigid_vertices,
 )
+from dice_jax.io import atomic
 from dice_jax.models import presets
 from dice_jax.models.config import ModelConfig
 from dice_jax.untrusted_files import torch_module
@@ -88,7 +89,8 @@ def convert(file: Path, out: Path, transforms: Path, neck: Path, heads: int | No
     if selection:
         coarse_vertices.save_selection(out, selection)
     if rigid is not None:
-        np.save(out / rigid_vertices.FILE, rigid)
+        with atomic.atomic_path(out / rigid_vertices.FILE) as temporary:
+            np.save(temporary, rigid)
 
     total, unused = len(saved.state), len(converted.unused)
     print(f"{out}: {total - unused} of {total} tensors; the network never uses the other {unused}")

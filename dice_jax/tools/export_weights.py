@@ -74,7 +74,7 @@ def release(
     if megabytes > _MAX_MEGABYTES:
         raise errors.UserError(f"{path} has {megabytes:.1f} MB, more than {_MAX_MEGABYTES:.0f}")
     text = card(out.name, config, step, log, metrics, trained_on, known_failures)
-    (out / "README.md").write_text(text)
+    atomic.write_text(out / "README.md", text)
     print(f"{out}: {megabytes:.1f} MB, step {step}")
 
 

@@ -21,7 +21,7 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from dice_jax import errors, inference, xla_flags
+from dice_jax import errors, inference, user_folders, xla_flags
 from dice_jax.body_models import load_hand, load_head, pose_head
 from dice_jax.body_models.lbs import BodyModel
 from dice_jax.datasets import prepared_records
@@ -52,7 +52,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
 
     xla_flags.keep_compiled()
-    out = atomic.writable_folder(Path(args.out).expanduser())
+    out = atomic.writable_folder(user_folders.expand(args.out))
     photos = prepare.find_photos(args.images)
     parts = prepared_records.parts_folder(out, Composites.name)
     settings = {name: str(getattr(args, name)) for name in ("images", "count", "seed")}

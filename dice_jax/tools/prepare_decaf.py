@@ -23,7 +23,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from dice_jax import errors
+from dice_jax import errors, user_folders
 from dice_jax.body_models import load_hand, load_head
 from dice_jax.body_models.lbs import BodyModel
 from dice_jax.datasets import prepared_records
@@ -53,12 +53,12 @@ def main(argv: list[str] | None = None, frames_per_part: int = prepare.FRAMES_PE
 
     ################ Inputs ################
     root = files.find_root(args.decaf)
-    out = atomic.writable_folder(Path(args.out).expanduser())
+    out = atomic.writable_folder(user_folders.expand(args.out))
     parts = prepared_records.parts_folder(out, Decaf.name)
     hand, head = load_hand(args.hand), load_head(args.head)
     if args.every < 1 or args.workers < 1:
         raise UserError("--every and --workers must be at least 1")
-    crops = Path(args.crops).expanduser() if args.crops else None
+    crops = user_folders.expand(args.crops) if args.crops else None
     if crops is not None and not crops.is_dir():
         raise FileNotFoundError(f"no folder of crops at {crops}")
 
@@ -101,7 +101,7 @@ def main(argv: list[str] | None = None, frames_per_part: int = prepare.FRAMES_PE
     }
     sizes = prepared_records.build(Decaf, out, keep_parts=not complete)
     report = _report(left_out, problems, sizes)
-    (out / "decaf_report.txt").write_text(report)
+    atomic.write_text(out / "decaf_report.txt", report)
     print(report)
     if not complete:
         print(f"{parts} is kept: once the missing files exist, the same command adds them")

@@ -28,7 +28,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from dice_jax import errors
+from dice_jax import errors, user_folders
 from dice_jax.constants import NUM_HAND_KEYPOINTS, NUM_HEAD_KEYPOINTS
 from dice_jax.datasets import prepared_records
 from dice_jax.datasets.in_the_wild import label_sources, prepare
@@ -60,8 +60,8 @@ def main(argv: list[str] | None = None, photos_per_part: int = _PHOTOS_PER_PART)
     args = parser.parse_args(argv)
 
     ################ Photos and sources ################
-    out = atomic.writable_folder(Path(args.out).expanduser())
-    root, is_authors_layout = Path(args.images).expanduser(), args.layout == "authors"
+    out = atomic.writable_folder(user_folders.expand(args.out))
+    root, is_authors_layout = user_folders.expand(args.images), args.layout == "authors"
     if is_authors_layout:
         args.hand = f"files:{root / 'hand_keypoints'}"
         args.face = f"files:{root / 'face_keypoints'}"
@@ -109,7 +109,7 @@ def main(argv: list[str] | None = None, photos_per_part: int = _PHOTOS_PER_PART)
     notes = [prepared_records.read_left_out(path).items() for path in paths]
     left_out = [f"{name}: {reason}" for note in notes for reason, names in note for name in names]
     report = [*left_out, f"left out: {len(left_out)} of {len(photos)}"]
-    (out / "in_the_wild_report.txt").write_text("\n".join(report) + "\n")
+    atomic.write_text(out / "in_the_wild_report.txt", "\n".join(report) + "\n")
     for line in left_out[:20]:
         print(f"left out: {line}")
     sizes = prepared_records.build(InTheWild, out, keep_parts=False)

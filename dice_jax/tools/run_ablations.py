@@ -63,8 +63,8 @@ def main(argv: Sequence[str] | None = None, run_module: RunModule = run_module) 
         run_row(out / row, row, args, overrides, run_module)
     rows = {row: read_row(out / row) for row in args.rows}
     report = as_markdown(rows)
-    (out / "ablations.json").write_text(json.dumps(rows, indent=2) + "\n")
-    (out / "ablations.md").write_text(report)
+    atomic.write_text(out / "ablations.json", json.dumps(rows, indent=2) + "\n")
+    atomic.write_text(out / "ablations.md", report)
     print(report)
 
 
@@ -161,7 +161,7 @@ def _check_budget(path: Path, budget: dict[str, Any]) -> None:
             "choose another --out or delete the folder"
         )
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(budget) + "\n")
+    atomic.write_text(path, json.dumps(budget) + "\n")
 
 
 def _config_name(row: str, base: str) -> str:

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from dice_jax.checkpoints.orbax_checkpoints import Checkpointer
+from dice_jax.io import atomic
 from dice_jax.structs import Batch
 from dice_jax.training.state import TrainState
 from dice_jax.training.step import Metrics
@@ -41,7 +42,8 @@ def replay_failure(
     path = workdir / f"failed_batch_{step}{process}.npz"
     leaves = jax.tree.leaves_with_path(batch)
     arrays = {jax.tree_util.keystr(key, simple=True, separator="."): x for key, x in leaves}
-    np.savez_compressed(path, **arrays)
+    with atomic.atomic_path(path) as temporary:
+        np.savez_compressed(temporary, **arrays)
     metrics = update(state, batch, step)
     culprits = [name for name, value in metrics.items() if not np.isfinite(value)]
     return (

@@ -7,10 +7,11 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
-import cv2
 import numpy as np
 from jaxtyping import UInt8
 from tensorboardX import SummaryWriter
+
+from dice_jax.io import atomic, images
 
 SHEETS = "sheets"
 EVENTS = "tensorboard"
@@ -61,8 +62,7 @@ class RunLog:
         if self._writes:
             self._sheets.mkdir(exist_ok=True)
             path = self._sheets / f"{step:07d}.png"
-            if not cv2.imwrite(str(path), sheet[..., ::-1]):
-                raise OSError(f"cannot write {path}: is the disk full?")
+            images.write_image(path, sheet)
             self._events.add_image("validation", sheet, step, dataformats="HWC")
 
     def close(self) -> None:
@@ -95,9 +95,7 @@ class MetricsFile:
         """Opens `path`, created when absent, and keeps the lines up to `restored_step`."""
         path = Path(path)
         kept = [line for line in _whole_lines(path) if json.loads(line)["step"] <= restored_step]
-        partial = path.with_name(path.name + ".partial")
-        partial.write_text("".join(kept))
-        partial.replace(path)
+        atomic.write_text(path, "".join(kept))
         self._file = path.open("a", buffering=1)
 
     def write(self, step: int, values: Mapping[str, float]) -> None:

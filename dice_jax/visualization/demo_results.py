@@ -77,13 +77,22 @@ def write(
         extras: JSON values to store in a GLB.
 
     Returns:
-        The paths of the files.
+        The paths of the files. They appear together, or none of them does.
+
+    Raises:
+        OSError: a file cannot be written; it names the file and the reason.
     """
+    with atomic.together():
+        return _write(results, stem, mesh_format, extras)
+
+
+def _write(
+    results: Results, stem: Path, mesh_format: str, extras: Mapping[str, Any] | None
+) -> list[Path]:
     files = []
     for name, drawing in results.drawings.items():
         files.append(stem.with_name(f"{stem.name}_{name}.png"))
-        with atomic.atomic_path(files[-1]) as temporary:
-            images.write_image(temporary, drawing)
+        images.write_image(files[-1], drawing)
     if mesh_format != "none":
         colored = [
             dataclasses.replace(

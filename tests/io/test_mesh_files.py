@@ -80,7 +80,8 @@ def test_normals_are_unit_vectors_and_colors_linear(glb, meshes):
         np.testing.assert_allclose(np.linalg.norm(normals, axis=-1), 1.0, atol=1e-6)
         oracle = trimesh.Trimesh(mesh.vertices * TO_GLTF, mesh.faces, process=False).vertex_normals
         assert np.median((normals * oracle).sum(axis=-1)) > 0.99
-        linear = accessor(document, binary, attributes["COLOR_0"])
+        linear, alpha = np.split(accessor(document, binary, attributes["COLOR_0"]), [3], axis=1)
+        assert (alpha == 1).all()
         srgb = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
         np.testing.assert_allclose(srgb, mesh.colors, atol=1e-5)
 
@@ -121,3 +122,13 @@ def test_a_failed_write_leaves_no_file(tmp_path, meshes):
     with pytest.raises(TypeError, match="not JSON serializable"):
         mesh_files.write_meshes(tmp_path / "a", meshes, "glb", extras={"source": object()})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_trimesh_reads_it_exports_again(tmp_path, glb, meshes):
+    scene = trimesh.load(glb)
+    for mesh in meshes:
+        visual = scene.geometry[mesh.name].visual
+        assert visual.to_color() is not None
+        assert visual.vertex_attributes["color"].shape == (len(mesh.vertices), 4)
+    for kind in ("glb", "ply", "obj"):
+        scene.export(tmp_path / f"again.{kind}")

@@ -84,4 +84,4 @@ def test_the_table_of_names_is_complete(arrays):
 
 
 def test_no_array_of_the_file_is_pickled(arrays):
-    assert all(value.dtype.kind in "fi" for value in arrays.values())
+    assert all(value.dtype.kind in "fib" for value in arrays.values())

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int, Num
 
+from dice_jax import user_folders
 from dice_jax.constants import (
     NUM_HAND_KEYPOINTS,
     NUM_HAND_VERTICES,
@@ -107,7 +108,7 @@ def find_root(folder: str | os.PathLike) -> Path:
     Raises:
         FileNotFoundError: neither of them is an unpacked DecafDataset.
     """
-    folder = Path(folder).expanduser()
+    folder = user_folders.expand(folder)
     for root in (folder, folder / "DecafDataset"):
         if any((root / mode / "params").is_dir() for mode in PROTOCOL):
             return root

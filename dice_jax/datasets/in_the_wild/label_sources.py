@@ -30,6 +30,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from dice_jax import user_folders
 from dice_jax.body_models.landmarks import FACE_68
 from dice_jax.constants import NUM_HAND_KEYPOINTS, NUM_HEAD_KEYPOINTS
 from dice_jax.detection.people import find_people
@@ -65,7 +66,7 @@ def keypoints(spec: str, count: int) -> Plugin:
     elif kind == "face_alignment" and is_face:
         plugin = _face_alignment()
     elif kind == "files" and rest:
-        plugin = _keypoint_files(Path(rest).expanduser())
+        plugin = _keypoint_files(user_folders.expand(rest))
     elif kind == "python" and rest:
         function = _function(rest)
         plugin = lambda image, name: function(image)
@@ -91,11 +92,11 @@ def depth(spec: str, disparity: bool = False) -> Plugin | None:
     if kind == "none":
         return None
     if kind == "files" and rest:
-        plugin = _depth_files(Path(rest).expanduser())
+        plugin = _depth_files(user_folders.expand(rest))
     elif kind == "onnx" and rest:
-        plugin = _onnx(Path(rest).expanduser())
+        plugin = _onnx(user_folders.expand(rest))
     elif kind == "hf" and rest:
-        plugin = _transformers(Path(rest).expanduser())
+        plugin = _transformers(user_folders.expand(rest))
     elif kind == "python" and rest:
         function = _function(rest)
         plugin = lambda image, name: function(image)

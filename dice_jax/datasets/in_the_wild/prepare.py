@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from dice_jax import user_folders
 from dice_jax.constants import CROP_SIZE
 from dice_jax.datasets.in_the_wild import label_sources
 from dice_jax.geometry import crop
@@ -56,7 +57,7 @@ def find_photos(folder: str | Path) -> list[Photo]:
     Raises:
         FileNotFoundError: there are none.
     """
-    folder = Path(folder).expanduser()
+    folder = user_folders.expand(folder)
     paths = sorted(
         path
         for path in folder.rglob("*")

@@ -130,8 +130,7 @@ def save(record: Record, folder: Path) -> None:
         **record.summaries,
         "breakdown": record.groups,
     }
-    with atomic.atomic_path(folder / METRICS_FILE) as path:
-        path.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
+    atomic.write_text(folder / METRICS_FILE, json.dumps(content, indent=2, allow_nan=False) + "\n")
     state = serialization.to_state_dict(record.samples)
     arrays: dict[str, Any] = traverse_util.flatten_dict(state, sep="/")
     labels = {f"label/{name}": value for name, value in dataclasses.asdict(record.labels).items()}
