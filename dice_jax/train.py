@@ -1,6 +1,7 @@
 """Trains the network.
 
-  python -m dice_jax.train --config=configs/small.py --workdir=runs/small --config.batch_size=8
+  python -m dice_jax.train --config=configs/small.py
+  python -m dice_jax.train --config=configs/small.py --workdir=runs/half --config.batch_size=8
 
 Any field of the configuration can be overridden as above. The same command resumes an interrupted
 run. The workdir receives config.json, metrics.jsonl, validation.jsonl, tensorboard/, sheets/ and
@@ -15,7 +16,7 @@ import collections
 import functools
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import chex
 import jax
@@ -23,7 +24,7 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from dice_jax import configs, errors, models, xla_flags
-from dice_jax.checkpoints import config_file, provenance
+from dice_jax.checkpoints import config_file, pretrained_backbones, provenance
 from dice_jax.checkpoints.orbax_checkpoints import Checkpointer
 from dice_jax.datasets import registry
 from dice_jax.datasets.augmentation import augmentation
@@ -43,7 +44,9 @@ _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Configuration, such as configs/small.py.", lock_config=True
 )
 _WORKDIR = flags.DEFINE_string(
-    "workdir", None, "Folder of the run. If it already holds a run, that run is resumed."
+    "workdir",
+    None,
+    "Folder of the run; default: runs/NAME. If it already holds a run, that run is resumed.",
 )
 _DISTRIBUTED = flags.DEFINE_bool(
     "distributed", False, "Train with the other processes that the cluster has started."
@@ -67,7 +70,8 @@ def main(argv: Sequence[str], **inputs: Any) -> None:
     distributed.join(
         _DISTRIBUTED.value, _COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value
     )
-    train(_CONFIG.value, cast(str, _WORKDIR.value), **inputs)
+    name = configs.run_name(config_flags.get_config_filename(flags.FLAGS["config"]))
+    train(_CONFIG.value, _WORKDIR.value or Path("runs") / name, **inputs)
 
 
 def train(
@@ -94,7 +98,12 @@ def train(
     """
     ################ Setup ################
     workdir = atomic.writable_folder(workdir)
-    registry.require(config.data, config.get("body_models"), datasets)
+    registry.require(
+        config.data,
+        config.get("body_models"),
+        datasets,
+        further=[pretrained_backbones.missing(config.model)],
+    )
     writes = distributed.is_writer()
     # Finds mistakes before data is built. The real length is known with the data.
     checked = run_length.resolve(config, samples=1)
@@ -159,6 +168,8 @@ def train(
                 seed=config.seed,
             )
         )
+        if first == 0 and not config.init_from and config.model.backbone.pretrained == "none":
+            print("the backbone starts from random weights: model.backbone.pretrained is none")
         if changes:
             print(
                 "changed since the checkpoint, so later steps differ from those of an "
@@ -253,7 +264,7 @@ def train(
 def cli() -> None:
     """The console script `dice-train`."""
     # Not at import time: other programs import this module without giving these flags.
-    flags.mark_flags_as_required(["config", "workdir"])
+    flags.mark_flags_as_required(["config"])
     errors.run(main, absl_flags=True, rewrite=configs.resolve_names)
 
 

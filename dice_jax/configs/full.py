@@ -64,6 +64,8 @@ def get_config(data: str = "licensed") -> ConfigDict:
     config.validate_share = 1 / 40
     config.ema_decay = 0.0
     config.model = models.full()
+    # ImageNet weights from dice_jax.tools.convert_hrnet, which the open data does without.
+    config.model.backbone.pretrained = "hrnet_w64" if data == "licensed" else "none"
     config.losses = ConfigDict(dataclasses.asdict(losses.PAPER))
     config.optimizer.learning_rate = 6e-4
     config.optimizer.discriminator_learning_rate = 6e-4

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -131,6 +131,7 @@ def require(
     data: ConfigDict,
     body_models: Mapping[str, str] | ConfigDict | None = None,
     datasets: Datasets = DATASETS,
+    further: Sequence[str | None] = (),
 ) -> None:
     """Stops a run before any long work if files that the user has to provide are missing.
 
@@ -138,6 +139,7 @@ def require(
         data: `config.data` of a training run: its `name`, `dir` and `priors`.
         body_models: the model name or file of each part, "hand" and "head"; "": the open model.
         datasets: the data sets that `data.name` may use.
+        further: lines about other missing files; None where nothing is missing.
 
     Raises:
         UserError: the list of missing files and how to train without them; or labels that belong
@@ -162,7 +164,7 @@ def require(
             f"{priors.name} is not in {priors.parent}: "
             "make it with python -m dice_jax.tools.prepare_priors"
         )
-    raise_if_missing(lines)
+    raise_if_missing([*lines, *(line for line in further if line)])
 
 
 def require_depth(split: Source, name: str) -> None:

@@ -35,8 +35,8 @@ class BackboneConfig(CheckedConfig):
         frozen_stages: number of leading stages that are not trained; no gradient is computed for
             them.
         frozen_batch_norm: normalize with the running statistics in training too, for small batches.
-        pretrained: initial weights: "imagenet" (EfficientNet-Lite0), a file (HRNet), or "" for
-            random weights.
+        pretrained: initial weights: "imagenet" (EfficientNet-Lite0); "hrnet_w64", the converted
+            weights in the folder of assets, or a file (HRNet); "none" or "" for random weights.
     """
 
     RANGES: ClassVar[Ranges] = {"width": (0.01, 256), "depth": (1, 16), "features": (1, 8192)}

@@ -1,7 +1,10 @@
 """Converts ImageNet weights of a classification HRNet into initial weights for training.
 
-  python -m dice_jax.tools.convert_hrnet hrnetv2_w64_imagenet_pretrained.pth --out hrnet_w64.npz
-  python -m dice_jax.train --config=full --config.model.backbone.pretrained=hrnet_w64.npz ...
+  python -m dice_jax.tools.convert_hrnet hrnetv2_w64_imagenet_pretrained.pth \
+    --out ~/.cache/dice_jax/assets/hrnet_w64.npz
+
+There, in the folder of assets, configs/full.py looks for it. Another network names the file with
+--config.model.backbone.pretrained=FILE.
 
 FILE is the HRNet authors' .pth or timm's (`hrnet_w64` as .safetensors, .bin or .pth), of any width.
 Every tensor must fit, except the 1000-way classifier, which is dropped. Neither torch nor timm is

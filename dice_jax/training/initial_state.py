@@ -119,7 +119,7 @@ def _init_network(
     """Random variables, with a pretrained backbone if the network's configuration names one."""
     images = jnp.zeros((1, CROP_SIZE, CROP_SIZE, 3))
     init = lambda key: network.init(key, images, queries, train=False)
-    if not network.config.backbone.pretrained:
+    if pretrained_backbones.is_random(network.config.backbone):
         return jax.jit(init)(rng)
     # Random weights of the backbone would be replaced at once, and to compile their initialization
     # takes longer than that of all others together.

@@ -2,6 +2,7 @@
 
 import pytest
 
+from dice_jax import configs
 from dice_jax.configs import default, full, small, tiny
 from dice_jax.models import heads
 
@@ -25,3 +26,18 @@ def test_full_augments_as_the_authors_do_and_not_more(data):
     changes = {name: value for name, value in augmentation.items() if value}
     expected = {"photometric": 0.8} | ({"background": 0.5} if data == "licensed" else {})
     assert changes == expected
+
+
+@pytest.mark.parametrize(
+    ("word", "name"),
+    [
+        ("configs/full.py", "full"),
+        ("/home/me/configs/full.py:synthetic", "full_synthetic"),
+        ("small", "small"),
+        ("metro:small", "metro_small"),
+        ("mine.py", "mine"),
+    ],
+)
+def test_a_run_without_a_workdir_is_named_after_its_configuration(word, name):
+    (argument,) = configs.resolve_names([f"--config={word}"])
+    assert configs.run_name(argument.removeprefix("--config=")) == name

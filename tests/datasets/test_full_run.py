@@ -42,6 +42,7 @@ from dice_jax.models import presets
 def get_config():
     config = full.get_config()
     config.model = presets.tiny()
+    config.model.presence = False
     return config
 """
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from dice_jax.checkpoints import pretrained_backbones
 from dice_jax.configs import full
 from dice_jax.constants import CROP_SIZE
 from dice_jax.datasets import registry
@@ -30,20 +31,25 @@ def test_missing_files_are_listed_with_the_commands_that_make_them(empty):
         "full.py:synthetic",
         str(empty),
     )
+    backbone = pretrained_backbones.missing(config.model)
+    assert "convert_hrnet" in backbone and "pretrained=none" in backbone
     for stop, count in (
-        (lambda: registry.require(config.data, config.body_models), 5),
+        (lambda: registry.require(config.data, config.body_models, further=[None]), 5),
+        (lambda: registry.require(config.data, config.body_models, further=[backbone]), 6),
         (lambda: registry.open_split("decaf:11+in_the_wild", "train"), 4),
     ):
         with pytest.raises(UserError) as caught:
             stop()
         message = str(caught.value)
         assert all(word in message for word in words)
-        assert ("dice_jax.tools.prepare_priors" in message) == (count == 5)
+        assert ("dice_jax.tools.prepare_priors" in message) == (count >= 5)
+        assert ("hrnet_w64.npz" in message) == (count == 6)
         assert message.startswith(f"{count} things missing: (1)") and "\n" not in message
 
 
 def test_the_open_configuration_needs_no_files(empty):
     config = full.get_config("synthetic")
+    assert pretrained_backbones.missing(config.model) is None
     registry.require(config.data, config.body_models)
     assert config.data.name == registry.OPEN and config.data.sizes.train > 0
     with pytest.raises(ValueError, match="licensed, synthetic"):

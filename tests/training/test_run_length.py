@@ -14,9 +14,7 @@ def resolved(samples=1000, **fields):
     return run_length.resolve(config, samples)
 
 
-@pytest.mark.parametrize(
-    ("epochs", "samples", "batch"), [(1, 1000, 10), (2.5, 999, 16), (40, 7, 4)]
-)
+@pytest.mark.parametrize(("epochs", "samples", "batch"), [(1, 1000, 10), (2.5, 99, 16), (40, 7, 4)])
 def test_a_run_of_epochs_sees_every_sample_that_often(epochs, samples, batch):
     steps = resolved(samples, epochs=float(epochs), total_steps=0, batch_size=batch).total_steps
     assert 0 <= steps * batch - epochs * samples < batch
