@@ -82,8 +82,8 @@ def missing(model: Section) -> str | None:
     return (
         f"{path.name} (ImageNet weights of HRNet-W64) is not in {path.parent}: get "
         "hrnetv2_w64_imagenet_pretrained.pth of its authors, or timm's hrnet_w64, and run "
-        f"python -m dice_jax.tools.convert_hrnet FILE --out {path}, or start from a random backbone "
-        "with --config.model.backbone.pretrained=none"
+        f"python -m dice_jax.tools.convert_hrnet FILE --out {path}, or start from a random "
+        "backbone with --config.model.backbone.pretrained=none"
     )
 
 
