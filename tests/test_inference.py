@@ -8,7 +8,8 @@ import jax
 import numpy as np
 import pytest
 from flax import traverse_util
-from support.tiny_model import save_tiny_weights
+from support.random_detections import random_detections, random_intrinsics
+from support.tiny_model import IMAGE_ALONE, save_tiny_weights
 
 import dice_jax
 from dice_jax import inference
@@ -36,6 +37,14 @@ def model(folder):
 
 
 @pytest.fixture(scope="module")
+def blind(tmp_path_factory):
+    """A model that does not see detections, which only tell whether there is a hand."""
+    return dice_jax.load(
+        save_tiny_weights(tmp_path_factory.mktemp("weights") / "blind", **IMAGE_ALONE)
+    )
+
+
+@pytest.fixture(scope="module")
 def images():
     """Two images of 7 x 7 colored patches; noise of single pixels would average out."""
     patches = np.random.default_rng(1).integers(0, 256, (2, 7, 7, 3), np.uint8)
@@ -47,6 +56,11 @@ def prediction(model, images):
     return jax.device_get(dice_jax.infer(model, images))
 
 
+@pytest.fixture(scope="module")
+def blind_prediction(blind, images):
+    return jax.device_get(dice_jax.infer(blind, images))
+
+
 def assert_close(a, b):
     """Equal to 1e-4 meters, radians or probability, and pixels to 1e-5 of the crop."""
     jax.tree.map_with_path(_assert_leaves_close, a, b)
@@ -54,7 +68,8 @@ def assert_close(a, b):
 
 def _assert_leaves_close(path, a, b):
     name = jax.tree_util.keystr(path)
-    tolerance = CROP_SIZE * 1e-5 if "2d" in name or "camera" in name else 1e-4
+    in_pixels = any(word in name for word in ("2d", "camera", "keypoints_sigma"))
+    tolerance = CROP_SIZE * 1e-5 if in_pixels else 1e-4
     np.testing.assert_allclose(a, b, atol=tolerance, rtol=1e-5, err_msg=name)
 
 
@@ -134,32 +149,58 @@ def detections(confidence):
 CONTACT = ("hand_contact_probs", "head_contact_probs", "contact_presence", "deformations")
 
 
-def test_where_no_hand_was_detected_nothing_touches(model, images, prediction):
-    seen = jax.device_get(dice_jax.infer(model, images, detections([0.0, 0.9])))
+def test_where_no_hand_was_detected_nothing_touches(blind, images, blind_prediction):
+    seen = jax.device_get(dice_jax.infer(blind, images, detections([0.0, 0.9])))
     np.testing.assert_allclose(seen.hand_presence, [0.0, 0.9])
     for name in CONTACT:
-        assert not np.any(getattr(seen, name)[0]) and np.any(getattr(prediction, name)[0])
+        assert not np.any(getattr(seen, name)[0]) and np.any(getattr(blind_prediction, name)[0])
     np.testing.assert_array_equal(seen.deformed_head_vertices[0], seen.head_vertices[0])
     # Nothing else changes, and nothing of the other image.
-    same = {name: getattr(prediction, name) for name in (*CONTACT, "deformed_head_vertices")}
-    assert_close(seen.replace(**same, hand_presence=prediction.hand_presence), prediction)
+    same = {name: getattr(blind_prediction, name) for name in (*CONTACT, "deformed_head_vertices")}
+    assert_close(
+        seen.replace(**same, hand_presence=blind_prediction.hand_presence), blind_prediction
+    )
     for name in same:
         np.testing.assert_allclose(getattr(seen, name)[1], same[name][1], atol=1e-5)
 
 
-def test_without_the_gate_a_missing_hand_is_only_told(model, images):
-    free = jax.device_get(dice_jax.infer(model, images, gate_by_presence=False))
-    told = dice_jax.infer(model, images, detections([0.2, 0.0]), gate_by_presence=False)
+def test_without_the_gate_a_missing_hand_is_only_told(blind, images):
+    free = jax.device_get(dice_jax.infer(blind, images, gate_by_presence=False))
+    told = dice_jax.infer(blind, images, detections([0.2, 0.0]), gate_by_presence=False)
     np.testing.assert_allclose(told.hand_presence, [0.2, 0.0])
     assert_close(told.replace(hand_presence=free.hand_presence), free)
 
 
-def test_without_detections_every_hand_is_there(model, images, prediction):
-    np.testing.assert_array_equal(prediction.hand_presence, [1.0, 1.0])
-    given = dice_jax.infer(model, images, None)
-    jax.tree.map(np.testing.assert_array_equal, given, prediction)
-    sure = dice_jax.infer(model, images, detections([1.0, 1.0]))
-    assert_close(sure, prediction)
+def test_without_detections_every_hand_is_there_unless_the_network_doubts_it(
+    blind, images, blind_prediction
+):
+    np.testing.assert_array_equal(blind_prediction.hand_presence, [1.0, 1.0])
+    given = dice_jax.infer(blind, images, None)
+    jax.tree.map(np.testing.assert_array_equal, given, blind_prediction)
+    sure = dice_jax.infer(blind, images, detections([1.0, 1.0]))
+    assert_close(sure, blind_prediction)
+
+
+def test_a_network_may_doubt_the_hand(model, images, prediction):
+    flat = traverse_util.flatten_dict(model.variables)
+    flat["params", "hand_presence", "output", "bias"] -= 20.0
+    doubting = model.replace(variables=traverse_util.unflatten_dict(flat))
+    seen = jax.device_get(dice_jax.infer(doubting, images))
+    assert (prediction.hand_presence > 0.5).all() and (seen.hand_presence < 0.01).all()
+    assert not any(np.any(getattr(seen, name)) for name in CONTACT)
+    # Detectors know better.
+    sure = dice_jax.infer(doubting, images, detections([1.0, 1.0]))
+    np.testing.assert_array_equal(sure.hand_presence, [1.0, 1.0])
+
+
+def test_detections_and_cameras_are_mirrored_for_a_left_hand(rng, model, images):
+    found, camera = random_detections(rng, 2), random_intrinsics(rng, 2)
+    right = jax.device_get(dice_jax.infer(model, images, found, camera))
+    mirrored = inference.mirror_inputs(images, found, camera)
+    left = jax.device_get(dice_jax.infer(model, *mirrored, hand="left"))
+    assert_close(left, jax.device_get(inference.mirror(right)))
+    plain = dice_jax.infer(model, images)
+    assert np.abs(right.hand_vertices - plain.hand_vertices).max() > 1e-3  # it sees them
 
 
 @pytest.mark.parametrize("leading", [(), (1,), (2, 3)])

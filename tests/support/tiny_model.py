@@ -14,16 +14,21 @@ from dice_jax.checkpoints import npz_weights
 from dice_jax.constants import CROP_SIZE
 from dice_jax.models import presets
 
-PRESENCE_BIAS = ("presence", "output", "bias")
+PRESENCE_BIASES = (("presence", "output", "bias"), ("hand_presence", "output", "bias"))
+# Fields of the configuration of a network that sees the image alone, and knows no doubt.
+IMAGE_ALONE = {"evidence_hidden": 0, "hand_presence": False}
 
 
-def save_tiny_weights(folder: Path, seed: int = 1) -> Path:
+def save_tiny_weights(folder: Path, seed: int = 1, **fields: object) -> Path:
     """Writes random weights for `presets.tiny`, without compiling anything; returns `folder`.
+
+    `fields` of the configuration of the network are changed.
 
     With seed 0 two tokens are equally near to a third one for the test images, so that rounding
     decides about a feature of the interaction network.
     """
     config = ConfigDict({"model": presets.tiny()})
+    config.model.update(fields)
     network = models.ModelConfig.from_dict(config.model)
     module, queries = network.create(assets.load_hand(), assets.load_head())
     image = jax.ShapeDtypeStruct((1, CROP_SIZE, CROP_SIZE, 3), jnp.float32)
@@ -33,7 +38,7 @@ def save_tiny_weights(folder: Path, seed: int = 1) -> Path:
     rng = np.random.default_rng(seed)
 
     def draw(path, shape):
-        if path[-1] in ("scale", "var") or path[1:] == PRESENCE_BIAS:  # the bias predicts contact
+        if path[-1] in ("scale", "var") or path[1:] in PRESENCE_BIASES:  # predicts contact
             return np.ones(shape, np.float32)
         # He initialization keeps the influence of the image on the output.
         spread = np.sqrt(2.0 / np.prod(shape[:-1])) if len(shape) > 1 else 0.05
