@@ -24,6 +24,7 @@ from dice_jax.input_pipeline.schema import Example
 from dice_jax.io import atomic
 from dice_jax.untrusted_files import npz
 
+VALIDATION_SHARE = 0.02  # of the frames of each training take, from its end
 BYTES_PER_SAMPLE = 40_000  # JPEG, mask and labels
 FRAMES_PER_PART = 256
 
@@ -84,13 +85,24 @@ def write_labels(
         np.savez(path, allow_pickle=False, **arrays)
 
 
-def parts_of(job: Job, num_frames: int) -> list[Path]:
-    """The paths of the parts of a video, in order."""
-    count = -(-num_frames // job.frames_per_part)
-    return [
-        job.parts / job.mode / f"{job.subject}-{job.camera}-{number:05d}.msgpack"
-        for number in range(count)
-    ]
+def parts_of(job: Job, num_frames: int) -> dict[Path, range]:
+    """The parts of a video, in order: the path of each and its rows of the labels.
+
+    The end of every training take is the validation split, so that neither training nor testing
+    uses it. All cameras show the same moments and are cut at the same row.
+    """
+    held_out = 0
+    if job.mode == "train" and num_frames > 1:
+        held_out = max(1, round(VALIDATION_SHARE * num_frames))
+    parts, first = {}, 0
+    for split, count in ((job.mode, num_frames - held_out), ("validation", held_out)):
+        for start in range(0, count, job.frames_per_part):
+            number = start // job.frames_per_part
+            path = job.parts / split / f"{job.subject}-{job.camera}-{number:05d}.msgpack"
+            stop = min(start + job.frames_per_part, count)
+            parts[path] = range(first + start, first + stop)
+        first += count
+    return parts
 
 
 def prepare_video(job: Job) -> None:
@@ -103,13 +115,11 @@ def prepare_video(job: Job) -> None:
     cv2.setNumThreads(1)  # one process per core
     arrays = npz.read_npz(job.labels, others=npz.Array(npz.NUMBERS, finite=False))
     frames = arrays["frames"]
-    paths = parts_of(job, len(frames))
-    if all(path.exists() for path in paths):
+    parts = parts_of(job, len(frames))
+    if all(path.exists() for path in parts):
         return
     inputs = _open_inputs(job)
-    for number, path in enumerate(paths):
-        start = number * job.frames_per_part
-        rows = range(start, min(start + job.frames_per_part, len(frames)))
+    for path, rows in parts.items():
         if path.exists():
             continue
         left_out: dict[str, list[int]] = collections.defaultdict(list)
