@@ -169,17 +169,23 @@ class _Inputs(NamedTuple):
     neck_deformation: Int[np.ndarray, "_"]
     neck_contact: Int[np.ndarray, "_"]
     video: _Video
-    masks: _Video
+    masks: _Video | None
     length: int
 
 
 def _open_inputs(job: Job) -> _Inputs:
     view = files.read_view(job.root, job.mode, job.subject, job.camera)
     surface = files.read_surface(job.root, job.mode, job.subject)
-    video, masks = (
-        _Video(files.video_path(job.root, job.mode, job.subject, job.camera, kind))
-        for kind in ("videos", "segmentations")
-    )
+    path_of = lambda kind: files.video_path(job.root, job.mode, job.subject, job.camera, kind)
+    video = _Video(path_of("videos"))
+    try:
+        masks = _Video(path_of("segmentations"))
+    except UserError as error:
+        print(f"{job.name}: background is not replaced: {error}")
+        masks = None
+    view, untrusted = labels.with_usable_confidences(view)
+    if untrusted:
+        print(f"{job.name}: {untrusted}; all detected keypoints get confidence 1")
     length = min(len(array) for array in (*vars(view).values(), *vars(surface).values()))
     return _Inputs(view, surface, *files.neck_ids(job.root), video, masks, length)
 
@@ -239,10 +245,9 @@ def _crop(job: Job, inputs: _Inputs, frame: int) -> _Crop | str:
             return image
         image = image[window]
     if mask is None:
-        mask = inputs.masks.read(frame)
-        if isinstance(mask, str):
-            return f"segmentation: {mask}"
-        mask = mask[window]
+        mask = "no video" if inputs.masks is None else inputs.masks.read(frame)
+        # Without a mask everything is foreground: no background is replaced, and the labels stay.
+        mask = np.full_like(image, 255) if isinstance(mask, str) else mask[window]
     shrink = lambda pixels: cv2.resize(pixels, (CROP_SIZE, CROP_SIZE), interpolation=cv2.INTER_AREA)
     return _Crop(shrink(image)[..., ::-1], shrink(mask).max(-1) > 127, left, top, side)
 

@@ -324,6 +324,14 @@ class TestBadInput:
         assert "train/S5/102: 1 frames left out, deformations are not finite: 3" in printed
         assert "left out: 5 frames" in printed and len(made) == NUM_TRAIN - 5
 
+    def test_a_missing_mask_video_costs_the_background_and_not_the_labels(self, root, capsys):
+        (root / "train/segmentations/S5/102.mp4").unlink()
+        printed, made = self.prepare(root, capsys)
+        assert "train/S5/102: background is not replaced" in printed and "102.mp4" in printed
+        assert len(made) == NUM_TRAIN
+        for sample in made:
+            assert sample["foreground"].all() == (sample["subject"] == 5)
+
     def test_frames_after_damaged_ones_keep_their_own_labels(self, download, root, capsys):
         path = root / "train/videos/S5/102.mp4"
         start = b"\0\0\1\xb6"  # of a frame, in MPEG-4
@@ -436,3 +444,37 @@ def test_the_file_of_transforms_agrees_with_global_orient(download):
     assert angle < 1e-4 and rotation.shape == (5, 3, 3) and np.isfinite(rotation).all()
     _, angle = labels.deformation_rotation(files.read_take(root, "test", "S1"))
     assert angle is None
+
+
+def view_with(confidences):
+    """Detections of 20 frames of which one was not detected."""
+    points = lambda count: np.dstack(
+        [np.full((20, count, 2), 500.0), np.resize(confidences, (20, count))]
+    )
+    head, hand = points(68), points(21)
+    head[3], hand[3] = 0.0, 0.0
+    boxes = np.ones((20, 4))
+    return files.View(head, hand, boxes, boxes)
+
+
+@pytest.mark.parametrize(
+    ("confidences", "problem"),
+    [
+        (np.linspace(0.4, 1.0, 21), ""),
+        (np.array([0.9, 0.95, 0.2, 0.9, 1.0, 0.8]), ""),
+        (np.array([0.1, 0.3, 0.6]), "only 33% of the keypoints"),
+        (np.array([0.9, 1.2, 0.8]), "goes from 0.8 to 1.2"),
+        (np.array([-0.4, 0.9]), "goes from -0.4 to 0.9"),
+    ],
+)
+def test_a_third_column_that_is_no_confidence_does_not_weight_the_losses(confidences, problem):
+    view = view_with(confidences)
+    usable, found = labels.with_usable_confidences(view)
+    assert problem in found and bool(problem) == bool(found)
+    if not problem:
+        assert usable is view
+        return
+    for points in (usable.hand_keypoints, usable.head_keypoints):
+        np.testing.assert_array_equal(points[3], 0.0)  # still not detected
+        np.testing.assert_array_equal(np.delete(points, 3, 0)[..., 2], 1.0)
+        np.testing.assert_array_equal(np.delete(points, 3, 0)[..., :2], 500.0)
