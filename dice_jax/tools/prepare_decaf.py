@@ -63,7 +63,8 @@ def main(argv: list[str] | None = None, frames_per_part: int = prepare.FRAMES_PE
         raise FileNotFoundError(f"no folder of crops at {crops}")
 
     ################ Labels ################
-    prepared_records.check_settings(parts, {"every": args.every})
+    settings = {"every": args.every, "validation": prepare.VALIDATION_SHARE}
+    prepared_records.check_settings(parts, settings)
     problems: list[str] = []
     jobs: _Jobs = []
     for mode, (subjects, _) in files.PROTOCOL.items():

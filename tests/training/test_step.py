@@ -232,6 +232,19 @@ def test_the_state_stays_constant_after_a_loss_that_is_not_finite(setting, batch
     jax.tree.map(np.testing.assert_array_equal, later.replace(failed_step=first.failed_step), first)
 
 
+@pytest.mark.parametrize("part", ["hand", "head"])
+def test_a_discriminator_that_is_not_finite_stops_the_run(setting, batch, part):
+    """Real samples from a file reach the discriminators alone, so the network's loss is finite."""
+    _, _, state = setting
+    real = {"hand": batch.hand_params, "head": batch.head_params}
+    real[part] = real[part].replace(betas=real[part].betas + np.float32(np.inf))
+    after, metrics = update(setting, batch, real=(real["hand"], real["head"]))
+    assert np.isfinite(metrics["loss"]) and np.isfinite(metrics["grad_norm"])
+    assert not np.isfinite(metrics[f"loss/discriminator_{part}"])
+    assert after.failed_step == 0 and after.step == 0
+    jax.tree.map(np.testing.assert_array_equal, after.replace(failed_step=state.failed_step), state)
+
+
 def test_weights_without_a_gradient_do_not_change(setting, batch):
     """Weight decay, for example, must not shrink frozen weights."""
     setup, _, state = setting

@@ -58,14 +58,15 @@ def load_split(data_dir: str | Path, split: str, size: int | None = None) -> Sou
 
     Args:
         data_dir: the folder of data sets.
-        split: "train", "test", or "validation", which is an evenly spaced part of the test split.
-        size: number of samples; None: all of them, or `VALIDATION_SIZE` for "validation".
+        split: "train", "test", or "validation", which is the end of the training takes.
+        size: number of samples; None: all of them, or `VALIDATION_SIZE` for "validation", which
+            are then evenly spaced.
 
     Raises:
         UserError: the data set does not exist or has no such split.
     """
     if split == "validation":
-        source = prepared_records.open_split(Decaf, data_dir, "test", COMMAND)
+        source = prepared_records.open_split(Decaf, data_dir, split, COMMAND)
         return Subset(source, evenly_spaced(len(source), size or VALIDATION_SIZE))
     source = prepared_records.open_split(Decaf, data_dir, split, COMMAND)
     return Subset(source, np.arange(min(size, len(source)))) if size else source

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import NamedTuple
 
 import jax
@@ -17,6 +18,7 @@ from dice_jax.datasets.decaf.files import Take, View
 from dice_jax.structs import HandParams, HeadParams
 
 _BATCH = 64  # frames posed at a time
+_KEPT = 0.8  # share of detected keypoints with a confidence of 0.5 or more, at least
 
 
 class Centers(NamedTuple):
@@ -165,6 +167,43 @@ def to_crop(
 ) -> Float[np.ndarray, "K 2"]:
     """Converts pixels of the frame to pixels of the crop, a square that starts at (left, top)."""
     return (points - np.array([left, top])) * (CROP_SIZE / side)
+
+
+def with_usable_confidences(view: View) -> tuple[View, str]:
+    """The detections of a view, with all confidences 1 if their column holds something else.
+
+    A detector keeps most of its keypoints. Where fewer than `_KEPT` of those that it found have a
+    confidence of 0.5 or more, or one is outside [0, 1], the column is another number (visibility, a
+    depth), which must not weight the losses.
+
+    Args:
+        view: of one camera.
+
+    Returns:
+        The view, and in words what is wrong with the confidences; "" if nothing is.
+    """
+    found = {}
+    for name in ("head_keypoints", "hand_keypoints"):
+        values = np.asarray(getattr(view, name)[..., 2], np.float64)
+        found[name] = values[np.isfinite(values) & (values != 0)]
+    values = np.concatenate(list(found.values()))
+    if not len(values):
+        return view, ""
+    if values.min() < 0 or values.max() > 1:
+        problem = f"the third column of the keypoints goes from {values.min():.3g} to "
+        problem += f"{values.max():.3g}, which are no confidences"
+    elif (kept := (values >= 0.5).mean()) < _KEPT:
+        problem = f"only {kept:.0%} of the keypoints have a third column of 0.5 or more, which "
+        problem += "are no confidences"
+    else:
+        return view, ""
+    replaced = {}
+    for name in found:
+        points = np.array(getattr(view, name), np.float64)
+        places = points[..., :2]
+        points[..., 2] = (np.isfinite(places) & (places != 0)).any(-1)
+        replaced[name] = points
+    return dataclasses.replace(view, **replaced), problem
 
 
 def keypoints_in_crop(

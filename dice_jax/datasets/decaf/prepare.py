@@ -24,6 +24,7 @@ from dice_jax.input_pipeline.schema import Example
 from dice_jax.io import atomic
 from dice_jax.untrusted_files import npz
 
+VALIDATION_SHARE = 0.02  # of the frames of each training take, from its end
 BYTES_PER_SAMPLE = 40_000  # JPEG, mask and labels
 FRAMES_PER_PART = 256
 
@@ -84,13 +85,24 @@ def write_labels(
         np.savez(path, allow_pickle=False, **arrays)
 
 
-def parts_of(job: Job, num_frames: int) -> list[Path]:
-    """The paths of the parts of a video, in order."""
-    count = -(-num_frames // job.frames_per_part)
-    return [
-        job.parts / job.mode / f"{job.subject}-{job.camera}-{number:05d}.msgpack"
-        for number in range(count)
-    ]
+def parts_of(job: Job, num_frames: int) -> dict[Path, range]:
+    """The parts of a video, in order: the path of each and its rows of the labels.
+
+    The end of every training take is the validation split, so that neither training nor testing
+    uses it. All cameras show the same moments and are cut at the same row.
+    """
+    held_out = 0
+    if job.mode == "train" and num_frames > 1:
+        held_out = max(1, round(VALIDATION_SHARE * num_frames))
+    parts, first = {}, 0
+    for split, count in ((job.mode, num_frames - held_out), ("validation", held_out)):
+        for start in range(0, count, job.frames_per_part):
+            number = start // job.frames_per_part
+            path = job.parts / split / f"{job.subject}-{job.camera}-{number:05d}.msgpack"
+            stop = min(start + job.frames_per_part, count)
+            parts[path] = range(first + start, first + stop)
+        first += count
+    return parts
 
 
 def prepare_video(job: Job) -> None:
@@ -103,13 +115,11 @@ def prepare_video(job: Job) -> None:
     cv2.setNumThreads(1)  # one process per core
     arrays = npz.read_npz(job.labels, others=npz.Array(npz.NUMBERS, finite=False))
     frames = arrays["frames"]
-    paths = parts_of(job, len(frames))
-    if all(path.exists() for path in paths):
+    parts = parts_of(job, len(frames))
+    if all(path.exists() for path in parts):
         return
     inputs = _open_inputs(job)
-    for number, path in enumerate(paths):
-        start = number * job.frames_per_part
-        rows = range(start, min(start + job.frames_per_part, len(frames)))
+    for path, rows in parts.items():
         if path.exists():
             continue
         left_out: dict[str, list[int]] = collections.defaultdict(list)
@@ -159,17 +169,23 @@ class _Inputs(NamedTuple):
     neck_deformation: Int[np.ndarray, "_"]
     neck_contact: Int[np.ndarray, "_"]
     video: _Video
-    masks: _Video
+    masks: _Video | None
     length: int
 
 
 def _open_inputs(job: Job) -> _Inputs:
     view = files.read_view(job.root, job.mode, job.subject, job.camera)
     surface = files.read_surface(job.root, job.mode, job.subject)
-    video, masks = (
-        _Video(files.video_path(job.root, job.mode, job.subject, job.camera, kind))
-        for kind in ("videos", "segmentations")
-    )
+    path_of = lambda kind: files.video_path(job.root, job.mode, job.subject, job.camera, kind)
+    video = _Video(path_of("videos"))
+    try:
+        masks = _Video(path_of("segmentations"))
+    except UserError as error:
+        print(f"{job.name}: background is not replaced: {error}")
+        masks = None
+    view, untrusted = labels.with_usable_confidences(view)
+    if untrusted:
+        print(f"{job.name}: {untrusted}; all detected keypoints get confidence 1")
     length = min(len(array) for array in (*vars(view).values(), *vars(surface).values()))
     return _Inputs(view, surface, *files.neck_ids(job.root), video, masks, length)
 
@@ -229,10 +245,9 @@ def _crop(job: Job, inputs: _Inputs, frame: int) -> _Crop | str:
             return image
         image = image[window]
     if mask is None:
-        mask = inputs.masks.read(frame)
-        if isinstance(mask, str):
-            return f"segmentation: {mask}"
-        mask = mask[window]
+        mask = "no video" if inputs.masks is None else inputs.masks.read(frame)
+        # Without a mask everything is foreground: no background is replaced, and the labels stay.
+        mask = np.full_like(image, 255) if isinstance(mask, str) else mask[window]
     shrink = lambda pixels: cv2.resize(pixels, (CROP_SIZE, CROP_SIZE), interpolation=cv2.INTER_AREA)
     return _Crop(shrink(image)[..., ::-1], shrink(mask).max(-1) > 127, left, top, side)
 

@@ -17,6 +17,7 @@ from dice_jax.body_models import load_hand, load_head
 from dice_jax.constants import CROP_SIZE, NUM_HEAD_VERTICES
 from dice_jax.datasets import prepared_records
 from dice_jax.datasets.decaf import dataset, files, labels
+from dice_jax.datasets.decaf import prepare as decaf_prepare
 from dice_jax.errors import UserError
 from dice_jax.input_pipeline import loader, schema
 from dice_jax.io import atomic
@@ -30,7 +31,7 @@ FLAGS = [
     "--workers=1",
 ]
 TAKES = {("train", "S2"): ("084", "108"), ("train", "S5"): ("102",), ("test", "S1"): ("108",)}
-NUM_TRAIN = 15  # frames of the training split: 5 in each of 3 videos
+NUM_TRAIN = 15  # frames of the training takes: 5 in each of 3 videos
 pose_hand, pose_head = jax.jit(body_models.pose_hand), jax.jit(body_models.pose_head)
 
 
@@ -71,6 +72,11 @@ def samples(out, split):
     return [schema.decode(source[i]) for i in range(len(source))]
 
 
+def training_takes(out):
+    """Samples of the training takes: the training split, and the validation split at their ends."""
+    return [*samples(out, "train"), *samples(out, "validation")]
+
+
 def targets_of(targets, sample):
     """Ground targets of the take, frame number, and name and matrices of the camera."""
     take, view = targets[f"S{sample['subject']}"], f"{sample['view']:03d}"
@@ -102,9 +108,7 @@ def posed(sample):
 
 def test_every_frame_of_the_protocol_is_prepared(prepared):
     out, _ = prepared
-    found = [
-        (f"S{s['subject']}", f"{s['view']:03d}", int(s["frame"])) for s in samples(out, "train")
-    ]
+    found = [(f"S{s['subject']}", f"{s['view']:03d}", int(s["frame"])) for s in training_takes(out)]
     videos = [("S2", "084"), ("S2", "108"), ("S5", "102")]
     assert sorted(found) == [(*video, frame) for video in videos for frame in range(5)]
     assert [int(s["frame"]) for s in samples(out, "test")] == list(range(5))
@@ -200,7 +204,7 @@ def test_image_and_mask_are_of_the_right_frame_camera_and_place(prepared):
 
 def test_a_cut_starts_a_new_sequence_and_views_share_a_scene(prepared):
     out, _ = prepared
-    made = samples(out, "train")
+    made = training_takes(out)
     for sample in made:
         assert sample["sequence"] == (sample["frame"] >= miniature.CUT)
     scenes = {(int(s["subject"]), int(s["frame"])): int(s["scene"]) for s in made}
@@ -215,10 +219,36 @@ def test_a_batch_has_every_label_but_depth(prepared):
     assert not batch.has_depth.any()
 
 
-def test_validation_is_an_evenly_spaced_part_of_the_test_split(prepared):
+def test_validation_is_the_end_of_the_training_takes(prepared):
+    """No moment of it is trained on or tested with, in any view."""
     out, _ = prepared
-    source = dataset.load_split(out, "validation", 3)
-    assert [int(source[i]["frame"]) for i in range(len(source))] == [0, 2, 4]
+    moments = {
+        split: {(int(s["subject"]), int(s["frame"])) for s in samples(out, split)}
+        for split in ("train", "validation", "test")
+    }
+    assert moments["validation"] == {(2, 4), (5, 4)}
+    assert moments["train"] == {(subject, frame) for subject in (2, 5) for frame in range(4)}
+    assert {subject for subject, _ in moments["test"]} == {1}
+    assert len(dataset.load_split(out, "validation", 2)) == 2
+
+
+@pytest.mark.parametrize("frames", [1, 2, 3, 49, 50, 1000, 12_345])
+def test_every_row_is_in_one_part_of_one_split(frames, tmp_path):
+    job = prepare_job(tmp_path, "train")
+    parts = decaf_prepare.parts_of(job, frames)
+    rows = [row for part in parts.values() for row in part]
+    assert rows == list(range(frames))
+    held_out = sum(len(rows) for path, rows in parts.items() if path.parent.name == "validation")
+    share = decaf_prepare.VALIDATION_SHARE
+    assert held_out == (0 if frames == 1 else max(1, round(share * frames)))
+    assert all(
+        path.parent.name == "test"
+        for path in decaf_prepare.parts_of(prepare_job(tmp_path, "test"), frames)
+    )
+
+
+def prepare_job(folder, mode):
+    return decaf_prepare.Job(folder, mode, "S2", "084", folder / "labels.npz", folder, None, 7)
 
 
 def test_missing_files_are_listed_and_a_later_run_adds_them(download, tmp_path, capsys):
@@ -230,12 +260,12 @@ def test_missing_files_are_listed_and_a_later_run_adds_them(download, tmp_path, 
     prepare(partial, out)
     printed = capsys.readouterr().out
     assert "params_smoothed.pkl" in printed and "train/S4: 084.mp4, 100.mp4" in printed
-    assert len(samples(out, "train")) == 5
+    assert len(training_takes(out)) == 5
     finished = {path: path.stat().st_mtime_ns for path in out.glob("decaf_parts/*/*.msgpack")}
     assert len(finished) == 2 * 3
     shutil.copytree(root / "train/params/S2", partial / "train/params/S2")
     prepare(partial, out)
-    assert len(samples(out, "train")) == NUM_TRAIN
+    assert len(training_takes(out)) == NUM_TRAIN
     assert all(path.stat().st_mtime_ns == before for path, before in finished.items())
 
 
@@ -259,8 +289,9 @@ def test_an_interrupted_run_continues_with_the_same_settings_only(download, tmp_
     monkeypatch.setattr(prepared_records, "write_part", recorded)
     prepare(root, tmp_path)
     assert len(written) == len(set(written)) == 4 * 3
-    assert len(samples(tmp_path, "train")) == NUM_TRAIN
-    prepared_records.check_settings(tmp_path / "decaf_parts", {"every": 1})
+    assert len(training_takes(tmp_path)) == NUM_TRAIN
+    settings = {"every": 1, "validation": decaf_prepare.VALIDATION_SHARE}
+    prepared_records.check_settings(tmp_path / "decaf_parts", settings)
     with pytest.raises(UserError, match="every was 1 and is 2"):
         prepare(root, tmp_path, "--every=2")
 
@@ -275,7 +306,7 @@ class TestBadInput:
         """What the command prints, and the samples of the training split."""
         out = root.parent / "data"
         prepare(root, out)
-        return capsys.readouterr().out, samples(out, "train")
+        return capsys.readouterr().out, training_takes(out)
 
     def test_unusable_frames_are_left_out_and_counted(self, root, capsys):
         path = root / "train/params/S2/params_smoothed.pkl"
@@ -292,6 +323,14 @@ class TestBadInput:
         assert "train/S2/108: 2 frames left out, beyond the end of the video: 3, 4" in printed
         assert "train/S5/102: 1 frames left out, deformations are not finite: 3" in printed
         assert "left out: 5 frames" in printed and len(made) == NUM_TRAIN - 5
+
+    def test_a_missing_mask_video_costs_the_background_and_not_the_labels(self, root, capsys):
+        (root / "train/segmentations/S5/102.mp4").unlink()
+        printed, made = self.prepare(root, capsys)
+        assert "train/S5/102: background is not replaced" in printed and "102.mp4" in printed
+        assert len(made) == NUM_TRAIN
+        for sample in made:
+            assert sample["foreground"].all() == (sample["subject"] == 5)
 
     def test_frames_after_damaged_ones_keep_their_own_labels(self, download, root, capsys):
         path = root / "train/videos/S5/102.mp4"
@@ -405,3 +444,37 @@ def test_the_file_of_transforms_agrees_with_global_orient(download):
     assert angle < 1e-4 and rotation.shape == (5, 3, 3) and np.isfinite(rotation).all()
     _, angle = labels.deformation_rotation(files.read_take(root, "test", "S1"))
     assert angle is None
+
+
+def view_with(confidences):
+    """Detections of 20 frames of which one was not detected."""
+    points = lambda count: np.dstack(
+        [np.full((20, count, 2), 500.0), np.resize(confidences, (20, count))]
+    )
+    head, hand = points(68), points(21)
+    head[3], hand[3] = 0.0, 0.0
+    boxes = np.ones((20, 4))
+    return files.View(head, hand, boxes, boxes)
+
+
+@pytest.mark.parametrize(
+    ("confidences", "problem"),
+    [
+        (np.linspace(0.4, 1.0, 21), ""),
+        (np.array([0.9, 0.95, 0.2, 0.9, 1.0, 0.8]), ""),
+        (np.array([0.1, 0.3, 0.6]), "only 33% of the keypoints"),
+        (np.array([0.9, 1.2, 0.8]), "goes from 0.8 to 1.2"),
+        (np.array([-0.4, 0.9]), "goes from -0.4 to 0.9"),
+    ],
+)
+def test_a_third_column_that_is_no_confidence_does_not_weight_the_losses(confidences, problem):
+    view = view_with(confidences)
+    usable, found = labels.with_usable_confidences(view)
+    assert problem in found and bool(problem) == bool(found)
+    if not problem:
+        assert usable is view
+        return
+    for points in (usable.hand_keypoints, usable.head_keypoints):
+        np.testing.assert_array_equal(points[3], 0.0)  # still not detected
+        np.testing.assert_array_equal(np.delete(points, 3, 0)[..., 2], 1.0)
+        np.testing.assert_array_equal(np.delete(points, 3, 0)[..., :2], 500.0)
