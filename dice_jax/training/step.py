@@ -132,16 +132,17 @@ def train_step(
 
         (_, loss), grads = jax.value_and_grad(discriminator_loss, has_aux=True)(learner.params)
         grads = jax.lax.pmean(grads, AXIS)
-        return learner.update(grads, setup.discriminator_optimizer), loss
+        finite = jnp.isfinite(loss) & jnp.isfinite(optax.tree.norm(grads))
+        return learner.update(grads, setup.discriminator_optimizer), loss, finite
 
-    hand_discriminator, losses["discriminator_hand"] = update_discriminator(
+    hand_discriminator, losses["discriminator_hand"], hand_finite = update_discriminator(
         state.hand_discriminator,
         _hand_logits,
         fake_hand,
         real_hand,
         setup.losses.discriminator_hand,
     )
-    head_discriminator, losses["discriminator_head"] = update_discriminator(
+    head_discriminator, losses["discriminator_head"], head_finite = update_discriminator(
         state.head_discriminator,
         _head_logits,
         fake_head,
@@ -151,7 +152,8 @@ def train_step(
 
     ################ State ################
     grad_norm = optax.tree.norm(grads)
-    succeeded = jnp.isfinite(loss) & jnp.isfinite(grad_norm) & (state.failed_step < 0)
+    finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm) & hand_finite & head_finite
+    succeeded = finite & (state.failed_step < 0)
     updated = state.replace(
         step=state.step + 1,
         generator=generator,
