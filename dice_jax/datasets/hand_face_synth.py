@@ -170,7 +170,7 @@ def load_split(
         production=production or Production(),
     )
     builder = HandFaceSynth(data_dir=data_dir, config=config, file_format="array_record")
-    builder.download_and_prepare()
+    prepared_records.build_with(builder)
     return prepared_records.data_source(builder, f"{split}[:{size}]")
 
 

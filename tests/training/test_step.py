@@ -232,6 +232,21 @@ def test_the_state_stays_constant_after_a_loss_that_is_not_finite(setting, batch
     jax.tree.map(np.testing.assert_array_equal, later.replace(failed_step=first.failed_step), first)
 
 
+@pytest.mark.parametrize("part", ["hand", "head"])
+def test_the_state_stays_constant_when_a_discriminator_is_not_finite(setting, batch, part):
+    """The network's own loss is finite: only the real samples of one discriminator are not."""
+    real = {"hand": batch.hand_params, "head": batch.head_params}
+    real[part] = jax.tree.map(lambda x: x * np.float32(np.inf), real[part])
+    failed, metrics = update(setting, batch, real=(real["hand"], real["head"]))
+    assert np.isfinite(metrics["loss"]) and np.isfinite(metrics["grad_norm"])
+    assert not np.isfinite(metrics[f"loss/discriminator_{part}"])
+    assert failed.failed_step == 0
+    state = setting[2]
+    jax.tree.map(
+        np.testing.assert_array_equal, failed.replace(failed_step=state.failed_step), state
+    )
+
+
 def test_weights_without_a_gradient_do_not_change(setting, batch):
     """Weight decay, for example, must not shrink frozen weights."""
     setup, _, state = setting
