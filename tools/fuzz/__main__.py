@@ -57,15 +57,8 @@ def run_target(name: str, first: int, cases: int, seed: int) -> list[str]:
     start, failures, counts = time.monotonic(), [], dict.fromkeys(("read", "refused"), 0)
     number, last, memory = first, first + cases, 0.0
     while number < last:
-        command = [
-            sys.executable,
-            "-m",
-            "tools.fuzz.child",
-            name,
-            str(seed),
-            str(number),
-            str(last),
-        ]
+        words = [name, str(seed), str(number), str(last)]
+        command = [sys.executable, "-m", "tools.fuzz.child", *words]
         process = subprocess.run(command, capture_output=True, text=True, errors="replace")
         reported = [line.split("\t") for line in process.stdout.splitlines() if "\t" in line]
         for word, case, *detail in reported:

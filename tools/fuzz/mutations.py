@@ -1,4 +1,4 @@
-"""Damaged copies of valid files: flipped bits, other numbers, parts removed, repeated, foreign."""
+"""Damaged copies of valid files: flipped bits, other numbers, parts removed or repeated."""
 
 from __future__ import annotations
 
