@@ -9,11 +9,12 @@ all of them keep it.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import pathlib
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NoReturn
 
 from absl import app, flags, logging
@@ -62,6 +63,29 @@ def run(
         report(error)
         code = EXIT_CODE
     sys.exit(code)
+
+
+@contextlib.contextmanager
+def exit_at_once() -> Iterator[None]:
+    """Ends the process when the block ends with an error, whatever its threads are waiting for.
+
+    Readers of data, writers of checkpoints and the other processes of a distributed run may wait
+    for a thread that is not there any more; a process that has failed must not wait with them.
+    """
+    try:
+        yield
+    except BaseException as error:
+        is_exit = isinstance(error, SystemExit)
+        code = error.code if isinstance(error, SystemExit) else 1
+        if is_exit and code in (0, None):
+            raise
+        if not is_exit:
+            traceback.print_exc()
+        elif isinstance(code, str):
+            print(code, file=sys.stderr)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code if isinstance(code, int) else 1)
 
 
 def report(error: Exception) -> None:
@@ -117,7 +141,9 @@ def _parse_flags(argv: Sequence[str]) -> list[str]:
     """Parses absl's flags; an unknown config field or a value of a wrong type is a `UserError`."""
     try:
         return flags.FLAGS(argv)
-    except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError) as error:
+    except Exception as error:  # a configuration is a program, which may raise anything
+        if place := _place_in_config(error, argv):
+            raise UserError(place) from error
         message = str(error).strip()
         if message[:1] in ("'", '"'):  # the name alone, quoted
             message = message.strip("'\"")
@@ -127,6 +153,22 @@ def _parse_flags(argv: Sequence[str]) -> list[str]:
             given = " ".join(word for word in argv if message in word)
             message = f"unknown config field '{message}' in {given}"
         raise UserError(message) from error
+
+
+def _place_in_config(error: BaseException, argv: Sequence[str]) -> str | None:
+    """One line with the place of an error in a configuration file of the user, if it is one."""
+    named = [word.rpartition("=")[2].partition(":")[0] for word in argv]
+    files = {os.path.abspath(name) for name in named if name.endswith(".py")}
+    cause: BaseException | None = error
+    while cause is not None:
+        reason = f"{type(cause).__name__}: {' '.join(str(cause).split())[:200]}"
+        if isinstance(cause, SyntaxError) and os.path.abspath(cause.filename or "") in files:
+            return f"{cause.filename}, line {cause.lineno}: {type(cause).__name__}: {cause.msg}"
+        for frame in reversed(traceback.extract_tb(cause.__traceback__)):
+            if os.path.abspath(frame.filename) in files:
+                return f"{frame.filename}, line {frame.lineno}: {reason}"
+        cause = cause.__cause__ or cause.__context__
+    return None
 
 
 def _is_user_error(error: Exception) -> bool:

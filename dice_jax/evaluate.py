@@ -85,7 +85,9 @@ def main(argv: Sequence[str], *, datasets: registry.Datasets = registry.DATASETS
     """Evaluates or compares, as the flags say; `datasets` are those that --data may use."""
     xla_flags.set_cpu_preset()
     xla_flags.keep_compiled()
-    out = atomic.writable_folder(cast(str, _OUT.value))  # required, see `cli`
+    if not str(_OUT.value).strip():  # required, see `cli`
+        raise UserError("--out is empty: give the folder of the results")
+    out = atomic.writable_folder(cast(str, _OUT.value))
     if _COMPARE.value is not None:
         compare([_COMPARE.value, *argv[1:]], out, datasets)
     elif argv[1:]:

@@ -31,7 +31,7 @@ from dice_jax.datasets.augmentation import augmentation
 from dice_jax.evaluation import validation
 from dice_jax.input_pipeline.loader import Loader
 from dice_jax.io import atomic
-from dice_jax.training import data_parallel, distributed, progress, run_length
+from dice_jax.training import config_check, data_parallel, distributed, progress, run_length
 from dice_jax.training.initial_state import init_state, start
 from dice_jax.training.real_samples import real_samples
 from dice_jax.training.replay import replay_failure
@@ -39,6 +39,7 @@ from dice_jax.training.run_log import RunLog
 from dice_jax.training.setup import NetworkFactory, build_setup
 from dice_jax.training.state import TrainState
 from dice_jax.training.step import train_step
+from dice_jax.training.workdir_lock import workdir_lock
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Configuration, such as configs/small.py.", lock_config=True
@@ -64,7 +65,10 @@ _PROCESS_ID = flags.DEFINE_integer(
 
 def main(argv: Sequence[str], **inputs: Any) -> None:
     """Trains as the flags say; `inputs` are keyword arguments of `train`."""
-    del argv
+    if argv[1:]:
+        raise errors.UserError(f"unknown argument {argv[1]!r}: flags begin with --, see --help")
+    if not str(_WORKDIR.value).strip():
+        raise errors.UserError("--workdir is empty: give the folder of the run")
     xla_flags.set_cpu_preset()
     xla_flags.keep_compiled()
     distributed.join(
@@ -97,7 +101,21 @@ def train(
             finite.
     """
     ################ Setup ################
+    config_check.check(config)
     workdir = atomic.writable_folder(workdir)
+    if distributed.is_writer():
+        with workdir_lock(workdir):
+            return _train(config, workdir, create_network, datasets)
+    return _train(config, workdir, create_network, datasets)
+
+
+def _train(
+    config: ConfigDict,
+    workdir: Path,
+    create_network: NetworkFactory,
+    datasets: registry.Datasets,
+) -> TrainState:
+    """Trains in a workdir that no other run uses."""
     registry.require(
         config.data,
         config.get("body_models"),
@@ -265,7 +283,8 @@ def cli() -> None:
     """The console script `dice-train`."""
     # Not at import time: other programs import this module without giving these flags.
     flags.mark_flags_as_required(["config"])
-    errors.run(main, absl_flags=True, rewrite=configs.resolve_names)
+    with errors.exit_at_once():
+        errors.run(main, absl_flags=True, rewrite=configs.resolve_names)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 """Checks text files: one newline at the end, no trailing spaces, no carriage returns.
 
   python tools/check_text_files.py README.md dice_jax/structs.py
-  python tools/check_text_files.py --max-bytes 1000000 docs/images/samples.jpg
+  python tools/check_text_files.py --max_bytes 1000000 docs/images/samples.jpg
 
-With --max-bytes the size of the files is checked instead. Exits with 1 if a file is at fault.
+With --max_bytes the size of the files is checked instead. Exits with 1 if a file is at fault.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("files", nargs="*", type=Path)
-    parser.add_argument("--max-bytes", type=int, metavar="N")
+    parser.add_argument("--max_bytes", type=int, metavar="N")
     args = parser.parse_args(argv)
     found = 0
     for path in args.files:

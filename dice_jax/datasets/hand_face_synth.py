@@ -1,6 +1,5 @@
 """The open data set `hand_face_synth`: rendered once, then read by TFDS (array_record).
 
-from dice_jax import user_folders
 from dice_jax.datasets.hand_face_synth import load_split
 source = load_split("~/data", "train", size=12000)      # builds the split if it is missing
 
@@ -26,6 +25,7 @@ import jax
 import tensorflow_datasets as tfds
 from tqdm import tqdm
 
+from dice_jax import user_folders
 from dice_jax.datasets import prepared_records
 from dice_jax.detection import runtime
 from dice_jax.errors import UserError
@@ -170,7 +170,7 @@ def load_split(
         production=production or Production(),
     )
     builder = HandFaceSynth(data_dir=data_dir, config=config, file_format="array_record")
-    builder.download_and_prepare()
+    prepared_records.build_with(builder)
     return prepared_records.data_source(builder, f"{split}[:{size}]")
 
 

@@ -13,6 +13,7 @@ import json
 import os
 import pathlib
 import shutil
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -166,10 +167,37 @@ def build(
     builder = builder_class(data_dir=data_dir, file_format="array_record")
     shutil.rmtree(builder.data_path, ignore_errors=True)
     builder = builder_class(data_dir=data_dir, file_format="array_record")
-    builder.download_and_prepare()
+    build_with(builder)
     if not keep_parts:
         shutil.rmtree(parts)
     return {name: split.num_examples for name, split in builder.info.splits.items()}
+
+
+def build_with(builder: tfds.core.DatasetBuilder) -> None:
+    """Builds a data set and removes what earlier builds of it left behind that were killed.
+
+    A build that another process is at is left alone: its files change meanwhile.
+    """
+    start = time.time()
+    builder.download_and_prepare()
+    for folder in pathlib.Path(builder.data_path).parent.glob("incomplete.*"):
+        if _last_change(folder) < start:
+            shutil.rmtree(folder, ignore_errors=True)
+    parts = parts_folder(builder.data_dir_root, builder.name)
+    for file in parts.rglob(".*"):  # of `atomic`
+        if file.is_file() and _last_change(file) < start:
+            file.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # not empty
+        parts.rmdir()
+
+
+def _last_change(path: pathlib.Path) -> float:
+    """The time of the last change of anything in a folder, or of a file."""
+    times = [path.stat().st_mtime]
+    for entry in path.rglob("*"):
+        with contextlib.suppress(OSError):  # removed meanwhile
+            times.append(entry.stat().st_mtime)
+    return max(times)
 
 
 def is_built(builder_class: type[PreparedBuilder], data_dir: str | os.PathLike) -> bool:

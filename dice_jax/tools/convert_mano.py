@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         help="hands to convert; both: each one whose file is there (default: both)",
     )
     parser.add_argument(
-        "--mirror-left-shapes",
+        "--mirror_left_shapes",
         action="store_true",
         help="negate the x of the left hand's shape blend shapes, which v1.2 copied from the right "
         "hand; the same betas then give mirrored hands. Without it the result equals what smplx "

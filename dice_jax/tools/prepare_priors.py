@@ -28,11 +28,11 @@ def main(argv: list[str] | None = None, datasets: registry.Datasets = registry.D
     add("--metro", help="METRO's label file of FreiHAND (.label.tsv)")
     add("--renderme", help="folder of RenderMe-360's FLAME fits")
     add("--data", nargs="*", default=[], help="our data sets: decaf, hand_face_synth")
-    add("--data-dir", help="their folder (default: $DICE_DATA or ~/.cache/dice_jax)")
+    add("--data_dir", help="their folder (default: $DICE_DATA or ~/.cache/dice_jax)")
     add("--size", type=int, help="number of samples of hand_face_synth")
     add("--limit", type=int, default=50_000, help="use at most so many samples of each data set")
     add("--hand", default="mano_right", help="hand model of FreiHAND's poses: a name or a file")
-    add("--out", help="folder of pose_priors.npz (default: as --data-dir)")
+    add("--out", help="folder of pose_priors.npz (default: as --data_dir)")
     args = parser.parse_args(argv)
 
     hands, heads = {}, {}

@@ -75,6 +75,20 @@ def test_a_split_is_built_once_and_its_parts_are_deleted(scenes, load_split, tmp
     assert not list(tmp_path.rglob("*.msgpack"))
 
 
+def test_a_killed_build_leaves_nothing_behind_once_it_is_finished(load_split, tmp_path):
+    version = tmp_path / "hand_face_synth" / "train_6"
+    parts = tmp_path / "hand_face_synth_parts"
+    for folder in (version / "incomplete.ABC123_1.0.0", parts):
+        folder.mkdir(parents=True)
+    (version / "incomplete.ABC123_1.0.0" / "half.array_record").write_bytes(b"x")
+    (parts / ".000001.abc.msgpack").write_bytes(b"x")
+    load_split("train", 6)
+    left = [
+        path for path in tmp_path.rglob("*") if "incomplete" in path.name or path.name[0] == "."
+    ]
+    assert not left and not parts.exists()
+
+
 def test_a_smaller_split_is_the_beginning_of_a_larger_one(scenes, load_split):
     load_split("train", 18)
     made = list(scenes.made)
