@@ -77,7 +77,6 @@ def reconstruct(
     people = list(find_people(photo) if people is None else people)
     turns = framing.turns_of_face(people[0].face) if people else 0
     shape = photo.shape[:2]
-    focal_length = float(np.hypot(*shape)) if focal_length is None else focal_length
     upright = np.ascontiguousarray(np.rot90(photo, turns))
     result = []
     for found in people:
@@ -110,12 +109,14 @@ class View:
         pixels: the crop.
         box: its square in the photo.
         focal_length, center: of the photo's pinhole, pixels of the photo.
+        known: whether the focal length is known, and not a guess.
     """
 
     pixels: UInt8[np.ndarray, "224 224 3"]
     box: CropBox
     focal_length: float
     center: Float[np.ndarray, "2"]
+    known: bool
 
     @property
     def intrinsics(self) -> Intrinsics:
@@ -124,6 +125,11 @@ class View:
         return Intrinsics(
             np.asarray(focal_length, np.float32), self.box.to_crop(self.center).astype(np.float32)
         )
+
+    @property
+    def evidence(self) -> Intrinsics:
+        """The pinhole as the network is told of it."""
+        return self.intrinsics if self.known else Intrinsics.unknown()
 
     def photo_camera(self, camera: Camera) -> PhotoCamera:
         """The pinhole of the photo that agrees with a crop's camera in the plane z = 0."""
@@ -134,13 +140,16 @@ class View:
         )
 
 
-def _view(photo, person: DetectedPerson, mode: str, focal_length: float) -> View:
+def _view(photo, person: DetectedPerson, mode: str, focal_length: float | None) -> View:
     height, width = photo.shape[:2]
+    known = focal_length is not None
+    focal_length = focal_length if known else float(np.hypot(height, width))
     if mode == "auto":
         box = framing.person_box(person, height, width)
     else:
         box = (crop.center_box if mode == "center" else crop.full_box)(height, width)
-    return View(crop.cut(photo, box), box, focal_length, np.array([width / 2, height / 2]))
+    center = np.array([width / 2, height / 2])
+    return View(crop.cut(photo, box), box, focal_length, center, known)
 
 
 def _choose_hands(person: DetectedPerson, hand: str) -> DetectedPerson:
@@ -166,7 +175,7 @@ def _network_alone(
     which, evidence = otherwise, ()
     if person.hands:
         which = side(person.hands[0])
-        evidence = _detections(person, person.hands[0], view), view.intrinsics
+        evidence = _detections(person, person.hands[0], view), view.evidence
     prediction = inference.infer(model, view.pixels, *evidence, hand=which)
     if which == "left":
         models = detector_points.prepare(model.hand_model, model.head_model)
@@ -249,6 +258,7 @@ def _fitted(
             world=evidence.hand_world[None],
             touches=jnp.asarray(predictions[which].contact_presence)[None],
             intrinsics=_batched(view.intrinsics),
+            known_camera=jnp.array([view.known]),
             left=jnp.array([which == "left"]),
         )
         hands.append(_first(fit.fit_hands(models, problem)))
@@ -257,7 +267,7 @@ def _fitted(
 
 def _infer(model: inference.Model, view: View, detections: Detections, which: str) -> Prediction:
     """`infer(..., hand=which, gate_by_presence=False)`, compiled once for both hands."""
-    inputs = view.pixels, detections, view.intrinsics
+    inputs = view.pixels, detections, view.evidence
     if which == "right":
         return inference.infer(model, *inputs, gate_by_presence=False)
     return _mirror(inference.infer(model, *_mirror_inputs(*inputs), gate_by_presence=False))

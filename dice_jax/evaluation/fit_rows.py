@@ -18,7 +18,6 @@ from dice_jax.evaluation.measure import Predictor
 from dice_jax.fitting import detector_points, fit
 from dice_jax.structs import Batch, Detections
 
-NUM_FACE_POINTS = 468
 # Errors of landmark networks on photographs: pixels of the crop and meters; standard deviations.
 _HAND_PIXELS, _FACE_PIXELS, _WORLD, _FACE_DEPTH = 1.5, 1.0, 0.006, 0.008
 _UNSEEN, _WRONG, _WRONG_PIXELS = 0.1, 0.03, 20.0  # shares of hand keypoints; pixels
@@ -38,8 +37,10 @@ def predictor(model: inference.Model, detect: Detect, *, rendered: bool = False)
     fit_models = detector_points.prepare(model.hand_model, model.head_model, rendered=rendered)
 
     def predict(batch: Batch):
-        prediction = inference.infer(model, batch.images, gate_by_presence=False)
-        refined = fit.refine(fit_models, prediction, detect(batch))
+        detections = detect(batch)
+        seen = batch.images, detections, batch.intrinsics
+        prediction = inference.infer(model, *seen, gate_by_presence=False)
+        refined = fit.refine(fit_models, prediction, detections, batch.intrinsics)
         # As `infer` does, without the gate where nothing touches.
         touches = (refined.contact_presence > 0.5)[:, None]
         deformations = jnp.where(touches[..., None], refined.deformations, 0.0)
@@ -88,7 +89,7 @@ def _disturb(
     seed: int,
 ) -> Detections:
     rng = np.random.default_rng((seed, int(image.sum())))
-    detections = nothing()
+    detections = Detections.nothing()
     hand = detections.hand_points
     hand[:, :2] = hand_2d[:, :2] + rng.normal(0, _HAND_PIXELS, (NUM_HAND_KEYPOINTS, 2))
     wrong = rng.uniform(size=NUM_HAND_KEYPOINTS) < _WRONG
@@ -108,13 +109,19 @@ def _disturb(
 
 
 def detected(batch: Batch) -> Detections:
-    """What the landmark networks find in the crops: the largest face, and its or any right hand."""
+    """What the landmark networks find: the largest face, and its or any right hand.
+
+    The detections of the samples, which may come from larger pictures; where the samples have none,
+    what is found in the crops.
+    """
+    if batch.detections.face_points[..., 3].any() or batch.detections.hand_points[..., 3].any():
+        return batch.detections
     found = [_detect(np.asarray(image)) for image in batch.images]
     return jax.tree.map(lambda *x: np.stack(x), *found)
 
 
 def _detect(image: UInt8[np.ndarray, "224 224 3"]) -> Detections:
-    detections = nothing()
+    detections = Detections.nothing()
     people = find_people(image)
     face = next((person.face for person in people if person.face is not None), None)
     hands = [hand for person in people for hand in person.hands if hand.right > 0.5]
@@ -127,14 +134,6 @@ def _detect(image: UInt8[np.ndarray, "224 224 3"]) -> Detections:
         detections.hand_points[:, 3] = 1.0
         detections.hand_world[:] = hand.world
     return detections
-
-
-def nothing() -> Detections:
-    """Detections of one image in which nothing was found; NumPy."""
-    zeros = lambda *shape: np.zeros(shape, np.float32)
-    return Detections(
-        zeros(NUM_HAND_KEYPOINTS, 4), zeros(NUM_HAND_KEYPOINTS, 3), zeros(NUM_FACE_POINTS, 4)
-    )
 
 
 def _spread(points: Float[np.ndarray, "N 2"]) -> float:

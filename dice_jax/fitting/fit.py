@@ -31,6 +31,10 @@ from dice_jax.structs import (
 # A hand this near touches; the probability falls from 0.73 to 0.27 over twice the softness, meters.
 _TOUCHING_SOFTNESS = 0.002
 _TYPICAL_DISTANCE = 0.9  # meters from the camera to the head
+# Standard deviation of the network's depth of a hand that touches nothing, meters: where the network
+# does not tell, and the least and greatest that it is believed to be.
+_TYPICAL_DEPTH_ERROR, _DEPTH_ERRORS = 0.08, (0.01, 0.2)
+_HELD_DEPTH = 0.004  # the same where nothing in the image corrects the depth
 
 
 class HeadGuess(struct.PyTreeNode):
@@ -148,6 +152,8 @@ class HandProblem(struct.PyTreeNode):
         points, world: see `Detections`.
         touches: probability that hand and head touch.
         intrinsics: of the crop.
+        known_camera: whether the intrinsics are known, and not a guess. Then the sizes of head and
+            hand in the image tell how far they are apart in depth.
         left: whether it is a left hand.
     """
 
@@ -158,6 +164,7 @@ class HandProblem(struct.PyTreeNode):
     world: Float[Array, "*B 21 3"]
     touches: Float[Array, "*B"]
     intrinsics: Intrinsics
+    known_camera: Bool[Array, "*B"]
     left: Bool[Array, "*B"]
 
 
@@ -221,6 +228,7 @@ def _fit_hand(models: FitModels, problem: HandProblem) -> PosedHands:
         network=prediction.hand_params,
         trust=problem.has_head.astype(jnp.float32),  # all scenes of the training have a head
         depth=jnp.where(problem.has_head, prediction.hand_keypoints_3d[:, 2].mean(), 0.0),
+        depth_sigma=jnp.where(problem.known_camera, _depth_sigma(prediction), _HELD_DEPTH),
         contact=downsample_labels(models.hand_model.hierarchy, prediction.hand_contact_probs, 1),
         touches=problem.touches * problem.has_head,
         camera=camera.replace(transl=flip_pixels(camera.transl)),
@@ -244,6 +252,14 @@ def _fit_hand(models: FitModels, problem: HandProblem) -> PosedHands:
         head_contact_probs=skin.head_probs,
         deformations=skin.deformations * flip[None],
     )
+
+
+def _depth_sigma(prediction: Prediction) -> Float[Array, "*B"]:
+    """Standard deviation of the depth of a hand that touches nothing, meters."""
+    if prediction.hand_depth_sigma is None:
+        return jnp.full_like(prediction.contact_presence, _TYPICAL_DEPTH_ERROR)
+    # That of a Laplace distribution is this many times its scale.
+    return jnp.clip(jnp.sqrt(2.0) * prediction.hand_depth_sigma, *_DEPTH_ERRORS)
 
 
 def _head_surface(models, problem, head_vertices, flip) -> HeadSurface:
@@ -277,11 +293,15 @@ def refine(
         models: from `detector_points.prepare`.
         prediction: of `infer` with `gate_by_presence=False`, with one leading dimension.
         detections: landmarks in the crops.
-        intrinsics: of the crops; None: a camera 0.9 m from the head, in front of the crop.
+        intrinsics: of the crops; None, or an infinite focal length: a camera 0.9 m from the head,
+            in front of the crop.
     """
+    center = jnp.full_like(prediction.camera.transl, CROP_SIZE / 2)
+    typical = Intrinsics(_TYPICAL_DISTANCE * prediction.camera.scale, center)
     if intrinsics is None:
-        center = jnp.full_like(prediction.camera.transl, CROP_SIZE / 2)
-        intrinsics = Intrinsics(_TYPICAL_DISTANCE * prediction.camera.scale, center)
+        intrinsics = typical.replace(focal_length=jnp.full_like(typical.focal_length, jnp.inf))
+    known = jnp.isfinite(intrinsics.focal_length)
+    intrinsics = _choose(known, intrinsics, typical)
     guess = HeadGuess(prediction.head_params, prediction.camera)
     head = fit_heads(models, guess, detections.face_points, intrinsics)
     has_face = (_known(detections.face_points)[..., 3] > 0).any(-1)
@@ -296,6 +316,7 @@ def refine(
             world=detections.hand_world,
             touches=prediction.contact_presence * has_hand,
             intrinsics=intrinsics,
+            known_camera=known,
             left=jnp.zeros_like(has_face),
         ),
     )

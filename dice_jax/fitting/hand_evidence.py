@@ -19,6 +19,7 @@ class HandEvidence(struct.PyTreeNode):
         network: the network's hand, head-centered.
         trust: 1 where the network saw what it was trained for, 0 where its pose says nothing.
         depth: mean depth of the network's keypoints, meters.
+        depth_sigma: standard deviation of that depth where the hand touches nothing, meters.
         contact: probability that each coarse vertex touches, zero where hand and face do not.
         touches: probability that hand and face touch.
         camera, intrinsics: of the crop.
@@ -29,6 +30,7 @@ class HandEvidence(struct.PyTreeNode):
     network: HandParams
     trust: Float[Array, "*B"]
     depth: Float[Array, "*B"]
+    depth_sigma: Float[Array, "*B"]
     contact: Float[Array, "*B N"]
     touches: Float[Array, "*B"]
     camera: Camera

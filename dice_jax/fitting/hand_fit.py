@@ -14,6 +14,7 @@ from dice_jax.fitting.hand_contact import (
     ContactConfig,
     bring_into_contact,
     contact_residuals,
+    doubt_contact,
     near_surface,
     search_pairs,
 )
@@ -44,8 +45,8 @@ class HandFitConfig:
         pose_from_network, pose_from_mean: radians around the network's pose and the mean pose.
         limit: radians beyond the range of motion.
         orient: radians around the start.
-        depth, free_depth: of the mean keypoint around the network's, meters; of a hand that touches
-            and of one that does not. Nothing in the image corrects the latter.
+        depth: of the mean keypoint around the network's, meters, where a hand touches. Otherwise
+            it is `HandEvidence.depth_sigma`: the size of the hand in the image corrects it.
         contact: of hand and head.
     """
 
@@ -62,7 +63,6 @@ class HandFitConfig:
     limit: float = 0.05
     orient: float = 2.0
     depth: float = 0.02
-    free_depth: float = 0.004
     contact: ContactConfig = dataclasses.field(default_factory=ContactConfig)
 
 
@@ -109,6 +109,7 @@ def fit_hand(
     origins, starts, costs = jax.vmap(fit_free)(poses)
     best = jnp.argmin(costs)
     origin, unknowns = jax.tree.map(lambda x: x[best], (origins, starts))
+    evidence = doubt_contact(unknowns, hand, head, evidence, origin, config.contact)
     unknowns = bring_into_contact(unknowns, hand, head, evidence, origin, config.contact)
     skin = near_surface(hand.keypoints(unknowns.params(origin))[0], head)
 
@@ -205,7 +206,7 @@ def _free_residuals(
     world = robust((centered - ratio * world) / config.world, config.outlier)
     world = jnp.where(has_world, confidence * world, 0.0)
 
-    depth = jnp.where(evidence.touches > 0.5, config.depth, config.free_depth)
+    depth = jnp.where(evidence.touches > 0.5, config.depth, evidence.depth_sigma)
     pose = unknowns.pose
     beyond = jax.nn.relu(pose - hand.high) + jax.nn.relu(hand.low - pose)
     return jnp.concatenate(

@@ -15,6 +15,7 @@ from dice_jax.body_models.landmarks import FACE_68
 from dice_jax.errors import UserError
 from dice_jax.evaluation import fit_rows
 from dice_jax.fitting import detector_points, fit
+from dice_jax.structs import Detections
 
 SEEDS = 25
 INNER = list(FACE_68[17:])
@@ -110,6 +111,12 @@ def test_nothing_is_found_in_noise(batch):
     jax.tree.map(lambda x: np.testing.assert_array_equal(x, 0.0), found)
 
 
+def test_stored_detections_are_used(batch):
+    stored = Detections.nothing(len(batch.images))
+    stored.hand_points[1, :, 3] = 0.7
+    assert fit_rows.detected(batch.replace(detections=stored)) is stored
+
+
 def test_the_fit_is_a_predictor(bodies, batch, monkeypatch):
     """With a network that gives the same answer for all images."""
     rng = np.random.default_rng(0)
@@ -121,7 +128,7 @@ def test_the_fit_is_a_predictor(bodies, batch, monkeypatch):
     )
     seen = []
 
-    def infer(model, images, gate_by_presence):
+    def infer(model, images, detections, intrinsics, gate_by_presence):
         seen.append(gate_by_presence)
         return fit_problems.stack(*[one] * len(images))
 

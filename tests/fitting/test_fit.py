@@ -9,7 +9,7 @@ from support import fit_problems
 from dice_jax.body_models.landmarks import FACE_68
 from dice_jax.fitting import fit
 from dice_jax.geometry.camera import project_scaled_perspective
-from dice_jax.structs import Camera, Detections
+from dice_jax.structs import Camera, Detections, Intrinsics
 
 UNSEEN_FACE, UNSEEN_HAND = 1, 2  # samples of the batch
 
@@ -122,11 +122,39 @@ def test_a_batch_equals_its_samples(people, refined, fit_head, fit_hand):
             world=detections.hand_world,
             touches=jnp.asarray(prediction.contact_presence),
             intrinsics=intrinsics,
+            known_camera=jnp.array(True),
             left=jnp.array(False),
         )
     )
     np.testing.assert_allclose(hand.vertices, refined.hand_vertices[0], atol=3e-4)
     np.testing.assert_allclose(hand.contact_presence, refined.contact_presence[0], atol=1e-3)
+
+
+def test_the_samples_of_a_batch_at_once_equal_one_after_the_other(
+    models, people, refined, monkeypatch
+):
+    """On an accelerator the fits are vectorized over the batch; on a CPU they are not."""
+    monkeypatch.setattr(
+        fit, "_over_batch", lambda function, arguments: jax.vmap(function)(arguments)
+    )
+    _, _, prediction, detections, intrinsics = people
+    # A copy, because the other way is compiled already.
+    at_once = jax.jit(lambda *args: fit.refine.__wrapped__(*args))
+    for name in ("fit_heads", "fit_hands"):
+        monkeypatch.setattr(fit, name, getattr(fit, name).__wrapped__)
+    found = jax.device_get(at_once(models, prediction, detections, intrinsics))
+    np.testing.assert_allclose(found.head_vertices, refined.head_vertices, atol=2e-4)
+    np.testing.assert_allclose(found.hand_vertices, refined.hand_vertices, atol=5e-4)
+    np.testing.assert_allclose(found.contact_presence, refined.contact_presence, atol=1e-2)
+
+
+def test_a_camera_that_nobody_knows_is_the_typical_one(models, people):
+    _, _, prediction, detections, intrinsics = people
+    unknown = Intrinsics.unknown(3)
+    expected = fit.refine(models, prediction, detections)
+    found = fit.refine(models, prediction, detections, jax.tree.map(jnp.asarray, unknown))
+    np.testing.assert_allclose(found.head_vertices, expected.head_vertices, atol=1e-4)
+    np.testing.assert_allclose(found.hand_vertices, expected.hand_vertices, atol=3e-4)
 
 
 def test_samples_do_not_depend_on_their_neighbors(models, people, refined):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from support import fit_problems
 
-from dice_jax.fitting.hand_contact import ContactConfig, bring_into_contact
+from dice_jax.fitting.hand_contact import ContactConfig, bring_into_contact, doubt_contact
 from dice_jax.fitting.hand_evidence import HandEvidence, HeadSurface
 from dice_jax.fitting.hand_points import HandUnknowns
 from dice_jax.structs import Camera, Intrinsics
@@ -18,7 +18,7 @@ FAR_CAMERA = Intrinsics(jnp.asarray(jnp.inf), jnp.zeros(2))
 
 def wall(x_from):
     """Skin in the plane z = 0, from `x_from` to the right."""
-    x, y = np.meshgrid(np.arange(x_from, 0.2, 0.004), np.arange(-0.2, 0.2, 0.004))
+    x, y = np.meshgrid(x_from + np.arange(0.0, 0.3, 0.004), np.arange(-0.2, 0.2, 0.004))
     vertices = np.stack([x, y, np.zeros_like(x)], -1).reshape(-1, 3)
     facing = np.broadcast_to([0.0, 0.0, -1.0], vertices.shape)
     zeros = jnp.zeros(len(vertices))
@@ -28,6 +28,21 @@ def wall(x_from):
         outside=jnp.ones(len(vertices), bool),
         give=zeros,
         contact=zeros,
+    )
+
+
+def evidence_of(hand, vertices, confidence=1.0, touches=1.0):
+    return HandEvidence(
+        points=jnp.zeros((21, 4)).at[:, 3].set(confidence),
+        world=jnp.zeros((21, 3)),
+        network=hand,
+        trust=jnp.ones(()),
+        depth=jnp.zeros(()),
+        depth_sigma=jnp.asarray(0.05),
+        contact=jnp.zeros(len(vertices)),
+        touches=jnp.asarray(touches),
+        camera=CAMERA,
+        intrinsics=FAR_CAMERA,
     )
 
 
@@ -42,18 +57,7 @@ def moved(models):
         first = np.quantile(keypoints[:, 0], 1 - share)
         depth = np.asarray(vertices)[np.asarray(vertices)[:, 0] > first, 2].max()
         hand = hand.replace(transl=jnp.array([0.0, 0.0, behind - depth]))
-        points = jnp.zeros((21, 4)).at[:, 3].set(confidence)
-        evidence = HandEvidence(
-            points=points,
-            world=jnp.zeros((21, 3)),
-            network=hand,
-            trust=jnp.ones(()),
-            depth=jnp.zeros(()),
-            contact=jnp.zeros(len(vertices)),
-            touches=jnp.asarray(touches),
-            camera=CAMERA,
-            intrinsics=FAR_CAMERA,
-        )
+        evidence = evidence_of(hand, vertices, confidence, touches)
         after = bring(HandUnknowns.at(hand), wall(first), evidence, hand)
         assert not np.any(after.shift[:2])
         return -float(after.params(hand).transl[2] - hand.transl[2])
@@ -81,3 +85,36 @@ def test_a_hand_far_behind_stays(moved, rng):
 
 def test_keypoints_that_nobody_saw_stay_hidden(moved, rng):
     assert moved(rng, 0.035, 0.2, confidence=0.0) == 0.0
+
+
+@pytest.fixture(scope="module")
+def believed(models):
+    """Function: the probability of contact that is left of 1 for a hand away from the wall."""
+    doubt = jax.jit(lambda *args: doubt_contact(args[0], models.hand, *args[1:], ContactConfig()))
+
+    def call(rng, before=0.0, beside=0.0):
+        hand = fit_problems.random_hand(rng)
+        vertices = np.asarray(models.hand.pose(hand)[0])
+        hand = hand.replace(transl=jnp.array([0.0, 0.0, -before - vertices[:, 2].max()]))
+        skin = wall(vertices[:, 0].max() + beside if beside else -0.2)
+        args = HandUnknowns.at(hand), skin, evidence_of(hand, vertices), hand
+        return float(doubt(*args).touches)
+
+    return call
+
+
+def test_a_hand_near_the_head_may_touch_it(believed, rng):
+    assert believed(rng, before=0.01) > 0.99
+
+
+def test_a_hand_far_in_front_of_the_head_does_not_touch_it(believed, rng):
+    assert believed(rng, before=0.16) < 0.01
+
+
+def test_a_hand_beside_the_head_in_the_image_does_not_touch_it(believed, rng):
+    assert believed(rng, beside=0.025) < 0.01
+
+
+def test_the_doubt_grows_with_the_distance(believed, rng):
+    values = [believed(np.random.default_rng(3), before=x) for x in (0.0, 0.08, 0.1, 0.12)]
+    assert values == sorted(values, reverse=True) and values[2] == pytest.approx(0.5, abs=0.02)

@@ -37,6 +37,7 @@ def free_hand(models):
             world=world,
             touches=jnp.array(0.0),
             intrinsics=intrinsics,
+            known_camera=jnp.array(False),
             left=jnp.array(False),
         )
         return problem.replace(**changes), hand
@@ -94,6 +95,7 @@ def touching_hand(models, scene, camera, intrinsics, offset=(0.0, 0.0, 0.0)):
         world=world,
         touches=jnp.array(1.0),
         intrinsics=intrinsics,
+        known_camera=jnp.array(False),
         left=jnp.array(False),
     )
     return problem, true
@@ -231,6 +233,21 @@ def test_the_depth_of_a_free_hand_is_the_networks(fit_hand, free_hand, rng):
         prediction = problem.prediction.replace(hand_keypoints_3d=deeper)
         hand = fit_hand(problem.replace(prediction=prediction))
         assert abs(hand.keypoints[:, 2].mean() - deeper[:, 2].mean()) < 0.015
+
+
+def test_the_size_of_a_hand_corrects_its_depth_where_the_camera_is_known(fit_hand, free_hand, rng):
+    """The network is 12 cm off; a hand of mean shape has the size that the fit expects."""
+    for _ in range(3):
+        problem, true = free_hand(rng, known_camera=jnp.array(True))
+        deeper = problem.prediction.hand_keypoints_3d + jnp.array([[0.0, 0.0, 0.12]])
+        sigma = jnp.asarray(0.15)
+        prediction = problem.prediction.replace(hand_keypoints_3d=deeper, hand_depth_sigma=sigma)
+        hand = fit_hand(problem.replace(prediction=prediction))
+        error = lambda depth: abs(depth - FREE[2])
+        assert error(hand.keypoints[:, 2].mean()) < 0.75 * error(deeper[:, 2].mean())
+        sure = prediction.replace(hand_depth_sigma=jnp.asarray(0.005))
+        held = fit_hand(problem.replace(prediction=sure))
+        assert abs(held.keypoints[:, 2].mean() - deeper[:, 2].mean()) < 0.03
 
 
 def test_a_left_hand_is_the_mirror_image_of_a_right_one(models, fit_hand, free_hand, rng):
