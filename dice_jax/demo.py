@@ -162,6 +162,13 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help="file format of the meshes (default: glb)",
     )
     add(
+        "--pictures",
+        choices=demo_results.PICTURES,
+        default="all",
+        help="overlay: NAME_overlay.png alone, several times as fast; none: no pictures "
+        "(default: all)",
+    )
+    add(
         "--full_frame",
         action="store_true",
         help="also write NAME_photo.png, the meshes over the whole photo",
@@ -210,6 +217,7 @@ def draw_and_write(
             np.asarray(model.hand_model.faces),
             np.asarray(model.head_model.faces),
             title=f"{name}: {summary}",
+            pictures=args.pictures,
             full_frame=args.full_frame,
         )
     stem = out / name

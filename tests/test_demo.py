@@ -207,6 +207,7 @@ def test_a_wrong_setup_ends_in_one_line_before_any_work(tmp_path, weights, capsy
         (("--hand", "both"), "invalid choice: 'both'"),
         (("--fit", "maybe"), "invalid choice: 'maybe'"),
         (("--crop", "face"), "invalid choice: 'face'"),
+        (("--pictures", "some"), "invalid choice: 'some'"),
         (("--focal_length", "-3"), "--focal_length must be positive"),
         (("--imgae", "x"), "unrecognized arguments"),
     ],

@@ -16,6 +16,8 @@ from dice_jax.io.meshes import NamedMesh, person_meshes
 from dice_jax.person import Person
 from dice_jax.visualization import overlay, palette
 
+PICTURES = ("overlay", "all", "none")
+
 
 @dataclasses.dataclass(frozen=True)
 class Results:
@@ -39,6 +41,7 @@ def draw(
     head_faces: Int[np.ndarray, "G 3"],
     *,
     title: str,
+    pictures: str = "all",
     full_frame: bool = False,
 ) -> Results:
     """Draws the results of one person and collects the arrays.
@@ -48,17 +51,21 @@ def draw(
         photo: RGB.
         hand_faces, head_faces: of the body models.
         title: written above the sheet of views.
+        pictures: one of `PICTURES`: the crop with the meshes over it, the sheet of views as well,
+            or no picture.
         full_frame: whether to draw the meshes over the whole photo as well.
     """
     meshes = person_meshes(person, hand_faces, head_faces, palette.HAND, palette.HEAD)
     box = CropBox(*person.crop_box)
-    drawn = overlay.render_over_crop(person, meshes)
-    drawings = {
-        "overlay": overlay.crop_and_overlay(photo, box, drawn),
-        "side": overlay.view_sheet(meshes, title),
-    }
-    if full_frame:
-        drawings["photo"] = overlay.photo_overlay(photo, box, drawn)
+    drawings = {}
+    if pictures != "none" or full_frame:
+        drawn = overlay.render_over_crop(person, meshes)
+        if pictures != "none":
+            drawings["overlay"] = overlay.crop_and_overlay(photo, box, drawn)
+        if full_frame:
+            drawings["photo"] = overlay.photo_overlay(photo, box, drawn)
+    if pictures == "all":
+        drawings["side"] = overlay.view_sheet(meshes, title)
     return Results(drawings, meshes, params.to_arrays(person, photo.shape[:2]))
 
 
@@ -68,7 +75,7 @@ def write(
     mesh_format: str = "glb",
     extras: Mapping[str, Any] | None = None,
 ) -> list[Path]:
-    """Writes `stem_overlay.png`, `stem_side.png`, the meshes, and `stem_params.npz`.
+    """Writes the pictures, such as `stem_overlay.png`, the meshes, and `stem_params.npz`.
 
     Args:
         results: from `draw`.

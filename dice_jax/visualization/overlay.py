@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
@@ -16,7 +17,8 @@ from dice_jax.io.meshes import NamedMesh
 from dice_jax.person import Person
 from dice_jax.visualization import captions, palette
 from dice_jax.visualization.captions import ColorBar
-from dice_jax.visualization.render import look_at, render
+from dice_jax.visualization.render import render
+from dice_jax.visualization.shading import look_at
 
 PANEL = 672  # pixels: side of the drawn crop
 _SHEET_PANEL = 448  # pixels: side of a view on the sheet
@@ -89,19 +91,21 @@ def view_sheet(meshes: Sequence[NamedMesh], title: str) -> UInt8[np.ndarray, "H 
         title: written above.
     """
     turn = lambda yaw, pitch: seen_from(np.radians(yaw), np.radians(pitch))
-    panels = [
-        view(meshes, turn(-65, 0), "from the person's right"),
-        view(meshes, turn(65, 0), "from the person's left"),
-        view(meshes, turn(0, -50), "from above"),
+    views: list[tuple] = [
+        (meshes, turn(-65, 0), "from the person's right"),
+        (meshes, turn(65, 0), "from the person's left"),
+        (meshes, turn(0, -50), "from above"),
     ]
     hands = [mesh for mesh in meshes if mesh.name != "head"]
     if hands and len(hands) < len(meshes):
-        panels += _contact_views(hands, meshes[-1])
+        views += _contact_views(hands, meshes[-1])
+    with ThreadPoolExecutor() as pool:
+        panels = list(pool.map(lambda arguments: view(*arguments), views))
     return captions.sheet(panels, columns=3, title=title)
 
 
-def _contact_views(hands: Sequence[NamedMesh], head: NamedMesh) -> list[np.ndarray]:
-    """Contact on the face and on a hand, and the deformation."""
+def _contact_views(hands: Sequence[NamedMesh], head: NamedMesh) -> list[tuple]:
+    """Arguments of `view`: contact on the face and on a hand, and the deformation."""
     hand = max(hands, key=lambda mesh: float(np.nan_to_num(mesh.attributes["contact"]).sum()))
     hand_contact, head_contact = hand.attributes["contact"], head.attributes["contact"]
     deformation = head.attributes["deformation"]
@@ -117,9 +121,9 @@ def _contact_views(hands: Sequence[NamedMesh], head: NamedMesh) -> list[np.ndarr
     deformed = colored(head, deformation * 1e3 / full_scale, palette.DEFORMATION)
     caption = f"deformation, at most {deepest:.1f} mm"
     return [
-        view([on_head], at_face, "contact on the face", bar=probability),
-        view([on_hand], at_hand, f"contact on the {_in_words(hand)}", bar=probability),
-        view([deformed], at_deformation, caption, bar=millimeters),
+        ([on_head], at_face, "contact on the face", probability),
+        ([on_hand], at_hand, f"contact on the {_in_words(hand)}", probability),
+        ([deformed], at_deformation, caption, millimeters),
     ]
 
 
@@ -131,7 +135,6 @@ def view(
     meshes: Sequence[NamedMesh],
     direction: Float[np.ndarray, "3"],
     caption: str,
-    hidden: Sequence[str] = (),
     bar: ColorBar | None = None,
     size: int = _SHEET_PANEL,
 ) -> UInt8[np.ndarray, "{size} {size} 3"]:
@@ -141,18 +144,17 @@ def view(
         meshes: hand and head.
         direction: viewing direction.
         caption: a few words.
-        hidden: names of meshes to leave out.
         bar: the legend of the colors; with one there are no shadows, which would change the colors.
         size: side of the panel, pixels.
     """
     rotation = look_at(direction).astype(np.float32)
     turned = [dataclasses.replace(mesh, vertices=mesh.vertices @ rotation.T) for mesh in meshes]
-    points = np.concatenate([mesh.vertices for mesh in turned if mesh.name not in hidden])[:, :2]
+    points = np.concatenate([mesh.vertices for mesh in turned])[:, :2]
     low, high = points.min(axis=0), points.max(axis=0)
     room = np.array([0.90, 0.78]) * size  # the captions take the rest of the height
     scale = float((room / np.maximum(high - low, 1e-3)).min())
     transl = np.array([0.5, 0.52]) * size - scale * (low + high) / 2
-    drawn = render(turned, scale, transl, size, hidden, shadow=bar is None)
+    drawn = render(turned, scale, transl, size, shadow=bar is None)
     paper = np.broadcast_to(palette.PAPER * 255, (size, size, 3))
     return captions.annotate(blend(paper, drawn, 1.0), caption, bar)
 
@@ -212,6 +214,7 @@ def blend(
         drawn: sRGB in [0, 1] and alpha.
         opacity: multiplies alpha.
     """
-    alpha = drawn[..., 3:] * opacity
-    mixed = drawn[..., :3] * alpha + background / 255.0 * (1.0 - alpha)
-    return np.rint(mixed * 255.0).astype(np.uint8)
+    colors = cv2.convertScaleAbs(np.ascontiguousarray(drawn[..., :3]), alpha=255.0)
+    weight = drawn[..., 3] * np.float32(opacity)
+    behind = background if background.dtype == np.uint8 else np.rint(background).astype(np.uint8)
+    return cv2.blendLinear(colors, np.ascontiguousarray(behind), weight, 1.0 - weight)

@@ -71,9 +71,9 @@ def side_and_contacts(
     ]
     views = [overlay.view(meshes, overlay.seen_from(_RIGHT_SIDE, 0.0), f"{name}, side", size=size)]
     bar = ColorBar(palette.CONTACT, "0", "1", "")
-    for part, other, direction in zip(("face", "hand"), ("hand", "head"), directions):
-        caption = f"contact on the {part}"
-        views.append(overlay.view(by_contact, direction, caption, (other,), bar, size))
+    hand, head = by_contact
+    for part, mesh, direction in zip(("face", "hand"), (head, hand), directions):
+        views.append(overlay.view([mesh], direction, f"contact on the {part}", bar, size))
     return views
 
 

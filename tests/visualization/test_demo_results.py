@@ -53,6 +53,21 @@ def test_files_hold_the_drawings_the_meshes_and_the_arrays(results, person, tmp_
     np.testing.assert_array_equal(arrays["head_vertices"], person.head.vertices)
 
 
+@pytest.mark.parametrize(
+    ("pictures", "full_frame", "names"),
+    [
+        ("overlay", False, {"overlay"}),
+        ("none", False, set()),
+        ("none", True, {"photo"}),
+        ("all", False, {"overlay", "side"}),
+    ],
+)
+def test_only_the_pictures_that_are_asked_for_are_drawn(person, pictures, full_frame, names):
+    results = draw(person, pictures=pictures, full_frame=full_frame)
+    assert set(results.drawings) == names
+    assert len(results.meshes) == 2 and "head_vertices" in results.arrays
+
+
 def test_a_person_without_hands_or_without_a_head_is_drawn(person):
     for change, prefix in (({"hands": ()}, "head"), ({"head": None}, "right_hand")):
         results = draw(dataclasses.replace(person, **change))

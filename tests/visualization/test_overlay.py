@@ -49,6 +49,17 @@ def test_meshes_are_drawn_where_their_camera_sees_them(person, meshes, fitted):
         np.testing.assert_allclose([columns.max() + 1, rows.max() + 1], high, atol=8)
 
 
+def test_blending_mixes_in_srgb_and_keeps_the_rest(rng):
+    background = rng.integers(0, 256, (40, 60, 3), np.uint8)
+    drawn = rng.random((40, 60, 4), np.float32)
+    drawn[:20, :, 3] = 0
+    alpha = 0.8 * drawn[..., 3:]
+    mixed = alpha * drawn[..., :3] * 255 + (1 - alpha) * background
+    blended = overlay.blend(background, drawn, 0.8)
+    assert np.abs(blended - mixed).max() < 1.1
+    np.testing.assert_array_equal(blended[:20], background[:20])
+
+
 def test_the_overlay_changes_only_pixels_that_the_meshes_cover(rng, drawn):
     photo = rng.integers(0, 256, (300, 400, 3), np.uint8)
     box = CropBox(50, 20, 250)
