@@ -69,7 +69,8 @@ _FIT = flags.DEFINE_list(
     [],
     "Also measure the network and the fit to detected landmarks together, a row for each: "
     "'keypoints': the true keypoints under the errors of landmark networks on photographs; "
-    "'detected': what the landmark networks find in the crops. Example: --fit=keypoints,detected.",
+    "'detected': what the landmark networks find in the pictures. Networks that see landmarks get "
+    "a row without the fit too. Example: --fit=keypoints,detected.",
 )
 _LEAK_FILTER = flags.DEFINE_bool(
     "reference_leak_filter",
@@ -174,17 +175,17 @@ def evaluate(weights: str, out: Path, datasets: registry.Datasets) -> Record:
 def fit_predictors(
     model: inference.Model, bodies: tuple[BodyModel, BodyModel]
 ) -> dict[str, measure.Predictor]:
-    """The rows of --fit by name."""
-    rows = {
-        "keypoints": fit_rows.predictor(model, fit_rows.simulated(*bodies)),
-        "detected": fit_rows.predictor(
-            model, fit_rows.detected, rendered=_DATA.value == registry.OPEN
-        ),
-    }
-    unknown = sorted(set(_FIT.value) - set(rows))
-    if unknown:
-        raise UserError(f"--fit has {unknown[0]!r}; it may have {', '.join(rows)}")
-    return {f"model_fit_{name}": rows[name] for name in _FIT.value}
+    """The rows of --fit by name: networks that see landmarks alone, and with the fit."""
+    sources = {"keypoints": fit_rows.simulated(*bodies), "detected": fit_rows.detected}
+    if unknown := sorted(set(_FIT.value) - set(sources)):
+        raise UserError(f"--fit has {unknown[0]!r}; it may have {', '.join(sources)}")
+    rows = {}
+    for name in _FIT.value:
+        rendered = name == "detected" and _DATA.value == registry.OPEN
+        if getattr(model.module.config, "evidence_hidden", 0):
+            rows[f"model_{name}"] = fit_rows.seeing(model, sources[name])
+        rows[f"model_fit_{name}"] = fit_rows.predictor(model, sources[name], rendered=rendered)
+    return rows
 
 
 @atomic.together()

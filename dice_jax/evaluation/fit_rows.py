@@ -10,10 +10,11 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from dice_jax import inference, models
+from dice_jax.array_types import Array
 from dice_jax.body_models.landmarks import FACE_68
 from dice_jax.body_models.lbs import BodyModel
 from dice_jax.constants import NUM_HAND_KEYPOINTS
-from dice_jax.detection.people import find_people
+from dice_jax.detection import crop_detections
 from dice_jax.evaluation.measure import Predictor
 from dice_jax.fitting import detector_points, fit
 from dice_jax.structs import Batch, Detections
@@ -26,21 +27,36 @@ _FIRST_INNER = 17  # of the 68 landmarks; the jaw contour is no fixed point of t
 Detect = Callable[[Batch], Detections]
 
 
+def seeing(model: inference.Model, detect: Detect) -> Predictor:
+    """The network alone, told the landmarks, for `measure.measure_split`.
+
+    Args:
+        model: from `load`, whose network sees detections.
+        detect: gives the landmarks.
+    """
+    return lambda batch: inference.infer(model, batch.images, detect(batch), batch.intrinsics)
+
+
 def predictor(model: inference.Model, detect: Detect, *, rendered: bool = False) -> Predictor:
     """Network and fit, for `measure.measure_split`; the fit runs on the first device.
 
     Args:
         model: from `load`.
-        detect: gives the landmarks.
+        detect: gives the landmarks, to the fit and to networks that see them.
         rendered: see `detector_points.prepare`.
     """
     fit_models = detector_points.prepare(model.hand_model, model.head_model, rendered=rendered)
 
     def predict(batch: Batch):
-        detections = detect(batch)
-        seen = batch.images, detections, batch.intrinsics
-        prediction = inference.infer(model, *seen, gate_by_presence=False)
-        refined = fit.refine(fit_models, prediction, detections, batch.intrinsics)
+        found = detect(batch)
+        prediction = inference.infer(
+            model, batch.images, found, batch.intrinsics, gate_by_presence=False
+        )
+        # The fit believes what was found.
+        seen = found.replace(
+            hand_points=_certain(found.hand_points), face_points=_certain(found.face_points)
+        )
+        refined = fit.refine(fit_models, prediction, seen, batch.intrinsics)
         # As `infer` does, without the gate where nothing touches.
         touches = (refined.contact_presence > 0.5)[:, None]
         deformations = jnp.where(touches[..., None], refined.deformations, 0.0)
@@ -52,6 +68,10 @@ def predictor(model: inference.Model, detect: Detect, *, rendered: bool = False)
         )
 
     return predict
+
+
+def _certain(points: Float[Array, "B N 4"]) -> Float[Array, "B N 4"]:
+    return jnp.concatenate([points[..., :3], jnp.sign(points[..., 3:])], axis=-1)
 
 
 def simulated(hand_model: BodyModel, head_model: BodyModel, seed: int = 0) -> Detect:
@@ -109,31 +129,12 @@ def _disturb(
 
 
 def detected(batch: Batch) -> Detections:
-    """What the landmark networks find: the largest face, and its or any right hand.
-
-    The detections of the samples, which may come from larger pictures; where the samples have none,
-    what is found in the crops.
-    """
-    if batch.detections.face_points[..., 3].any() or batch.detections.hand_points[..., 3].any():
-        return batch.detections
-    found = [_detect(np.asarray(image)) for image in batch.images]
+    """What the landmark networks found in the pictures: stored with the samples, or found now."""
+    stored = batch.detections
+    if any(np.asarray(points)[..., 3].any() for points in (stored.hand_points, stored.face_points)):
+        return stored
+    found = [crop_detections.detect(np.asarray(image)) for image in batch.images]
     return jax.tree.map(lambda *x: np.stack(x), *found)
-
-
-def _detect(image: UInt8[np.ndarray, "224 224 3"]) -> Detections:
-    detections = Detections.nothing()
-    people = find_people(image)
-    face = next((person.face for person in people if person.face is not None), None)
-    hands = [hand for person in people for hand in person.hands if hand.right > 0.5]
-    if face is not None:
-        detections.face_points[:, :3] = face.points
-        detections.face_points[:, 3] = 1.0
-    if hands:
-        hand = max(hands, key=lambda hand: hand.score)
-        detections.hand_points[:, :3] = hand.points
-        detections.hand_points[:, 3] = 1.0
-        detections.hand_world[:] = hand.world
-    return detections
 
 
 def _spread(points: Float[np.ndarray, "N 2"]) -> float:

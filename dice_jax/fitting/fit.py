@@ -31,8 +31,8 @@ from dice_jax.structs import (
 # A hand this near touches; the probability falls from 0.73 to 0.27 over twice the softness, meters.
 _TOUCHING_SOFTNESS = 0.002
 _TYPICAL_DISTANCE = 0.9  # meters from the camera to the head
-# Standard deviation of the network's depth of a hand that touches nothing, meters: where the network
-# does not tell, and the least and greatest that it is believed to be.
+# Standard deviation of the network's depth of a hand that touches nothing, meters: where the
+# network does not tell, and the least and greatest that it is believed to be.
 _TYPICAL_DEPTH_ERROR, _DEPTH_ERRORS = 0.08, (0.01, 0.2)
 _HELD_DEPTH = 0.004  # the same where nothing in the image corrects the depth
 

@@ -15,6 +15,7 @@ from dice_jax.body_models.landmarks import FACE_68
 from dice_jax.errors import UserError
 from dice_jax.evaluation import fit_rows
 from dice_jax.fitting import detector_points, fit
+from dice_jax.models import presets
 from dice_jax.structs import Detections
 
 SEEDS = 25
@@ -156,3 +157,26 @@ def test_an_unknown_row_is_one_clear_line(bodies):
     message = str(error.value)
     assert "--fit" in message and "nonsense" in message and "keypoints" in message
     assert "\n" not in message
+
+
+def _tiny(width):
+    section = presets.tiny()
+    section.evidence_hidden = width
+    return section
+
+
+@pytest.mark.parametrize("width", [0, 16])
+def test_networks_that_see_landmarks_get_a_row_without_the_fit(bodies, width):
+    model, _ = models.create_model(_tiny(width), *bodies)
+    flags.FLAGS.mark_as_parsed()
+    with flagsaver.flagsaver(fit=["detected"]):
+        rows = evaluate.fit_predictors(no_network(bodies).replace(module=model), bodies)
+    assert list(rows) == (["model_detected"] if width else []) + ["model_fit_detected"]
+
+
+def test_a_network_is_told_the_landmarks_and_the_cameras(bodies, batch, monkeypatch):
+    seen = []
+    monkeypatch.setattr(inference, "infer", lambda model, *inputs: seen.append(inputs))
+    fit_rows.seeing(no_network(bodies), lambda batch: "found")(batch)
+    ((images, found, intrinsics),) = seen
+    assert images is batch.images and found == "found" and intrinsics is batch.intrinsics
