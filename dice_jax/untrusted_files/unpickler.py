@@ -118,8 +118,8 @@ class Unpickler(pickle._Unpickler):
         raise NotImplementedError
 
     def find_class(self, module: str, name: str) -> Accepted:
-        if "\r" in module + name:
-            raise pickle.UnpicklingError("a name with a carriage return")
+        if not (module + name).isprintable():  # it could break the one line of a message
+            raise pickle.UnpicklingError("a name with control characters")
         found = self.accept(module, name)
         if found is None:
             raise UntrustedNameError(f"{module}.{name}"[:200])
