@@ -243,7 +243,7 @@ class Unpickler(pickle._Unpickler):
     dispatch: ClassVar[dict[int, Any]] = {}
 
 
-def _charged(load: Callable[[Unpickler], None], cost: int, is_new: bool):
+def _charged(load: Callable[[Any], None], cost: int, is_new: bool):
     """The opcode, with what it makes charged to the budget."""
 
     def charged(self: Unpickler) -> None:
