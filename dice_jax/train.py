@@ -67,7 +67,7 @@ def main(argv: Sequence[str], **inputs: Any) -> None:
     """Trains as the flags say; `inputs` are keyword arguments of `train`."""
     if argv[1:]:
         raise errors.UserError(f"unknown argument {argv[1]!r}: flags begin with --, see --help")
-    if not str(_WORKDIR.value).strip():
+    if _WORKDIR.value is not None and not _WORKDIR.value.strip():
         raise errors.UserError("--workdir is empty: give the folder of the run")
     xla_flags.set_cpu_preset()
     xla_flags.keep_compiled()

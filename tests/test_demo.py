@@ -12,6 +12,7 @@ import jax
 import numpy as np
 import pytest
 import trimesh
+from PIL import Image
 from support.command_line import exit_code
 from support.tiny_model import save_tiny_weights
 
@@ -59,7 +60,7 @@ def run(tmp_path_factory, weights):
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory, run, portrait):
-    """A folder with a hand at a face, a gray face alone, two faces, nobody, and a text file.
+    """A folder with a hand at a face, a gray face alone, two faces, nobody, a text, a huge photo.
 
     The text file is called .png. A missing file is given as well.
     """
@@ -69,6 +70,7 @@ def finished(tmp_path_factory, run, portrait):
     images.write_image(folder / "pair.png", np.concatenate([portrait, portrait], axis=1))
     images.write_image(folder / "nobody.png", np.full((90, 120, 3), 200, np.uint8))
     (folder / "text.png").write_text("not an image")
+    Image.new("1", (30_000, 30_000)).save(folder / "huge.png")
     return run("--image", str(folder), str(folder / "missing.jpg"), "--full_frame")
 
 
@@ -78,14 +80,14 @@ def test_good_photos_are_done_and_bad_ones_counted(finished):
     names = ("touch", "alone", "pair", "pair_2")
     expected = {name + suffix for name in names for suffix in suffixes}
     assert {path.name for path in finished.out.iterdir()} == expected
-    assert finished.errors[-1] == "2 of 6 failed, see the errors above"
-    for name in ("text.png", "missing.jpg"):
+    assert finished.errors[-1] == "3 of 7 failed, see the errors above"
+    for name in ("text.png", "missing.jpg", "huge.png"):
         (line,) = (line for line in finished.errors if name in line)
         assert line.startswith("error: ")
-    assert len(finished.errors) == 3
+    assert len(finished.errors) == 4
     for word in ("read", "reconstruct", "draw", "write"):
         assert word in finished.lines[-1]
-    assert finished.lines[-1].startswith("4 of 6 done")
+    assert finished.lines[-1].startswith("4 of 7 done")
 
 
 def test_the_printed_lines_say_who_was_found(finished):

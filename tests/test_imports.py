@@ -130,3 +130,12 @@ def test_an_arrow_turned_round_is_seen(room):
 
 def test_no_room_imports_a_command_line():
     assert all(forbidden_imports(room, "import dice_jax.train") == {"train"} for room in ALLOWED)
+
+
+def test_processes_are_spawned():
+    """JAX has threads: a process that is forked after its first use can hang."""
+    for path in MODULES:
+        source = path.read_text()
+        if "ProcessPoolExecutor(" in source or "multiprocessing." in source:
+            assert 'get_context("spawn")' in source and "mp_context=context" in source, path
+        assert "os.fork(" not in source

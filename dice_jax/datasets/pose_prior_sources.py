@@ -223,7 +223,7 @@ def _read_rows(path: Path, size: int) -> Float[np.ndarray, "N {size}"]:
     try:
         rows = np.array(json.loads(path.read_text()), np.float64)
         rows = rows.reshape(len(rows), size)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError, OverflowError) as error:
         raise UserError(f"{path} is not a list of rows of {size} numbers ({error})") from None
     if not len(rows) or not np.isfinite(rows).all():
         raise UserError(f"{path} is empty or contains NaN")

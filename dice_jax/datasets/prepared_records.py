@@ -128,8 +128,9 @@ def check_settings(folder: pathlib.Path, settings: Mapping[str, Any]) -> None:
     """
     path = folder / "settings.json"
     if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        atomic.write_text(path, json.dumps(settings))
+        with enough_space_for(path):
+            folder.mkdir(parents=True, exist_ok=True)
+            atomic.write_text(path, json.dumps(settings))
     before = json.loads(path.read_text())
     changes = ", ".join(
         f"{name} was {before.get(name)} and is {settings.get(name)}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -102,7 +101,8 @@ def start_from(state: TrainState, weights: Mapping[str, Any]) -> tuple[TrainStat
                 f"{own[name].shape} in this network"
             )
     loaded = {name: jnp.asarray(given[name], own[name].dtype) for name in common}
-    chex.assert_tree_all_finite(loaded)
+    if infinite := [name for name, value in loaded.items() if not jnp.isfinite(value).all()]:
+        raise UserError(f"init_from: {infinite[0]} holds NaN or infinity: export the weights again")
     merged = traverse_util.unflatten_dict(own | loaded, sep="/")
     params = merged["params"]
     state = state.replace(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import os
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -32,7 +32,7 @@ class Header(NamedTuple):
 
     dtype: np.dtype
     shape: tuple[int, ...]
-    order: str
+    order: Literal["C", "F"]
     length: int
 
 

@@ -106,7 +106,7 @@ def read_npz(
 def _members(archive: zipfile.ZipFile, path: str | os.PathLike, remedy: str) -> dict[str, str]:
     """The members by the name of their array."""
     for member in archive.namelist():
-        if not member.endswith(".npy"):
+        if not member.endswith(".npy") or not member.isprintable():
             raise UserError(f"{path} has a member that is no array, {member[:80]!r}; {remedy}")
     return {member.removesuffix(".npy"): member for member in archive.namelist()}
 

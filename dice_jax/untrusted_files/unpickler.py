@@ -118,8 +118,8 @@ class Unpickler(pickle._Unpickler):
         raise NotImplementedError
 
     def find_class(self, module: str, name: str) -> Accepted:
-        if "\r" in module + name:
-            raise pickle.UnpicklingError("a name with a carriage return")
+        if not (module + name).isprintable():  # it could break the one line of a message
+            raise pickle.UnpicklingError("a name with control characters")
         found = self.accept(module, name)
         if found is None:
             raise UntrustedNameError(f"{module}.{name}"[:200])
@@ -243,7 +243,7 @@ class Unpickler(pickle._Unpickler):
     dispatch: ClassVar[dict[int, Any]] = {}
 
 
-def _charged(load: Callable[[Unpickler], None], cost: int, is_new: bool):
+def _charged(load: Callable[[Any], None], cost: int, is_new: bool):
     """The opcode, with what it makes charged to the budget."""
 
     def charged(self: Unpickler) -> None:

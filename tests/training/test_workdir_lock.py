@@ -8,7 +8,9 @@ import subprocess
 import sys
 
 import pytest
+from support import micro_run
 
+from dice_jax import train
 from dice_jax.errors import UserError
 from dice_jax.training.workdir_lock import FILE, workdir_lock
 
@@ -44,6 +46,12 @@ def test_the_second_run_is_refused_with_the_process_and_host_of_the_first(tmp_pa
         pytest.fail("both hold it")
     with workdir_lock(tmp_path.parent):  # another workdir
         pass
+
+
+def test_a_training_in_a_workdir_in_use_is_refused_before_it_writes(tmp_path, holder):
+    with pytest.raises(UserError, match=f"process {holder.pid}"):
+        train.train(micro_run.get_config(), tmp_path, **micro_run.inputs())
+    assert [path.name for path in tmp_path.iterdir()] == [FILE]
 
 
 @pytest.mark.parametrize("end", ["kill", "exit"])

@@ -444,6 +444,18 @@ def test_other_sparse_matrices_are_named(tmp_path):
         assert kind in refused(pickles.read_pickle, tmp_path / "data.pkl")
 
 
+@pytest.mark.parametrize("letter", ["\r", "\x0b", "\x1c", "\x85", "\u2028", "\0"])
+def test_a_name_cannot_break_the_line_of_the_message(tmp_path, letter):
+    for name in (f"os{letter}\nsystem", f"os\nsys{letter}tem", f"torch.nn\nMod{letter}ule"):
+        (tmp_path / "data.pkl").write_bytes(b"\x80\x02c" + name.encode() + b"\n.")
+        for read in (pickles.read_pickle, torch_module.read_object):
+            message = refused(read, tmp_path / "data.pkl")
+            assert len(message.splitlines()) == 1
+    path = zipped(tmp_path / "a.npz", {f"a{letter}b.npy": npy_bytes(np.zeros(3, np.float64))})
+    message = refused(lambda path: npz.read_npz(path, others=npz.Array(npz.TEXT)), path)
+    assert len(message.splitlines()) == 1
+
+
 def test_what_is_shared_stays_shared(tmp_path):
     values = np.arange(4.0)
     (tmp_path / "data.pkl").write_bytes(pickle.dumps([values, {"again": values}, values]))

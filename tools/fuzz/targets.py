@@ -341,7 +341,7 @@ def _write_decaf(root: Path) -> None:
 def _make_decaf(folder: Path, rng: Rng) -> Path:
     _write_decaf(folder)
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
-    for path in rng.choice(np.array(paths, object), int(rng.integers(1, 3))):
+    for path in rng.choice(np.array(paths, object), int(rng.integers(1, 3)), replace=False):
         kind = rng.integers(6)
         if kind == 0:
             path.unlink(missing_ok=True)
@@ -349,11 +349,35 @@ def _make_decaf(folder: Path, rng: Rng) -> Path:
             path.write_bytes(_npy(_random_array(rng)))
         elif kind == 2 and path.suffix == ".pkl":
             path.write_bytes(_pickle_bytes(rng))
+        elif kind == 3 and path.suffix == ".pkl":
+            content = pickle.loads(path.read_bytes())
+            path.write_bytes(pickle.dumps(_with_wrong_entry(content, rng)))
         elif path.exists():
             data = path.read_bytes()
             head = mutated(data[:300], rng) if path.suffix == ".npy" else mutated(data, rng)
             path.write_bytes(head + data[300:] if path.suffix == ".npy" else head)
     return folder
+
+
+def _with_wrong_entry(content: Any, rng: Rng) -> Any:
+    """The contents with another key or value somewhere."""
+    if isinstance(content, dict) and content and rng.random() < 0.8:
+        key = list(content)[int(rng.integers(len(content)))]
+        value = content[key]
+        if rng.random() < 0.3:
+            odd = [None, "a", -1, (1, 2), 1e300, float("nan"), b"x", 10**18]
+            return {odd[int(rng.integers(len(odd)))]: value}
+        return content | {key: _with_wrong_entry(value, rng)}
+    if isinstance(content, list) and content and rng.random() < 0.5:
+        return [_with_wrong_entry(content[0], rng), *content[1:]]
+    values = [
+        np.array("x"),
+        np.array(["a", "b", "c"]),
+        np.full(3, np.nan),
+        np.zeros((3, 4), complex),
+    ]
+    values += [np.array([None] * 3), 10**30, {}, "abc", [[1], [2, 3]], (1,), None]
+    return values[int(rng.integers(len(values)))]
 
 
 def _read_decaf(root: Path) -> None:

@@ -15,9 +15,10 @@ One take per subject. Array sizes: n frames, m rows of the file.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -138,8 +139,11 @@ def read_take(root: Path, mode: str, subject: str) -> Take:
     """
     base = root / mode
     path = base / "params" / subject / "params_smoothed.pkl"
-    frames, head, hand = _parameters(pickles.read_pickle(path), path)
+    with _contents_of(path):
+        frames, head, hand = _parameters(pickles.read_pickle(path), path)
     cameras_path = base / "cameras" / subject / "cameras.pkl"
+    with _contents_of(cameras_path):
+        cameras = _cameras(pickles.read_pickle(cameras_path), cameras_path)
     return Take(
         mode,
         subject,
@@ -147,7 +151,7 @@ def read_take(root: Path, mode: str, subject: str) -> Take:
         head,
         hand,
         surface=read_surface(root, mode, subject),
-        cameras=_cameras(pickles.read_pickle(cameras_path), cameras_path),
+        cameras=cameras,
         cuts=_cuts(base / "cutIDs" / f"{subject}.pkl"),
         canonical_rotation=_canonical_rotation(root, mode, subject, frames),
     )
@@ -198,6 +202,18 @@ def neck_ids(root: Path) -> tuple[Int[np.ndarray, "_"], Int[np.ndarray, "_"]]:
         deformation if len(deformation) else contact,
         contact if len(contact) else deformation,
     )
+
+
+@contextlib.contextmanager
+def _contents_of(path: Path) -> Iterator[None]:
+    """Reports what is no number, no list or no entry in a file whose contents are looked at."""
+    try:
+        yield
+    except UserError:
+        raise
+    except (TypeError, ValueError, OverflowError, LookupError, AttributeError) as error:
+        reason = " ".join(str(error).split())[:100]
+        raise UserError(f"{path} does not have the contents of Decaf's ({reason})") from None
 
 
 def _vertex_ids(path: Path) -> Int[np.ndarray, "_"]:
@@ -283,5 +299,6 @@ def _cuts(path: Path) -> Int[np.ndarray, "_"]:
     """The later frame of each pair; empty without a file."""
     if not path.is_file():
         return np.zeros(0, int)
-    pairs = pickles.read_pickle(path)
-    return np.array(sorted(int(pair[1]) for pair in pairs), int)
+    with _contents_of(path):
+        pairs = pickles.read_pickle(path)
+        return np.array(sorted(int(pair[1]) for pair in pairs), int)
