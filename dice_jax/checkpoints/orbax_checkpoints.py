@@ -74,7 +74,7 @@ class Checkpointer:
         policy = checkpoint_managers.AnyPreservationPolicy(
             [checkpoint_managers.LatestN(keep), best]
         )
-        # Without `best_fn` Orbax does not store the metrics, and a resumed run would forget the best.
+        # Without `best_fn` Orbax stores no metrics, and a resumed run would forget the best.
         options = ocp.CheckpointManagerOptions(
             preservation_policy=policy,
             best_fn=lambda metrics: metrics[best_metric],
