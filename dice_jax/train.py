@@ -25,7 +25,7 @@ from ml_collections import ConfigDict, config_flags
 
 from dice_jax import configs, errors, models, xla_flags
 from dice_jax.checkpoints import config_file, pretrained_backbones, provenance
-from dice_jax.checkpoints.orbax_checkpoints import Checkpointer
+from dice_jax.checkpoints.orbax_checkpoints import BEST_METRIC, Checkpointer
 from dice_jax.datasets import registry
 from dice_jax.datasets.augmentation import augmentation
 from dice_jax.evaluation import validation
@@ -165,7 +165,7 @@ def _train(
     state = init_state(setup, bodies, config.seed)
     about = provenance.about(config, len(train_split))
     checkpointer = Checkpointer(
-        workdir, keep=config.keep_checkpoints, best_metric="pve_mm", about=about
+        workdir, keep=config.keep_checkpoints, best_metric=BEST_METRIC, about=about
     )
     if checkpointer.has_any():
         config_file.check_same_network(workdir, config.model)

@@ -52,7 +52,7 @@ def save_weights(
 
 
 def load_weights(folder: str | Path) -> tuple[dict[str, Any], ConfigDict]:
-    """Reads exported weights, or the latest checkpoint in the workdir of a run.
+    """Reads exported weights, or the best checkpoint in the workdir of a run.
 
     Returns:
         Variables ({"params": ..., "batch_stats": ...}, NumPy arrays of float32) and the

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import json
 import logging
 import os
 import shutil
@@ -28,6 +29,7 @@ from orbax.checkpoint import checkpoint_managers
 from dice_jax.errors import UserError
 
 FOLDER = "checkpoints"
+BEST_METRIC = "pve_mm"  # of the validation, the smaller the better
 
 
 @runtime_checkable
@@ -72,8 +74,12 @@ class Checkpointer:
         policy = checkpoint_managers.AnyPreservationPolicy(
             [checkpoint_managers.LatestN(keep), best]
         )
+        # Without `best_fn` Orbax stores no metrics, and a resumed run would forget the best.
         options = ocp.CheckpointManagerOptions(
-            preservation_policy=policy, cleanup_tmp_directories=True
+            preservation_policy=policy,
+            best_fn=lambda metrics: metrics[best_metric],
+            best_mode="min",
+            cleanup_tmp_directories=True,
         )
         self._folder = Path(workdir).resolve() / FOLDER
         self._manager = ocp.CheckpointManager(
@@ -198,18 +204,34 @@ def latest_step(workdir: str | Path) -> int:
     return max(steps)
 
 
+def best_step(workdir: str | Path) -> int:
+    """The step of the checkpoint with the best validation, or else of the latest one.
+
+    Raises:
+        FileNotFoundError: no checkpoint yet.
+    """
+    latest = latest_step(workdir)
+    folder = Path(workdir) / FOLDER
+    found = {}
+    for step in _complete_steps(folder):
+        path = folder / str(step) / "metrics" / "metrics"  # of Orbax
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            found[step] = float(json.loads(path.read_text())[BEST_METRIC])
+    return min(found, key=lambda step: (found[step], -step)) if found else latest
+
+
 def restore_weights(workdir: str | Path) -> dict[str, Any]:
-    """The variables for inference in the latest checkpoint.
+    """The variables for inference in the checkpoint of `best_step`.
 
     Returns:
         {"params": ..., "batch_stats": ...}; the averaged weights if the run keeps an average.
 
     Raises:
         FileNotFoundError: no checkpoint yet.
-        UserError: the latest checkpoint is damaged.
+        UserError: that checkpoint is damaged.
     """
     folder = Path(workdir).resolve() / FOLDER
-    step = latest_step(workdir)
+    step = best_step(workdir)
     options = ocp.CheckpointManagerOptions(read_only=True)
     with ocp.CheckpointManager(folder, options=options) as manager:
         state = _restore(manager, folder / str(step))

@@ -6,6 +6,7 @@ Every field is explained in `config`.
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 from ml_collections import ConfigDict
 
@@ -25,8 +26,20 @@ _MANOPTH_TIP_IDS = (745, 317, 445, 556, 673)
 
 
 def full() -> ConfigDict:
-    """The paper's network: HRNet-W64, 240 M parameters."""
-    return as_config_dict(ModelConfig(query_pose="mean", presence=False))
+    """The paper's network: HRNet-W64, 240 M parameters.
+
+    The paper does not say how rotations are represented. Zeros stand for a frontal head and a hand
+    with its palm to the face, since axis-angle from zero has to cross half a turn.
+    """
+    six_d = functools.partial(IKNetConfig, orientation="6d")
+    return as_config_dict(
+        ModelConfig(
+            query_pose="mean",
+            presence=False,
+            hand_ik=six_d(zero_orient=PALM_TO_FACE),
+            head_ik=six_d(level=1, zero_orient=FRONTAL_HEAD),
+        )
+    )
 
 
 def release() -> ConfigDict:

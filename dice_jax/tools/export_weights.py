@@ -63,7 +63,7 @@ def release(
     """
     workdir = Path(workdir)
     variables, config = npz_weights.load_weights(workdir)
-    step, log = orbax_checkpoints.latest_step(workdir), read_log(workdir)
+    step, log = orbax_checkpoints.best_step(workdir), read_log(workdir)
     metrics = json.loads((Path(evaluation) / "metrics.json").read_text())
     known_failures = Path(failures).read_text()
 

@@ -87,7 +87,7 @@ def parse(argv: Sequence[str] | None) -> tuple[argparse.Namespace, list[str]]:
     add("--seed", type=int, default=0, help="of every row (default: 0)")
     add("--out", default="runs/ablations", metavar="DIR", help="default: runs/ablations")
     add("--split", default="test", help="split to evaluate on (default: test)")
-    add("--max_samples", type=int, metavar="N", help="evaluate on the first N samples only")
+    add("--limit", type=int, metavar="N", help="evaluate on the first N samples only")
     args, overrides = parser.parse_known_args(argv)
     args.rows = args.rows.split(",")
     if unknown := [row for row in args.rows if row not in ROWS]:
@@ -148,8 +148,8 @@ def run_row(
     ]
     if data["dir"]:
         evaluate.append(f"--data_dir={data['dir']}")
-    if args.max_samples:
-        evaluate.append(f"--max_samples={args.max_samples}")
+    if args.limit:
+        evaluate.append(f"--limit={args.limit}")
     run_module("dice_jax.evaluate", *evaluate)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from flax import struct
 
-from dice_jax.checkpoints.orbax_checkpoints import Checkpointer
+from dice_jax.checkpoints.orbax_checkpoints import Checkpointer, best_step, latest_step
 from dice_jax.errors import UserError
 
 
@@ -51,6 +51,24 @@ def test_the_latest_and_the_best_are_kept(open_checkpoints, tmp_path):
         checkpointer.save(state_at(step), {"pve_mm": pve_mm[step]} if step in pve_mm else None)
     checkpointer.close()
     assert steps_on_disk(tmp_path) == [3, 5, 6]
+    assert (best_step(tmp_path), latest_step(tmp_path)) == (3, 6)
+
+
+def test_a_resumed_run_keeps_the_best_of_its_first_part(open_checkpoints, tmp_path):
+    for steps in (range(1, 4), range(4, 7)):
+        checkpointer = open_checkpoints(keep=1)
+        for step in steps:
+            checkpointer.save(state_at(step), {"pve_mm": abs(step - 2) + 1.0})
+        checkpointer.close()
+    assert steps_on_disk(tmp_path) == [2, 6] and best_step(tmp_path) == 2
+
+
+def test_without_validations_the_latest_checkpoint_is_the_best(open_checkpoints, tmp_path):
+    checkpointer = open_checkpoints(keep=2)
+    for step in (1, 2):
+        checkpointer.save(state_at(step))
+    checkpointer.close()
+    assert best_step(tmp_path) == 2
 
 
 def test_the_latest_state_is_restored_together_with_its_origin(open_checkpoints):

@@ -1,10 +1,15 @@
 """Properties that all configurations share."""
 
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
-from dice_jax import configs
+from dice_jax import configs, models
 from dice_jax.configs import default, full, small, tiny
+from dice_jax.geometry.rotations import axis_angle_to_matrix
 from dice_jax.models import heads
+from dice_jax.models.ik_net import to_axis_angle
+from dice_jax.models.template import FRONTAL_HEAD, PALM_TO_FACE
 
 
 @pytest.mark.parametrize("config", [default, tiny, small, full])
@@ -41,3 +46,15 @@ def test_full_augments_as_the_authors_do_and_not_more(data):
 def test_a_run_without_a_workdir_is_named_after_its_configuration(word, name):
     (argument,) = configs.resolve_names([f"--config={word}"])
     assert configs.run_name(argument.removeprefix("--config=")) == name
+
+
+def test_full_turns_hand_and_head_about_their_usual_orientation():
+    """The released code predicts axis-angle from zero, half a turn away from every head."""
+    model = models.ModelConfig.from_dict(full.get_config().model)
+    for ik, zero in ((model.hand_ik, PALM_TO_FACE), (model.head_ik, FRONTAL_HEAD)):
+        assert ik.orientation == "6d" and ik.zero_orient == zero
+    start = to_axis_angle(jnp.zeros((1, 6)), None, model.head_ik)
+    expected = axis_angle_to_matrix(jnp.array([FRONTAL_HEAD]))
+    np.testing.assert_allclose(axis_angle_to_matrix(start), expected, atol=1e-5)
+    release = models.presets.release_config()
+    assert release.hand_ik.orientation == release.head_ik.orientation == "axis_angle"
