@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from dice_jax import inference
+from dice_jax import inference, previous_people
 from dice_jax.detection import framing
 from dice_jax.detection.people import find_people
 from dice_jax.detection.results import DetectedHand, DetectedPerson
@@ -37,6 +37,7 @@ def reconstruct(
     crop: str = "auto",
     focal_length: float | None = None,
     people: Sequence[DetectedPerson] | None = None,
+    previous: Sequence[Person] = (),
 ) -> list[Person]:
     """Finds everybody in a photo and reconstructs their heads and hands.
 
@@ -54,6 +55,9 @@ def reconstruct(
         focal_length: of the photo, pixels; its diagonal by default, the view of a 43 mm lens on
             full frame.
         people: what `detection.people.find_people` found in the photo; None: it is called.
+        previous: the answer for the photo before, in a sequence. Faces and hands are searched where
+            they were, and the fit lets them move smoothly. People who come into view later are
+            found by a call without it.
 
     Returns:
         A person for each face, the largest first, then a person for each hand that belongs to no
@@ -74,18 +78,23 @@ def reconstruct(
             f"{photo.shape[1]} x {photo.shape[0]}: that of a phone's main camera is about "
             f"{0.75 * max(photo.shape):.0f}"
         )
-    people = list(find_people(photo) if people is None else people)
+    models = detector_points.prepare(model.hand_model, model.head_model)
+    if people is None:
+        before = [previous_people.as_detections(models, person) for person in previous]
+        people = find_people(photo, before)
+    people = list(people)
     turns = framing.turns_of_face(people[0].face) if people else 0
     shape = photo.shape[:2]
     upright = np.ascontiguousarray(np.rot90(photo, turns))
+    fitted_models = models.hand_model, models.head_model
+    previous = [turn_person(person, turns, shape, *fitted_models) for person in previous]
     result = []
     for found in people:
         seen = _choose_hands(turn_detections(found, turns, shape), hand)
         view = _view(upright, seen, crop, focal_length)
         if fit:
-            models = detector_points.prepare(model.hand_model, model.head_model)
-            bodies = models.hand_model, models.head_model
-            person = _fitted(model, models, view, seen)
+            bodies = fitted_models
+            person = _fitted(model, models, view, seen, previous_people.find(previous, seen))
         else:
             bodies = model.hand_model, model.head_model
             person = _network_alone(model, view, seen, "left" if hand == "left" else "right")
@@ -228,7 +237,11 @@ def _sigma(pixels_of_crop, view: View, count: int) -> Float[np.ndarray, "{count}
 
 
 def _fitted(
-    model: inference.Model, models: FitModels, view: View, person: DetectedPerson
+    model: inference.Model,
+    models: FitModels,
+    view: View,
+    person: DetectedPerson,
+    previous: Person | None,
 ) -> Person:
     """Network and fit. Every stage is compiled for a batch of one."""
     sides = [side(hand) for hand in person.hands]
@@ -246,6 +259,7 @@ def _fitted(
             _batched(guess),
             _seen(_detections(person, None, view).face_points)[None],
             _batched(view.intrinsics),
+            _batched(previous and previous_people.head_before(previous, view.box)),
         )
     hands = []
     for which, detected in zip(sides, person.hands):
@@ -260,6 +274,7 @@ def _fitted(
             intrinsics=_batched(view.intrinsics),
             known_camera=jnp.array([view.known]),
             left=jnp.array([which == "left"]),
+            before=_batched(previous and previous_people.hand_before(previous, which)),
         )
         hands.append(_first(fit.fit_hands(models, problem)))
     return _assemble(person, _first(posed), hands, view)

@@ -45,7 +45,15 @@ ALLOWED = {
     "configs": {"models", "losses"},
     "fitting": {"geometry", "body_models", "detection", "untrusted_files"},
     "turned_photo": {"geometry", "body_models", "detection"},
-    "reconstruction": {"inference", "detection", "fitting", "turned_photo", "geometry"},
+    "previous_people": {"detection", "fitting", "geometry"},
+    "reconstruction": {
+        "inference",
+        "detection",
+        "fitting",
+        "previous_people",
+        "turned_photo",
+        "geometry",
+    },
     "many_photos": {"reconstruction", "inference", "detection"},
     "inference": {"checkpoints", "models", "body_models", "input_pixels"},
     "training": {

@@ -17,6 +17,7 @@ from dice_jax.fitting.detector_points import FitModels
 from dice_jax.fitting.hand_evidence import HandEvidence, HeadSurface
 from dice_jax.fitting.hand_fit import fit_hand
 from dice_jax.fitting.head_fit import FittedHead, fit_head
+from dice_jax.fitting.motion import HandBefore, HeadBefore
 from dice_jax.geometry.camera import project_scaled_perspective
 from dice_jax.geometry.mesh import vertex_normals
 from dice_jax.structs import (
@@ -69,12 +70,13 @@ def fit_heads(
     guess: HeadGuess,
     face_points: Float[Array, "B 468 4"],
     intrinsics: Intrinsics,
+    before: HeadBefore | None = None,
 ) -> PosedHead:
     """Fits a batch of heads to their face points, see `head_fit.fit_head`."""
-    fit = lambda points, guess, own: fit_head(
-        models.face, _known(points), guess.params, guess.camera, own
+    fit = lambda points, guess, own, before: fit_head(
+        models.face, _known(points), guess.params, guess.camera, own, before
     )
-    fitted = _over_batch(lambda args: fit(*args), (face_points, guess, intrinsics))
+    fitted = _over_batch(lambda args: fit(*args), (face_points, guess, intrinsics, before))
     head = pose_head(models.head_model, fitted.params)
     center = head_center(head.vertices)
     # `transl` of the network's head has no meaning here: the centroid is the origin.
@@ -155,6 +157,7 @@ class HandProblem(struct.PyTreeNode):
         known_camera: whether the intrinsics are known, and not a guess. Then the sizes of head and
             hand in the image tell how far they are apart in depth.
         left: whether it is a left hand.
+        before: the hands of the photo before, in a sequence.
     """
 
     head: PosedHead
@@ -166,6 +169,7 @@ class HandProblem(struct.PyTreeNode):
     intrinsics: Intrinsics
     known_camera: Bool[Array, "*B"]
     left: Bool[Array, "*B"]
+    before: HandBefore | None = None
 
 
 class PosedHands(struct.PyTreeNode):
@@ -233,6 +237,8 @@ def _fit_hand(models: FitModels, problem: HandProblem) -> PosedHands:
         touches=problem.touches * problem.has_head,
         camera=camera.replace(transl=flip_pixels(camera.transl)),
         intrinsics=intrinsics.replace(camera_center=flip_pixels(intrinsics.camera_center)),
+        before=problem.before
+        and problem.before.replace(keypoints=problem.before.keypoints * flip[None]),
     )
     fitted = fit_hand(models.hand, surface, evidence)
     hand = pose_hand(models.hand_model, fitted.params)

@@ -6,6 +6,7 @@ from flax import struct
 from jaxtyping import Bool, Float
 
 from dice_jax.array_types import Array
+from dice_jax.fitting.motion import HandBefore
 from dice_jax.geometry import camera
 from dice_jax.structs import Camera, HandParams, Intrinsics
 
@@ -23,6 +24,7 @@ class HandEvidence(struct.PyTreeNode):
         contact: probability that each coarse vertex touches, zero where hand and face do not.
         touches: probability that hand and face touch.
         camera, intrinsics: of the crop.
+        before: the hand of the photo before, in a sequence.
     """
 
     points: Float[Array, "*B 21 4"]
@@ -35,6 +37,7 @@ class HandEvidence(struct.PyTreeNode):
     touches: Float[Array, "*B"]
     camera: Camera
     intrinsics: Intrinsics
+    before: HandBefore | None = None
 
     def project(self, points: Float[Array, "N 3"]) -> Float[Array, "N 2"]:
         """Pixels of the crop."""

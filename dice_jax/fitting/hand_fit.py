@@ -21,6 +21,7 @@ from dice_jax.fitting.hand_contact import (
 from dice_jax.fitting.hand_evidence import HandEvidence, HeadSurface
 from dice_jax.fitting.hand_points import HandPoints, HandUnknowns
 from dice_jax.fitting.levenberg_marquardt import minimize, robust
+from dice_jax.fitting.motion import hand_motion
 from dice_jax.geometry.procrustes import procrustes
 from dice_jax.geometry.rotations import matrix_to_axis_angle
 from dice_jax.structs import HandParams
@@ -100,8 +101,9 @@ def fit_hand(
         origin = start_hand(hand, evidence, pose)
 
         def residuals(unknowns: HandUnknowns):
-            keypoints, detector = hand.keypoints(unknowns.params(origin))
-            return _free_residuals(unknowns, keypoints, detector, hand, evidence, config)
+            params = unknowns.params(origin)
+            keypoints, detector = hand.keypoints(params)
+            return _free_residuals(unknowns, params, keypoints, detector, hand, evidence, config)
 
         found = minimize(residuals, HandUnknowns.at(origin), config.free_steps)
         return origin, found.unknowns, found.cost
@@ -118,8 +120,9 @@ def fit_hand(
         pairs = search_pairs(vertices, skin, evidence)
 
         def residuals(unknowns: HandUnknowns):
-            vertices, keypoints, detector = hand.pose(unknowns.params(origin))
-            free = _free_residuals(unknowns, keypoints, detector, hand, evidence, config)
+            params = unknowns.params(origin)
+            vertices, keypoints, detector = hand.pose(params)
+            free = _free_residuals(unknowns, params, keypoints, detector, hand, evidence, config)
             contact = contact_residuals(vertices, pairs, skin, evidence, config.contact)
             return jnp.concatenate([free, contact])
 
@@ -186,6 +189,7 @@ def start_hand(
 
 def _free_residuals(
     unknowns: HandUnknowns,
+    params: HandParams,
     keypoints: Float[Array, "21 3"],
     detector: Float[Array, "21 3"],
     hand: HandPoints,
@@ -209,8 +213,12 @@ def _free_residuals(
     depth = jnp.where(evidence.touches > 0.5, config.depth, evidence.depth_sigma)
     pose = unknowns.pose
     beyond = jax.nn.relu(pose - hand.high) + jax.nn.relu(hand.low - pose)
+    motion = []
+    if evidence.before is not None:
+        motion.append(hand_motion(evidence.before, params, keypoints))
     return jnp.concatenate(
         [
+            *motion,
             image.ravel(),
             world.ravel(),
             (keypoints[:, 2].mean() - evidence.depth)[None] / depth,

@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from dice_jax.array_types import Array
 from dice_jax.body_models.landmarks import FACE_68
 from dice_jax.fitting.levenberg_marquardt import minimize, robust
+from dice_jax.fitting.motion import HeadBefore, head_motion
 from dice_jax.fitting.partial_skinning import PartialModel
 from dice_jax.geometry import camera
 from dice_jax.geometry.procrustes import procrustes
@@ -134,6 +135,7 @@ def fit_head(
     start: HeadParams,
     start_camera: Camera,
     intrinsics: Intrinsics,
+    before: HeadBefore | None = None,
     config: HeadFitConfig = HeadFitConfig(),
 ) -> FittedHead:
     """Fits one head; for a batch, `vmap` it.
@@ -144,14 +146,35 @@ def fit_head(
         start: of the network; also what some of the priors are centered on.
         start_camera: of the network.
         intrinsics: of the camera.
+        before: the head of the photo before, in a sequence.
         config: standard deviations.
     """
     rigid, rigid_camera = rigid_start(face, detected, start, intrinsics)
 
+    points_before = None if before is None else face.pose_some(before.params)
+
     def problem(params, cam):
-        return lambda unknowns: _residuals(
-            unknowns, face, detected, start, params, cam, intrinsics, config
-        )
+        def residuals(unknowns):
+            moved, moved_camera = _unpack(unknowns, params, cam, config)
+            points = face.pose_some(moved)
+            evidence = _residuals(
+                unknowns,
+                moved,
+                moved_camera,
+                points,
+                face,
+                detected,
+                start,
+                cam,
+                intrinsics,
+                config,
+            )
+            if before is None:
+                return evidence
+            motion = head_motion(before, moved, moved_camera, points, points_before, NUM_BETAS)
+            return jnp.concatenate([evidence, motion])
+
+        return residuals
 
     unchanged = lambda params: _unchanged(params, config)
     cost = lambda params, cam: (problem(params, cam)(unchanged(params)) ** 2).sum()
@@ -209,9 +232,10 @@ def _project(points, cam, intrinsics):
     )
 
 
-def _residuals(unknowns, face, detected, network, params, cam, intrinsics, config):
-    moved, moved_camera = _unpack(unknowns, params, cam, config)
-    points = face.pose_some(moved)
+def _residuals(
+    unknowns, moved, moved_camera, points, face, detected, network, cam, intrinsics, config
+):
+    """Points, depth and priors; `cam` is the camera of the start."""
     detected = detected[face.some_ids]
     pixels = _project(points, moved_camera, intrinsics)
     confidence = detected[:, 3:]

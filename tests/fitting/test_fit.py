@@ -149,7 +149,7 @@ def test_the_samples_of_a_batch_at_once_equal_one_after_the_other(
 
 
 def test_a_camera_that_nobody_knows_is_the_typical_one(models, people):
-    _, _, prediction, detections, intrinsics = people
+    _, _, prediction, detections, _ = people
     unknown = Intrinsics.unknown(3)
     expected = fit.refine(models, prediction, detections)
     found = fit.refine(models, prediction, detections, jax.tree.map(jnp.asarray, unknown))

@@ -238,7 +238,7 @@ def test_the_depth_of_a_free_hand_is_the_networks(fit_hand, free_hand, rng):
 def test_the_size_of_a_hand_corrects_its_depth_where_the_camera_is_known(fit_hand, free_hand, rng):
     """The network is 12 cm off; a hand of mean shape has the size that the fit expects."""
     for _ in range(3):
-        problem, true = free_hand(rng, known_camera=jnp.array(True))
+        problem, _ = free_hand(rng, known_camera=jnp.array(True))
         deeper = problem.prediction.hand_keypoints_3d + jnp.array([[0.0, 0.0, 0.12]])
         sigma = jnp.asarray(0.15)
         prediction = problem.prediction.replace(hand_keypoints_3d=deeper, hand_depth_sigma=sigma)
