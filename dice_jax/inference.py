@@ -14,15 +14,17 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from flax import struct
+from flax.errors import ScopeParamNotFoundError, ScopeParamShapeError
 from jaxtyping import Bool, Float, UInt8
 
 from dice_jax import models
 from dice_jax.array_types import Array
 from dice_jax.body_models import assets, lbs
 from dice_jax.body_models.landmarks import MIRRORED_FACE_POINTS, MIRRORED_LANDMARKS
-from dice_jax.checkpoints import coarse_vertices, npz_weights, rigid_vertices
+from dice_jax.checkpoints import coarse_vertices, npz_weights, rigid_vertices, weight_shapes
 from dice_jax.checkpoints.shipped import weights_folder
 from dice_jax.constants import CROP_SIZE
+from dice_jax.errors import UserError
 from dice_jax.input_pixels import checked_images
 from dice_jax.structs import Detections, Intrinsics, NetworkOutput, Prediction
 
@@ -73,9 +75,11 @@ def load(name_or_dir: str | Path = "default") -> Model:
     )
     network_config = models.ModelConfig.from_dict(config.model)
     module, queries = network_config.create(hand_model, head_model)
-    image = jax.ShapeDtypeStruct((1, CROP_SIZE, CROP_SIZE, 3), jnp.float32)
-    init = functools.partial(module.init, train=False)
-    expected = jax.eval_shape(init, jax.random.key(0), image, queries)
+    expected = weight_shapes.load_shapes(folder, config.model)
+    if expected is None:
+        image = jax.ShapeDtypeStruct((1, CROP_SIZE, CROP_SIZE, 3), jnp.float32)
+        init = functools.partial(module.init, train=False)
+        expected = jax.eval_shape(init, jax.random.key(0), image, queries)
     npz_weights.check_weights(variables, expected, folder)
     module, variables = models.fold(module, variables)
     return Model(
@@ -120,6 +124,7 @@ def infer(
 
     Raises:
         ValueError: images of another shape, type or scale, an empty batch, or an unknown `hand`.
+        UserError: the weights are those of another version of the network.
     """
     if hand not in ("right", "left"):
         raise ValueError(f'hand must be "right" or "left", got {hand!r}')
@@ -151,9 +156,15 @@ def infer_checked(
     detections, intrinsics = flat(detections), flat(intrinsics)
     inputs = images, detections, intrinsics
     seen = inputs if hand == "right" else mirror_inputs(*inputs)
-    output = model.module.apply(
-        model.variables, models.preprocess(seen[0]), model.queries, *seen[1:], train=False
-    )
+    try:
+        output = model.module.apply(
+            model.variables, models.preprocess(seen[0]), model.queries, *seen[1:], train=False
+        )
+    except (ScopeParamShapeError, ScopeParamNotFoundError) as error:
+        raise UserError(
+            "the weights do not fit this version of the network; export or train them again: "
+            + " ".join(str(error).split())[:200]
+        ) from None
     prediction = models.decode(
         cast(NetworkOutput, output),
         model.hand_model,

@@ -49,3 +49,5 @@ def keep_compiled() -> None:
         )
         return
     jax.config.update("jax_compilation_cache_dir", str(folder))
+    # Hundreds of small programs take seconds together; by default only slow ones are kept.
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import traverse_util
@@ -12,10 +13,10 @@ from support.random_detections import random_detections, random_intrinsics
 from support.tiny_model import IMAGE_ALONE, save_tiny_weights
 
 import dice_jax
-from dice_jax import inference
+from dice_jax import errors, inference, models
 from dice_jax.body_models import assets, flame, mano
 from dice_jax.body_models.landmarks import MIRRORED_LANDMARKS
-from dice_jax.checkpoints import rigid_vertices
+from dice_jax.checkpoints import config_file, rigid_vertices, weight_shapes
 from dice_jax.constants import CROP_SIZE, NUM_HEAD_VERTICES
 from dice_jax.geometry import camera
 from dice_jax.structs import Detections
@@ -317,6 +318,63 @@ def test_the_first_weight_that_does_not_fit_is_named(copy, damage, message):
     with pytest.raises(ValueError, match=message) as caught:
         dice_jax.load(copy)
     assert name in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", ["", "[1]", '{"shapes": {}}', "[" * 9999, "<html>"])
+def test_damaged_shapes_raise_a_one_line_error(copy, content):
+    (copy / "shapes.json").write_text(content)
+    with pytest.raises(ValueError, match=r"shapes\.json") as caught:
+        dice_jax.load(copy)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_shape_of_other_things_than_numbers_is_an_error(copy):
+    shapes = json.loads((copy / "shapes.json").read_text())
+    for bad in ([-1], [1.5], [True], "33", [1] * 99, None):
+        shapes["shapes"]["params/x"] = bad
+        (copy / "shapes.json").write_text(json.dumps(shapes))
+        with pytest.raises(ValueError, match="is no shape"):
+            dice_jax.load(copy)
+
+
+def test_shapes_are_those_that_the_network_says(folder, model):
+    """Of the weights with shapes, without, and with those of another configuration."""
+    config = config_file.load_config(folder)
+    kept = weight_shapes.load_shapes(folder, config.model)
+    module, queries = models.ModelConfig.from_dict(config.model).create(
+        model.hand_model, model.head_model
+    )
+    image = jax.ShapeDtypeStruct((1, 224, 224, 3), jnp.float32)
+    init = lambda key, image: module.init(key, image, queries, train=False)
+    expected = jax.eval_shape(init, jax.random.key(0), image)
+    assert jax.tree.map(jnp.shape, dict(expected)) == jax.tree.map(jnp.shape, kept)
+    config.model.query_pose = "mean"
+    assert weight_shapes.load_shapes(folder, config.model) is None
+
+
+def test_weights_without_shapes_are_checked_too(copy):
+    (copy / "shapes.json").unlink()
+    dice_jax.load(copy)
+    with np.load(copy / "weights.npz") as archive:
+        flat = dict(archive)
+    name = next(name for name in flat if name.endswith("kernel"))
+    del flat[name]
+    np.savez(copy / "weights.npz", **flat)
+    with pytest.raises(ValueError, match="missing"):
+        dice_jax.load(copy)
+
+
+def test_weights_of_another_version_of_the_network_are_one_line(folder, model, images):
+    flat = traverse_util.flatten_dict(model.variables)
+    name = next(name for name in flat if name[-1] == "kernel" and flat[name].ndim == 2)
+    for changed in (np.zeros((3, 5), np.float32), None):
+        damaged = {key: value for key, value in flat.items() if key != name}
+        if changed is not None:
+            damaged[name] = changed
+        other = model.replace(variables=traverse_util.unflatten_dict(damaged))
+        with pytest.raises(errors.UserError, match=r"another|do not fit") as caught:
+            dice_jax.infer(other, images)
+        assert "\n" not in str(caught.value)
 
 
 def test_unknown_weights_list_the_shipped_ones(tmp_path):

@@ -15,7 +15,7 @@ import numpy as np
 from flax import traverse_util
 from ml_collections import ConfigDict
 
-from dice_jax.checkpoints import config_file, orbax_checkpoints
+from dice_jax.checkpoints import config_file, orbax_checkpoints, weight_shapes
 from dice_jax.errors import UserError
 from dice_jax.io import atomic
 from dice_jax.untrusted_files import npz
@@ -30,7 +30,7 @@ def save_weights(
     *,
     half_precision: bool = False,
 ) -> None:
-    """Writes `folder/weights.npz` and `folder/config.json`.
+    """Writes `folder/weights.npz`, `folder/config.json` and, for a network, `folder/shapes.json`.
 
     Args:
         folder: created when absent.
@@ -49,6 +49,8 @@ def save_weights(
     with atomic.atomic_path(folder / WEIGHTS_FILE) as path, path.open("wb") as file:
         np.savez(file, **flat)
     config_file.save_config(folder, config)
+    if "model" in config:
+        weight_shapes.save_shapes(folder, variables, config.model)
 
 
 def load_weights(folder: str | Path) -> tuple[dict[str, Any], ConfigDict]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+
+import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
@@ -21,6 +24,7 @@ FRONTAL_HEAD = (3.14159265, 0.0, 0.0)
 PALM_TO_FACE = (-1.20919958, -1.20919958, 1.20919958)
 
 
+@functools.partial(jax.jit, static_argnames=("mean_pose",))
 def template_queries(
     hand_model: BodyModel, head_model: BodyModel, *, mean_pose: bool = False
 ) -> Float[Array, "843 3"]:
