@@ -63,16 +63,27 @@ def plain_shape(shape: Any) -> tuple[int, ...]:
     """
     if isinstance(shape, int | np.integer) and not isinstance(shape, bool):
         shape = (shape,)
-    if not isinstance(shape, tuple | list) or len(shape) > _MAX_DIMENSIONS:
-        raise ValueError("an array whose shape is no list of sizes")
-    for size in shape:
-        if not isinstance(size, int | np.integer) or isinstance(size, bool):
-            raise ValueError(f"an array with a dimension {str(size)[:20]}")
+    sizes = plain_sizes(shape)
     # The product without the zeros, since NumPy multiplies before it looks for one.
-    sizes = tuple(int(size) for size in shape)
-    if any(size < 0 for size in sizes) or math.prod(n for n in sizes if n) > _MAX_DIMENSION:
+    if math.prod(n for n in sizes if n) > _MAX_DIMENSION:
         raise ValueError(f"an array of shape {str(sizes)[:80]}")
     return sizes
+
+
+def plain_sizes(values: Any) -> tuple[int, ...]:
+    """Sizes or strides of an array as a tuple of integers. The product of strides may be anything.
+
+    Raises:
+        ValueError: there are too many, or one is no size.
+    """
+    if not isinstance(values, tuple | list) or len(values) > _MAX_DIMENSIONS:
+        raise ValueError("an array whose shape is no list of sizes")
+    for size in values:
+        if not isinstance(size, int | np.integer) or isinstance(size, bool):
+            raise ValueError(f"an array with a dimension {str(size)[:20]}")
+        if not 0 <= size <= _MAX_DIMENSION:
+            raise ValueError(f"an array with a dimension {str(size)[:20]}")
+    return tuple(int(size) for size in values)
 
 
 def num_bytes(dtype: np.dtype, shape: Iterable[int]) -> int:

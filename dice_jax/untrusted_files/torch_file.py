@@ -218,7 +218,7 @@ def _rebuild_tensor(unpickler: Unpickler, storage: Any, offset, size, stride, *_
     if not isinstance(storage, np.ndarray) or storage.ndim != 1:
         raise pickle.UnpicklingError("a tensor without a storage")
     (offset,), size = raw_arrays.plain_shape((offset,)), raw_arrays.plain_shape(tuple(size))
-    stride = raw_arrays.plain_shape(tuple(stride))
+    stride = raw_arrays.plain_sizes(tuple(stride))
     last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
     if offset > storage.size or (0 not in size and last >= storage.size):
         raise pickle.UnpicklingError("a tensor reaches beyond its storage")

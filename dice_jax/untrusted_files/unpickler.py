@@ -165,6 +165,8 @@ class Unpickler(pickle._Unpickler):
     def load_build(self) -> None:
         state = self.stack.pop()
         target = self.stack[-1]
+        if type(target) is collections.OrderedDict:
+            return  # attributes that PyTorch gives to a state_dict: versions of layers
         # On any other object, a state could set attributes of a class, a function or a dtype.
         if not isinstance(target, StandIn):
             raise pickle.UnpicklingError(f"a state for {type(target).__name__}")

