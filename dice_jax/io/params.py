@@ -14,12 +14,8 @@ _HAND_PARAMS = ("betas", "global_orient", "hand_pose", "transl")
 _HEAD_PARAMS = ("betas", "expression", "global_orient", "neck_pose", "jaw_pose", "transl")
 _COMMON = ("vertices", "contact_probs", "keypoints_3d", "keypoints_2d", "keypoints_sigma")
 _DOUBT = ("score", "residual")
-# How the parameters are to be read: the options of smplx, and the mirrored left hand.
-_CONVENTIONS = {
-    "flat_hand_mean": np.array(True),
-    "use_pca": np.array(False),
-    "mirrored_left_hand": np.array(True),
-}
+# The options of smplx for the hands' poses.
+_CONVENTIONS = {"flat_hand_mean": np.array(True), "use_pca": np.array(False)}
 
 
 def to_arrays(person: Person, photo_shape: tuple[int, int]) -> dict[str, np.ndarray]:
@@ -69,7 +65,12 @@ def to_arrays(person: Person, photo_shape: tuple[int, int]) -> dict[str, np.ndar
         "crop_box": person.crop_box,
     }
     arrays = {name: np.asarray(value, np.float32) for name, value in arrays.items()}
-    return arrays | _CONVENTIONS | {"image_size": np.array(photo_shape, np.int32)}
+    arrays["image_size"] = np.array(photo_shape, np.int32)
+    if person.hands:
+        arrays |= _CONVENTIONS
+    if any(hand.side == "left" for hand in person.hands):
+        arrays["mirrored_left_hand"] = np.array(True)
+    return arrays
 
 
 def _part(prefix, part, parameters):

@@ -85,3 +85,7 @@ def test_the_table_of_names_is_complete(arrays):
 
 def test_no_array_of_the_file_is_pickled(arrays):
     assert all(value.dtype.kind in "fib" for value in arrays.values())
+
+
+def test_the_file_says_how_poses_are_read(arrays):
+    assert arrays["flat_hand_mean"] and not arrays["use_pca"] and arrays["mirrored_left_hand"]
