@@ -1,14 +1,19 @@
 """Measures trained weights on a split: the metrics of the paper and more, with 95 % intervals.
 
-  python -m dice_jax.evaluate --weights=default --data=hand_face_synth --split=test --out=runs/test
+  python -m dice_jax.evaluate
+  python -m dice_jax.evaluate --limit=64
+  python -m dice_jax.evaluate --weights=runs/full --data=decaf --predictions=Decaf=FOLDER
   python -m dice_jax.evaluate --compare runs/a/test runs/b/test --out=runs/a_b
 
-The first command writes metrics.json, tables.md (also printed), report.html (self-contained) and
-samples.npz (metrics of each sample, for comparisons). Beside the model it measures the mean
-prediction: the mean of the training labels, the best prediction that ignores the image.
+The first command measures the default weights on the open test split, which it builds where it is
+missing; --limit builds and measures the first samples only. It writes metrics.json, tables.md (also
+printed), report.html (self-contained) and samples.npz (metrics of each sample, for comparisons).
+Beside the model it measures the mean prediction: the mean of the training labels, the best
+prediction that ignores the image. --predictions adds rows for the results of other programs, see
+`evaluation.prediction_files`.
 
-The second command compares evaluations with the first one, with intervals of the paired
-differences. It also accepts weights and evaluates them first.
+--compare compares evaluations with the first one, with intervals of the paired differences. It also
+accepts weights and evaluates them first.
 """
 
 from __future__ import annotations
@@ -16,7 +21,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import jax
 import numpy as np
@@ -28,15 +33,21 @@ from dice_jax import errors, inference, xla_flags
 from dice_jax.body_models import assets
 from dice_jax.body_models.lbs import BodyModel
 from dice_jax.checkpoints import config_file, shipped
-from dice_jax.datasets import registry
+from dice_jax.datasets import hand_face_synth, registry
 from dice_jax.errors import UserError
-from dice_jax.evaluation import fit_rows, measure, reference_predictions
+from dice_jax.evaluation import (
+    fit_rows,
+    mean_file,
+    measure,
+    prediction_files,
+    reference_predictions,
+)
 from dice_jax.evaluation.report import cases, comparison, page, record, tables
 from dice_jax.evaluation.report.record import Record
 from dice_jax.evaluation.sample_labels import LabeledSource
 from dice_jax.input_pipeline import loader
 from dice_jax.io import atomic
-from dice_jax.structs import Batch
+from dice_jax.structs import Batch, Prediction
 
 _WEIGHTS = flags.DEFINE_string(
     "weights",
@@ -51,15 +62,29 @@ _DATA_DIR = flags.DEFINE_string(
     "data_dir", None, "Folder of the data sets. Default: $DICE_DATA or ~/.cache/dice_jax."
 )
 _SPLIT = flags.DEFINE_string("split", "test", "Split to measure.")
-_OUT = flags.DEFINE_string("out", None, "Folder for the results.")
+_OUT = flags.DEFINE_string(
+    "out", None, "Folder for the results. Default: the folder `evaluation` of the weights' run."
+)
 _BATCH_SIZE = flags.DEFINE_integer(
     "batch_size", 16, "Images processed at a time; no metric depends on it.", lower_bound=1
 )
-_MAX_SAMPLES = flags.DEFINE_integer(
-    "max_samples", None, "Measure only this many samples, the first of the split.", lower_bound=1
+_LIMIT = flags.DEFINE_integer(
+    "limit",
+    None,
+    "Build and measure only this many samples, the first of the split.",
+    lower_bound=1,
 )
 _MEAN_SAMPLES = flags.DEFINE_integer(
-    "mean_samples", 1000, "Training samples averaged for the mean prediction.", lower_bound=1
+    "mean_samples",
+    None,
+    "Training samples averaged for the mean prediction. Default: the mean that comes with the "
+    "package for the open data, else 1000.",
+    lower_bound=1,
+)
+_PREDICTIONS = flags.DEFINE_list(
+    "predictions",
+    [],
+    "Also measure folders of other programs' results, a row for each: FOLDER or NAME=FOLDER.",
 )
 _CASES = flags.DEFINE_integer(
     "cases", 4, "Images in each section of sample images in the report.", lower_bound=0
@@ -86,9 +111,12 @@ def main(argv: Sequence[str], *, datasets: registry.Datasets = registry.DATASETS
     """Evaluates or compares, as the flags say; `datasets` are those that --data may use."""
     xla_flags.set_cpu_preset()
     xla_flags.keep_compiled()
-    if not str(_OUT.value).strip():  # required, see `cli`
+    given = _OUT.value
+    if given is None and _COMPARE.value is None:
+        given = default_out(_WEIGHTS.value)
+    if given is None or not str(given).strip():
         raise UserError("--out is empty: give the folder of the results")
-    out = atomic.writable_folder(cast(str, _OUT.value))
+    out = atomic.writable_folder(given)
     if _COMPARE.value is not None:
         compare([_COMPARE.value, *argv[1:]], out, datasets)
     elif argv[1:]:
@@ -97,7 +125,6 @@ def main(argv: Sequence[str], *, datasets: registry.Datasets = registry.DATASETS
         evaluate(_WEIGHTS.value, out, datasets)
 
 
-@atomic.together()
 def evaluate(weights: str, out: Path, datasets: registry.Datasets) -> Record:
     """Measures weights with the options of the flags, writes all files and prints the tables.
 
@@ -110,20 +137,21 @@ def evaluate(weights: str, out: Path, datasets: registry.Datasets) -> Record:
     check_body_models(weights, datasets)
     model = inference.load(weights)
     bodies = label_bodies(weights, model)
-    source = LabeledSource(open_split(_SPLIT.value, datasets))
-    train = open_split("train", datasets, _MEAN_SAMPLES.value)
-    count = min(len(source), _MAX_SAMPLES.value or len(source))
-    mean_count = min(len(train), _MEAN_SAMPLES.value)
+    print(f"measures {weights} on {_DATA.value} {_SPLIT.value}", flush=True)
+    source = LabeledSource(open_split(_SPLIT.value, datasets, _LIMIT.value))
+    count = min(len(source), _LIMIT.value or len(source))
     devices = jax.local_device_count()
     batch_size = -(-_BATCH_SIZE.value // devices) * devices
 
     ################ Measure the model and the mean prediction ################
-    mean = reference_predictions.mean_prediction(
-        read_batches(train, batch_size, mean_count, "mean of the training split"), *bodies
-    )
+    mean, mean_count = mean_of_training(datasets, batch_size, bodies)
     predictors = {
         "model": measure.predictor(model),
         **fit_predictors(model, bodies),
+        **{
+            name: prediction_files.predictor(folder, source.name, count, *bodies)
+            for name, folder in prediction_folders().items()
+        },
         "mean_prediction": lambda batch: reference_predictions.repeat(mean, len(batch.images)),
     }
     samples = {
@@ -136,7 +164,7 @@ def evaluate(weights: str, out: Path, datasets: registry.Datasets) -> Record:
         for name, predict in predictors.items()
     }
 
-    ################ Record and tables ################
+    ################ Record, tables and report ################
     setting = {
         "weights": weights,
         "data": _DATA.value,
@@ -149,27 +177,76 @@ def evaluate(weights: str, out: Path, datasets: registry.Datasets) -> Record:
         "reference_leak_filter": _LEAK_FILTER.value,
     }
     result = record.make(setting, samples, source.labels(count))
-    record.save(result, out)
-    rows = page.readable_names(result.summaries)
-    write_tables(
-        out,
-        result.about,
-        tables.mesh_table(rows),
-        tables.contact_table(rows),
-        tables.parts_table(rows),
-        tables.detail_table(rows),
-        tables.trust_table(rows),
-        *(tables.breakdown_table(kind, groups) for kind, groups in result.groups.items()),
-    )
-
-    ################ Report ################
+    for name, folder in prediction_folders().items():
+        told = prediction_files.has_contacts(folder, source.name(0))
+        result.summaries[name] = prediction_files.told_only(result.summaries[name], told)
     chosen = cases.worst_and_median(result.samples, _CASES.value)
     images = {
         f"The {name} cases": draw_cases(indices, {"prediction": (model, result)}, source)
         for name, indices in chosen.items()
     }
-    atomic.write_text(out / "report.html", page.evaluation_page(result, images))
+    rows = page.readable_names(result.summaries)
+    # Together, and nothing else: a data set that is built keeps the files it has finished.
+    with atomic.together():
+        record.save(result, out)
+        mean_file.save(out / mean_file.FILE, mean, data_version(), mean_count)
+        write_tables(
+            out,
+            result.about,
+            tables.mesh_table(rows),
+            tables.contact_table(rows),
+            tables.parts_table(rows),
+            tables.detail_table(rows),
+            tables.trust_table(rows),
+            *(tables.breakdown_table(kind, groups) for kind, groups in result.groups.items()),
+        )
+        atomic.write_text(out / "report.html", page.evaluation_page(result, images))
     return result
+
+
+def default_out(weights: str) -> Path:
+    """The folder of results without --out: `evaluation` in the workdir of the weights' run."""
+    shipped_name = str(weights).isidentifier() and not Path(weights).is_dir()
+    return (Path("runs") / weights if shipped_name else Path(weights)) / "evaluation"
+
+
+def mean_of_training(
+    datasets: registry.Datasets, batch_size: int, bodies: tuple[BodyModel, BodyModel]
+) -> tuple[Prediction, int]:
+    """The mean prediction and the number of its samples.
+
+    That of the open data comes with the package, since to render images for it takes long.
+    """
+    path = shipped.weights_folder("default") / mean_file.FILE
+    found = mean_file.load(path, data_version()) if _MEAN_SAMPLES.value is None else None
+    if found is not None:
+        return found
+    wanted = _MEAN_SAMPLES.value or 1000
+    train = open_split("train", datasets, wanted)
+    count = min(len(train), wanted)
+    batches = read_batches(train, batch_size, count, "mean of the training split")
+    return reference_predictions.mean_prediction(batches, *bodies), count
+
+
+def data_version() -> str:
+    """Name of the data set of the flags, with the version of the open one."""
+    version = f" {hand_face_synth.HandFaceSynth.VERSION}" if _DATA.value == registry.OPEN else ""
+    return _DATA.value + version
+
+
+def prediction_folders() -> dict[str, Path]:
+    """The folders of --predictions by the name of their row."""
+    folders = {}
+    for word in _PREDICTIONS.value:
+        name, equals, folder = word.partition("=")
+        path = Path(folder if equals else word).expanduser()
+        name = name if equals else path.name
+        if not name or name in ("model", "mean_prediction") or name in folders:
+            raise UserError(
+                f"--predictions={word}: give each folder a name of its own, NAME=FOLDER"
+            )
+        folders[name] = path
+    return folders
 
 
 def fit_predictors(
@@ -355,8 +432,6 @@ def draw_cases(indices: np.ndarray, models: Models, source: loader.Source) -> li
 
 def cli() -> None:
     """The console script `dice-evaluate`."""
-    # Not at import time: other programs import this module without giving this flag.
-    flags.mark_flags_as_required(["out"])
     errors.run(main, absl_flags=True)
 
 

@@ -69,7 +69,7 @@ def test_metrics_tables_and_record_agree(evaluations, weights):
         assert row["frames"] == 3
         low, high = row["intervals"]["pve_mm"]
         assert low <= row["pve_mm"] <= high
-        assert set(row["contact"]["hand"]) == {*SCORES, "average_precision"}
+        assert set(row["contact"]["hand"]) == {*SCORES, "average_precision", "calibration_error"}
     tables = (evaluations[0] / "tables.md").read_text()
     for text in (f"{metrics['model']['pve_mm']:.2f} [", "3 samples of 3 subjects", "seed 0"):
         assert text in tables

@@ -48,7 +48,8 @@ def save(path: Path, mean: Prediction, data: str, samples: int) -> None:
     """
     arrays = {name: np.asarray(getattr(mean, name), np.float32) for name in _ARRAYS}
     with atomic.atomic_path(path) as temporary, open(temporary, "wb") as file:
-        np.savez_compressed(file, samples=np.int64(samples), data=np.str_(data), **arrays)
+        arrays |= {"samples": np.array(samples), "data": np.array(data)}
+        np.savez_compressed(file, allow_pickle=False, **arrays)
 
 
 def load(path: Path, data: str) -> tuple[Prediction, int] | None:

@@ -1,6 +1,7 @@
 """Results of other programs as predictions: one file, or one pair of files, for each sample.
 
-A folder holds for the sample named NAME either NAME.npz with
+The name of a sample is S1_108_00042 in Decaf (subject, camera, frame), and elsewhere its number in
+the split: 000000, 000001, ... A folder holds for the sample NAME either NAME.npz with
 
   hand_vertices        (778, 3), in MANO's order
   head_vertices        (5023, 3), in FLAME's order, as the camera sees it: deformed
@@ -13,15 +14,17 @@ meters, axes those of the camera (x right, y down, z away from it), the origin i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
+from dice_jax.array_types import Array
 from dice_jax.body_models.flame import head_landmarks
 from dice_jax.body_models.lbs import BodyModel
 from dice_jax.body_models.mano import hand_keypoints
@@ -108,13 +111,18 @@ def _read_obj(path: Path, count: int) -> Float[np.ndarray, "N 3"]:
 
 
 def predictor(
-    folder: Path, names: Sequence[str], hand_model: BodyModel, head_model: BodyModel
+    folder: Path,
+    name_of: Callable[[int], str],
+    count: int,
+    hand_model: BodyModel,
+    head_model: BodyModel,
 ) -> Predictor:
     """Predictions from files, for `measure.measure_split`, which asks in the order of the samples.
 
     Args:
         folder: of the files.
-        names: of all samples, in order.
+        name_of: the name of a sample, by its index.
+        count: number of samples; repeats that fill up the last batch get the last answer.
         hand_model, head_model: they give the keypoints of the meshes.
 
     Raises:
@@ -122,15 +130,14 @@ def predictor(
     """
     if not folder.is_dir():
         raise UserError(f"no folder of predictions at {folder}")
-    remaining = iter(names)
+    models, numbers = (hand_model, head_model), itertools.count()
 
     def predict(batch: Batch) -> Prediction:
-        size = len(batch.images)
-        answers = [read(folder, name) for name in _take(remaining, size)]
-        answers += answers[-1:] * (size - len(answers))  # the last batch is filled up
-        return _as_prediction(jax.tree.map(lambda *x: jnp.stack(x), *map(_full, answers)), models)
+        indices = [min(next(numbers), count - 1) for _ in batch.images]
+        answers = [read(folder, name_of(index)) for index in indices]
+        stacked = jax.tree.map(lambda *x: jnp.stack(x), *map(_full, answers))
+        return _as_prediction(stacked, models)
 
-    models = hand_model, head_model
     return predict
 
 
@@ -139,25 +146,43 @@ def has_contacts(folder: Path, name: str) -> bool:
     return read(folder, name).hand_contact_probs is not None
 
 
-def _take(names: Iterator[str], count: int) -> list[str]:
-    return [name for _, name in zip(range(count), names)]
+def told_only(summary: Mapping[str, Any], contacts: bool) -> dict[str, Any]:
+    """A summary without the metrics that such files cannot tell: errors in the image, presence.
+
+    Args:
+        summary: of the metrics.
+        contacts: whether the files tell contacts.
+    """
+    untold = ("keypoints_2d", "presence", "hand_presence") + (() if contacts else ("contact",))
+    kept = {name: value for name, value in summary.items() if not name.startswith(untold)}
+    if "intervals" in kept:
+        kept["intervals"] = told_only(kept["intervals"], contacts)
+    return kept
 
 
-def _full(answer: Answer) -> Answer:
-    """The answer with everything that it does not say: no deformation, no contact."""
-    head = answer.undeformed_head_vertices
-    contacts = {
-        key: np.zeros(count, np.float32) if getattr(answer, key) is None else getattr(answer, key)
-        for key, count in _CONTACTS.items()
-    }
-    answer = answer._replace(
-        undeformed_head_vertices=answer.head_vertices if head is None else head, **contacts
-    )
-    return Answer(*(np.asarray(x, np.float32) for x in answer))
+class _Full(NamedTuple):
+    """An answer with everything that it does not say: no deformation, no contact."""
+
+    hand_vertices: Float[Array, "*B 778 3"]
+    head_vertices: Float[Array, "*B 5023 3"]
+    undeformed_head_vertices: Float[Array, "*B 5023 3"]
+    hand_contact_probs: Float[Array, "*B 778"]
+    head_contact_probs: Float[Array, "*B 5023"]
+
+
+def _full(answer: Answer) -> _Full:
+    head, contacts = answer.undeformed_head_vertices, answer.hand_contact_probs
+    if contacts is None or answer.head_contact_probs is None:
+        probs = np.zeros(NUM_HAND_VERTICES), np.zeros(NUM_HEAD_VERTICES)
+    else:
+        probs = contacts, answer.head_contact_probs
+    undeformed = answer.head_vertices if head is None else head
+    values = answer.hand_vertices, answer.head_vertices, undeformed, *probs
+    return _Full(*(np.asarray(x, np.float32) for x in values))
 
 
 @jax.jit
-def _as_prediction(answers: Answer, models: tuple[BodyModel, BodyModel]) -> Prediction:
+def _as_prediction(answers: _Full, models: tuple[BodyModel, BodyModel]) -> Prediction:
     """Head-centered meshes with their keypoints; parameters, camera and 2D keypoints are zero."""
     undeformed = answers.undeformed_head_vertices
     center = undeformed.mean(1, keepdims=True)
@@ -181,8 +206,3 @@ def _as_prediction(answers: Answer, models: tuple[BodyModel, BodyModel]) -> Pred
         head_params=HeadParams(zeros(100), zeros(50), zeros(3), zeros(3), zeros(3), zeros(3)),
         camera=Camera(zeros(), zeros(2)),
     )
-
-
-def sample_names(labels) -> list[str]:
-    """The names under which predictions of samples are looked for: "000000", "000001", ..."""
-    return [f"{number:06d}" for number in range(len(labels.subject))]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -43,7 +45,8 @@ def true_prediction(batch: Batch, hand_model: BodyModel, head_model: BodyModel) 
 def mean_prediction(batches: Batches, hand_model: BodyModel, head_model: BodyModel) -> Prediction:
     """The mean of the ground truth over a split: the constant prediction closest to it.
 
-    Vertices, keypoints, deformations and contacts are averaged. The squared error of any other
+    Vertices, keypoints, deformations and contacts are averaged, each over the samples that carry
+    its label: a picture without a hand does not move the mean hand. The squared error of any other
     constant is larger.
 
     Args:
@@ -53,13 +56,14 @@ def mean_prediction(batches: Batches, hand_model: BodyModel, head_model: BodyMod
     Returns:
         A prediction without batch dimension; parameters and camera are zero.
     """
-    total, count = None, 0
+    total = None
     for batch, valid in batches:
-        sums = jax.device_get(_sum_of_targets(batch, valid, hand_model, head_model))
+        sums = jax.device_get(_sums_and_weights(batch, valid, hand_model, head_model))
         sums = jax.tree.map(lambda x: np.asarray(x, np.float64), sums)
         total = sums if total is None else jax.tree.map(np.add, total, sums)
-        count += int(valid.sum())
-    return jax.tree.map(lambda x: jnp.asarray(x / count, jnp.float32), total)
+    divide = lambda x, weight: jnp.asarray(x / np.maximum(weight, 1.0), jnp.float32)
+    mean = jax.tree.map(divide, *cast(tuple[Prediction, Prediction], total))
+    return mean.replace(deformed_head_vertices=mean.head_vertices - mean.deformations)
 
 
 def repeat(prediction: Prediction, size: int) -> Prediction:
@@ -68,6 +72,25 @@ def repeat(prediction: Prediction, size: int) -> Prediction:
 
 
 @jax.jit
-def _sum_of_targets(batch, valid, hand_model, head_model):
+def _sums_and_weights(batch, valid, hand_model, head_model) -> tuple[Prediction, Prediction]:
+    """Sums of the ground truth over a batch, and the weight of each of its numbers."""
     samples = true_prediction(batch, hand_model, head_model)
-    return jax.tree.map(lambda x: jnp.tensordot(valid.astype(x.dtype), x, 1), samples)
+    valid = valid.astype(jnp.float32)
+    masks = {
+        "hand_contact_probs": batch.has_contact,
+        "head_contact_probs": batch.has_contact,
+        "contact_presence": batch.has_contact,
+        "deformations": batch.has_deformations,
+        "hand_keypoints_2d": batch.hand_keypoints_2d[..., 2:] > 0,
+        "head_keypoints_2d": batch.head_keypoints_2d[..., 2:] > 0,
+    }
+
+    def spread(path, values):
+        mask = jnp.asarray(masks.get(path[0].name, batch.has_3d), jnp.float32)
+        expand = lambda x: x.reshape(*x.shape, *(1,) * (values.ndim - x.ndim))
+        return jnp.broadcast_to(expand(mask) * expand(valid), values.shape)
+
+    weights = jax.tree_util.tree_map_with_path(spread, samples)
+    # Where a label is absent its array may hold anything.
+    product = lambda x, weight: jnp.where(weight > 0, x * weight, 0.0).sum(0)
+    return jax.tree.map(product, samples, weights), jax.tree.map(lambda w: w.sum(0), weights)

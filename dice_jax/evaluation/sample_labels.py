@@ -34,6 +34,7 @@ class LabeledSource:
     def __init__(self, source: Source):
         self._source = source
         self._labels: dict[int, tuple[int, str, float]] = {}
+        self._names: dict[int, str] = {}
 
     def __len__(self) -> int:
         return len(self._source)
@@ -47,7 +48,12 @@ class LabeledSource:
             gesture.decode() if isinstance(gesture, bytes) else str(gesture),
             float(sample.get("skin_tone", np.nan)),
         )
+        self._names[index] = _name(sample, index)
         return sample
+
+    def name(self, index: int) -> str:
+        """Name of a sample that was read before, see `prediction_files`."""
+        return self._names[index]
 
     def labels(self, count: int) -> Labels:
         """Labels of the first `count` samples, all of which must have been read before."""
@@ -55,3 +61,11 @@ class LabeledSource:
         return Labels(
             np.array(subject, np.int64), np.array(gesture, str), np.array(skin_tone, np.float32)
         )
+
+
+def _name(sample: Sample, index: int) -> str:
+    """S1_108_00042 (subject, camera, frame) for a frame of a video, else its number."""
+    if "view" not in sample or "frame" not in sample:
+        return f"{index:06d}"
+    subject, view, frame = (int(sample[key]) for key in ("subject", "view", "frame"))
+    return f"S{subject}_{view:03d}_{frame:05d}"

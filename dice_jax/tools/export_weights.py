@@ -21,6 +21,7 @@ from ml_collections import ConfigDict
 
 from dice_jax import errors
 from dice_jax.checkpoints import npz_weights, orbax_checkpoints
+from dice_jax.evaluation import mean_file
 from dice_jax.evaluation.report import tables
 from dice_jax.io import atomic
 
@@ -75,6 +76,9 @@ def release(
         raise errors.UserError(f"{path} has {megabytes:.1f} MB, more than {_MAX_MEGABYTES:.0f}")
     text = card(out.name, config, step, log, metrics, trained_on, known_failures)
     atomic.write_text(out / "README.md", text)
+    mean = Path(evaluation) / mean_file.FILE
+    if mean.is_file():  # for evaluations on a machine without the training data
+        atomic.write_bytes(out / mean_file.FILE, mean.read_bytes())
     print(f"{out}: {megabytes:.1f} MB, step {step}")
 
 
