@@ -64,9 +64,9 @@ def reconstruct(
         face. An empty list where nobody was found.
 
     Raises:
-        ValueError: an unknown `hand` or `crop`, a photo of another shape or type, or a focal length
-            that is not finite or below a fifth of the photo's longer side, as one in millimeters
-            is.
+        ValueError: an unknown `hand` or `crop`, a photo of another shape or type, people without
+            face and hands or with points that are not finite, or a focal length that is not finite
+            or below a fifth of the photo's longer side, as one in millimeters is.
     """
     check_photo(photo)
     for name, value, known in (("hand", hand, SIDES), ("crop", crop, CROPS)):
@@ -83,6 +83,7 @@ def reconstruct(
         before = [previous_people.as_detections(models, person) for person in previous]
         people = find_people(photo, before)
     people = list(people)
+    check_people(people)
     turns = framing.turns_of_face(people[0].face) if people else 0
     shape = photo.shape[:2]
     upright = np.ascontiguousarray(np.rot90(photo, turns))
@@ -108,6 +109,15 @@ def check_photo(photo: np.ndarray) -> None:
         raise ValueError(
             f"a photo must be (height, width, 3) RGB of type uint8, got {photo.shape} {photo.dtype}"
         )
+
+
+def check_people(people: Sequence[DetectedPerson]) -> None:
+    """Raises a ValueError if there is nothing of a person, or a point that is not finite."""
+    for i, person in enumerate(people):
+        if person.face is None and not person.hands:
+            raise ValueError(f"people[{i}] has neither a face nor a hand; leave it out")
+        if not person.is_finite:
+            raise ValueError(f"people[{i}] has points that are not finite; leave that part out")
 
 
 @dataclasses.dataclass(frozen=True)

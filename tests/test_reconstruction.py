@@ -246,6 +246,30 @@ def test_wrong_arguments_raise_a_one_line_error(model, photo, options, message):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("part", ["face", "hand", "world"])
+def test_detections_that_are_no_numbers_are_refused_in_one_line(model, photo, detections, part):
+    (hand,) = detections.hands
+    broken = {
+        "face": lambda: dataclasses.replace(
+            detections, face=dataclasses.replace(detections.face, points=np.full((468, 3), np.nan))
+        ),
+        "hand": lambda: dataclasses.replace(
+            detections, hands=(dataclasses.replace(hand, points=hand.points + np.inf),)
+        ),
+        "world": lambda: dataclasses.replace(
+            detections, hands=(dataclasses.replace(hand, world=hand.world * np.nan),)
+        ),
+    }[part]()
+    with pytest.raises(ValueError, match=r"people\[1\] has points that are not finite") as caught:
+        dice_jax.reconstruct(model, photo, people=[detections, broken])
+    assert "\n" not in str(caught.value)
+
+
+def test_a_person_of_nothing_is_refused(model, photo):
+    with pytest.raises(ValueError, match="neither a face nor a hand"):
+        dice_jax.reconstruct(model, photo, people=[DetectedPerson(None, ())])
+
+
 @pytest.mark.parametrize("offset", [(5000.0, -7000.0), (-300.0, 200.0)])
 def test_detections_of_another_photo_give_finite_meshes(model, photo, detections, offset):
     (found,) = dice_jax.reconstruct(model, photo, people=[moved(detections, offset)])
