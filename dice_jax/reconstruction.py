@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from dice_jax import inference, previous_people
+from dice_jax.array_types import Array
 from dice_jax.detection import framing
 from dice_jax.detection.people import find_people
 from dice_jax.detection.results import DetectedHand, DetectedPerson
@@ -191,11 +192,11 @@ def _network_alone(
     model: inference.Model, view: View, person: DetectedPerson, otherwise: str
 ) -> Person:
     """The network's answer; for the side `otherwise` where no hand was found."""
-    which, evidence = otherwise, ()
+    which, detections = otherwise, None
     if person.hands:
         which = side(person.hands[0])
-        evidence = _detections(person, person.hands[0], view), view.evidence
-    prediction = inference.infer(model, view.pixels, *evidence, hand=which)
+        detections = _detections(person, person.hands[0], view)
+    prediction = inference.infer(model, view.pixels, detections, view.evidence, hand=which)
     if which == "left":
         models = detector_points.prepare(model.hand_model, model.head_model)
         prediction = fit.own_head(models, prediction)
@@ -322,8 +323,9 @@ def _detections(person: DetectedPerson, hand: DetectedHand | None, view: View) -
     return found
 
 
-def _seen(points: Float[np.ndarray, "N 4"]) -> Float[np.ndarray, "N 4"]:
+def _seen(points: Float[Array, "N 4"]) -> Float[np.ndarray, "N 4"]:
     """The points as the fit takes them: what is believed to be there counts fully."""
+    points = np.asarray(points)
     return np.concatenate([points[:, :3], np.sign(points[:, 3:])], axis=-1)
 
 
