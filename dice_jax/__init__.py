@@ -4,6 +4,7 @@ import dice_jax
 model = dice_jax.load("default")
 people = dice_jax.reconstruct(model, photo)  # (H, W, 3) uint8 RGB -> list of person.Person
 for people in dice_jax.reconstruct_photos(model, photos): ...  # the same, several photos at once
+dice_jax.repose(model, person, jaw_pose=[0.3, 0, 0])  # the same person with an open mouth
 prediction = dice_jax.infer(model, images)  # (*B, 224, 224, 3) uint8 RGB -> structs.Prediction
 """
 
@@ -14,15 +15,17 @@ if TYPE_CHECKING:
     from dice_jax.inference import infer, load
     from dice_jax.many_photos import reconstruct_photos
     from dice_jax.reconstruction import reconstruct
+    from dice_jax.reposing import repose
 
 __version__ = "0.1.0"
-__all__ = ["infer", "load", "reconstruct", "reconstruct_photos"]
+__all__ = ["infer", "load", "reconstruct", "reconstruct_photos", "repose"]
 
 _HOMES = {
     "infer": "inference",
     "load": "inference",
     "reconstruct": "reconstruction",
     "reconstruct_photos": "many_photos",
+    "repose": "reposing",
 }
 
 

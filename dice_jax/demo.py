@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -18,7 +19,8 @@ import jax
 import numpy as np
 from jaxtyping import UInt8
 
-from dice_jax import errors, inference, reconstruction, xla_flags
+from dice_jax import errors, inference, reconstruction, reposing, xla_flags
+from dice_jax.body_models import contact_regions, rig
 from dice_jax.io import atomic, images
 from dice_jax.person import Hand, Person
 from dice_jax.visualization import demo_results
@@ -42,7 +44,10 @@ for each person in the input NAME, in the folder --out (NAME_2 for the second pe
   NAME_side.png      other views, contact on hand and face, size of the deformation
   NAME.glb           the meshes with contact colors, for any 3D viewer (meters, y up)
                      NAME_right_hand.ply and so on with --mesh ply
+  NAME_rig.glb       with --mesh rig: skeletons and pose correctives, to pose in Blender or three.js
   NAME_params.npz    parameters named as in smplx, cameras of crop and photo, contact, deformations
+  NAME_params.json   the parameters and cameras, and what they mean
+  NAME_contact.csv   which part of a hand touches which part of the face
 
 best photos: hand on the face, hand and whole head in view, face at least 100 pixels wide. What is
 not in the picture is not drawn, and the printed line says so."""
@@ -157,9 +162,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     add(
         "--mesh",
-        choices=("glb", "ply", "obj", "none"),
+        choices=demo_results.MESHES,
         default="glb",
-        help="file format of the meshes (default: glb)",
+        help="file format of the meshes; rig: GLB, and one with skeletons to pose (default: glb)",
     )
     add(
         "--pictures",
@@ -220,6 +225,12 @@ def draw_and_write(
             pictures=args.pictures,
             full_frame=args.full_frame,
         )
+    bodies = reposing.body_models(model, person)
+    contacts = contact_regions.region_contacts(person, *bodies)
+    results = dataclasses.replace(results, contacts=[dataclasses.astuple(x) for x in contacts])
+    if args.mesh == "rig":
+        colors = {mesh.name: mesh.colors for mesh in results.meshes}
+        results = dataclasses.replace(results, rigs=rig.person_rig(person, *bodies, colors))
     stem = out / name
     try:
         with clock.stage("write"):

@@ -21,7 +21,14 @@ from dice_jax import demo
 from dice_jax.geometry import crop
 from dice_jax.io import images, params
 
-SUFFIXES = ("_overlay.png", "_side.png", ".glb", "_params.npz")
+SUFFIXES = (
+    "_overlay.png",
+    "_side.png",
+    ".glb",
+    "_params.npz",
+    "_params.json",
+    "_contact.csv",
+)
 CAMERA_TO_GLTF = [1, -1, -1]
 
 

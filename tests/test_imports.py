@@ -54,6 +54,7 @@ ALLOWED = {
         "turned_photo",
         "geometry",
     },
+    "reposing": {"inference", "fitting", "body_models"},
     "many_photos": {"reconstruction", "inference", "detection"},
     "inference": {"checkpoints", "models", "body_models", "input_pixels"},
     "training": {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,14 @@ import numpy as np
 from jaxtyping import Int, Shaped, UInt8
 
 from dice_jax.geometry.crop import CropBox
-from dice_jax.io import atomic, images, mesh_files, params
+from dice_jax.io import atomic, contact_table, gltf_skin, images, mesh_files, params
+from dice_jax.io.gltf_skin import RiggedMesh
 from dice_jax.io.meshes import NamedMesh, person_meshes
 from dice_jax.person import Person
 from dice_jax.visualization import overlay, palette
 
 PICTURES = ("overlay", "all", "none")
+MESHES = (*mesh_files.FORMATS, "rig", "none")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,12 +28,16 @@ class Results:
     Attributes:
         drawings: RGB images, by the end of their file name.
         meshes: hands and head in their display colors.
-        arrays: content of the parameter file.
+        arrays: content of the parameter files.
+        rigs: hands and head with their skeletons, for the mesh format "rig".
+        contacts: rows of the table of contacts.
     """
 
     drawings: dict[str, UInt8[np.ndarray, "_ _ 3"]]
     meshes: list[NamedMesh]
     arrays: dict[str, Shaped[np.ndarray, "..."]]
+    rigs: Sequence[RiggedMesh] = ()
+    contacts: Sequence[Sequence[Any]] = ()
 
 
 def draw(
@@ -75,13 +81,14 @@ def write(
     mesh_format: str = "glb",
     extras: Mapping[str, Any] | None = None,
 ) -> list[Path]:
-    """Writes the pictures, such as `stem_overlay.png`, the meshes, and `stem_params.npz`.
+    """Writes the pictures, such as `stem_overlay.png`, the meshes, parameters and contacts.
 
     Args:
         results: from `draw`.
         stem: folder and start of the file names.
-        mesh_format: one of `mesh_files.FORMATS`, or "none". Meshes are colored by contact.
-        extras: JSON values to store in a GLB.
+        mesh_format: one of `MESHES`. Meshes are colored by contact. "rig" is a GLB, and one with
+            skeletons, `stem_rig.glb`.
+        extras: JSON values to store in a GLB and beside the parameters.
 
     Returns:
         The paths of the files. They appear together, or none of them does.
@@ -96,9 +103,10 @@ def write(
 def _write(
     results: Results, stem: Path, mesh_format: str, extras: Mapping[str, Any] | None
 ) -> list[Path]:
+    named = lambda ending: stem.with_name(f"{stem.name}_{ending}")
     files = []
     for name, drawing in results.drawings.items():
-        files.append(stem.with_name(f"{stem.name}_{name}.png"))
+        files.append(named(f"{name}.png"))
         images.write_image(files[-1], drawing)
     if mesh_format != "none":
         colored = [
@@ -107,7 +115,13 @@ def _write(
             )
             for mesh in results.meshes
         ]
-        files += mesh_files.write_meshes(stem, colored, mesh_format, extras)
-    files.append(stem.with_name(f"{stem.name}_params.npz"))
-    params.write_params(files[-1], results.arrays)
+        kind = "glb" if mesh_format == "rig" else mesh_format
+        files += mesh_files.write_meshes(stem, colored, kind, extras)
+    if mesh_format == "rig" and results.rigs:
+        files.append(named("rig.glb"))
+        gltf_skin.write_rig(files[-1], results.rigs, extras)
+    files += [named("params.npz"), named("params.json"), named("contact.csv")]
+    params.write_params(files[-3], results.arrays)
+    params.write_document(files[-2], params.to_document(results.arrays, extras))
+    contact_table.write_table(files[-1], contact_table.COLUMNS, results.contacts)
     return files

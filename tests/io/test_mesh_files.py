@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import trimesh
 
-from dice_jax.io import mesh_files
+from dice_jax.body_models import assets, rig
+from dice_jax.io import gltf_skin, mesh_files
 
 TO_GLTF = np.array([1.0, -1.0, -1.0])  # from camera axes to y up, z towards the viewer
 
@@ -92,7 +93,17 @@ def test_extras_and_node_names_are_stored(glb):
     assert [node["name"] for node in document["nodes"]] == ["hand", "head"]
 
 
-def test_the_khronos_validator_finds_no_error(glb):
+@pytest.fixture
+def rig_file(person, tmp_path):
+    colors = {"right_hand": np.full((778, 3), 0.5), "head": np.full((5023, 3), 0.5)}
+    parts = rig.person_rig(person, assets.load_hand(), assets.load_head(), colors)
+    gltf_skin.write_rig(tmp_path / "rig.glb", parts)
+    return tmp_path / "rig.glb"
+
+
+@pytest.mark.parametrize("which", ["glb", "rig_file"])
+def test_the_khronos_validator_finds_no_error(which, request):
+    glb = request.getfixturevalue(which)
     node = shutil.which("node")
     require = "require('gltf-validator')"
     if node is None or subprocess.run([node, "-e", require], capture_output=True).returncode:

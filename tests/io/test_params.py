@@ -1,12 +1,14 @@
 """The parameter file: names, missing parts, the camera of the photo, no pickled objects."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
 from support.detected_person import MIRROR, SHAPE, left_hand
 
 from dice_jax.body_models import assets, flame, mano
+from dice_jax.geometry import rotations
 from dice_jax.io import params
 from dice_jax.structs import HandParams, HeadParams
 
@@ -75,12 +77,54 @@ def test_the_table_of_names_is_complete(arrays):
     for name in arrays:
         prefix = next((part for part in parts if name.startswith(part)), "")
         bare = name.removeprefix(prefix)
+        bare = bare.removesuffix("_matrix")
         if bare not in HEAD_PARAMS + HAND_PARAMS:
             assert (
                 f"`PART_{bare}`" in documented
                 or f"`{name}`" in documented
                 or (bare == "contact_presence")
             ), name
+
+
+def test_matrices_are_those_of_the_axis_angle_vectors(arrays):
+    for name in ("head_global_orient", "head_jaw_pose", "right_hand_hand_pose"):
+        vectors = arrays[name].reshape(-1, 3)
+        matrices = arrays[f"{name}_matrix"].reshape(-1, 3, 3)
+        np.testing.assert_allclose(matrices, rotations.axis_angle_to_matrix(vectors), atol=1e-6)
+
+
+def test_the_pinhole_of_the_crop_sees_the_keypoints_where_the_crop_shows_them(arrays):
+    points = arrays["head_keypoints_3d"] + arrays["full_transl"]
+    pixels = arrays["crop_focal_length"] * points[:, :2] / points[:, 2:]
+    left, top, side = arrays["crop_box"]
+    expected = (arrays["head_keypoints_2d"] - [left, top]) * 224 / side
+    np.testing.assert_allclose(pixels + arrays["crop_camera_center"], expected, atol=0.01)
+
+
+def test_the_json_file_holds_the_parameters_and_cameras(two_handed, arrays, tmp_path):
+    document = params.to_document(arrays, {"source": "ä.jpg"})
+    params.write_document(tmp_path / "a.json", document)
+    read = json.loads((tmp_path / "a.json").read_text(encoding="utf-8"))
+    assert read == document and read["source"] == "ä.jpg"
+    assert set(read["conventions"]) == set(params.CONVENTIONS)
+    assert np.shape(read["left_hand"]["hand_pose"]["axis_angle"]) == (15, 3)
+    assert np.shape(read["left_hand"]["hand_pose"]["matrix"]) == (15, 3, 3)
+    assert np.shape(read["head"]["jaw_pose"]["axis_angle"]) == (3,)
+    np.testing.assert_allclose(read["head"]["betas"], arrays["head_betas"], rtol=1e-6)
+    assert read["image_size"] == {"height": SHAPE[0], "width": SHAPE[1]}
+    camera = read["camera_photo"]
+    points = np.array(read["head"]["keypoints_3d"]) + camera["transl"]
+    pixels = camera["focal_length"] * points[:, :2] / points[:, 2:] + camera["center"]
+    np.testing.assert_allclose(pixels, read["head"]["keypoints_2d"], atol=0.01)
+    assert "vertices" not in read["head"]
+
+
+def test_what_is_not_finite_is_null_in_json(person):
+    head = dataclasses.replace(person.head, residual=np.nan, keypoints_sigma=np.full(68, np.inf))
+    arrays = params.to_arrays(dataclasses.replace(person, head=head), SHAPE)
+    document = params.to_document(arrays)
+    assert document["head"]["residual"] is None and document["head"]["keypoints_sigma"][0] is None
+    json.dumps(document, allow_nan=False)
 
 
 def test_no_array_of_the_file_is_pickled(arrays):

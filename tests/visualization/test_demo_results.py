@@ -34,7 +34,8 @@ def results(person):
 )
 def test_files_are_named_after_their_content(results, tmp_path, mesh_format, mesh_files):
     written = demo_results.write(results, tmp_path / "a", mesh_format)
-    names = {"a_overlay.png", "a_side.png", "a_photo.png", "a_params.npz"} | mesh_files
+    pictures = {"a_overlay.png", "a_side.png", "a_photo.png"}
+    names = pictures | {"a_params.npz", "a_params.json", "a_contact.csv"} | mesh_files
     assert {path.name for path in written} == {path.name for path in tmp_path.iterdir()} == names
     assert len(written) == len(names)
 
