@@ -67,7 +67,7 @@ def head_before(person: Person, box: CropBox) -> HeadBefore | None:
         return None
     camera = person.photo_camera
     scale = camera.focal_length / camera.transl[2]
-    origin = box.to_crop(scale * camera.transl[:2] + camera.center)
+    origin = box.to_crop(np.asarray(scale * camera.transl[:2] + camera.center))
     return HeadBefore(
         params=person.head.params,
         camera=Camera(

@@ -307,9 +307,9 @@ def refine(
     if intrinsics is None:
         intrinsics = typical.replace(focal_length=jnp.full_like(typical.focal_length, jnp.inf))
     known = jnp.isfinite(intrinsics.focal_length)
-    intrinsics = _choose(known, intrinsics, typical)
+    chosen = _choose(known, intrinsics, typical)
     guess = HeadGuess(prediction.head_params, prediction.camera)
-    head = fit_heads(models, guess, detections.face_points, intrinsics)
+    head = fit_heads(models, guess, detections.face_points, chosen)
     has_face = (_known(detections.face_points)[..., 3] > 0).any(-1)
     has_hand = (_known(detections.hand_points)[..., 3] > 0).any(-1)
     hand = fit_hands(
@@ -321,7 +321,7 @@ def refine(
             points=detections.hand_points,
             world=detections.hand_world,
             touches=prediction.contact_presence * has_hand,
-            intrinsics=intrinsics,
+            intrinsics=chosen,
             known_camera=known,
             left=jnp.zeros_like(has_face),
         ),
@@ -331,8 +331,8 @@ def refine(
         points,
         camera.scale,
         camera.transl,
-        intrinsics.focal_length,
-        intrinsics.camera_center,
+        chosen.focal_length,
+        chosen.camera_center,
     )
     fitted_head = prediction.replace(
         head_vertices=head.vertices,

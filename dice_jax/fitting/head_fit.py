@@ -151,8 +151,6 @@ def fit_head(
     """
     rigid, rigid_camera = rigid_start(face, detected, start, intrinsics)
 
-    points_before = None if before is None else face.pose_some(before.params)
-
     def problem(params, cam):
         def residuals(unknowns):
             moved, moved_camera = _unpack(unknowns, params, cam, config)
@@ -171,6 +169,7 @@ def fit_head(
             )
             if before is None:
                 return evidence
+            points_before = face.pose_some(before.params)
             motion = head_motion(before, moved, moved_camera, points, points_before, NUM_BETAS)
             return jnp.concatenate([evidence, motion])
 
