@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from dice_jax.constants import CROP_SIZE
 
@@ -47,7 +48,7 @@ def checked_images(images: Any) -> Any:
     is_float, is_integer = jnp.issubdtype(kind, jnp.floating), jnp.issubdtype(kind, jnp.integer)
     if not is_float and not is_integer:
         raise ValueError(f"images of type {kind}: give uint8, or floats in [0, 1]")
-    if isinstance(images, jax.core.Tracer):
+    if isinstance(images, Tracer):
         if is_integer:
             raise ValueError(f"images of type {kind} under a transformation: give uint8")
         return images

@@ -277,7 +277,7 @@ def _image_errors(p: Prediction, batch: Batch) -> dict[str, Array]:
 
 def _contact_counts(p: Prediction, batch: Batch) -> dict[str, Any]:
     hand, head = batch.hand_contact > 0.5, batch.head_contact > 0.5
-    present = hand.any(-1) | head.any(-1)
+    present = jnp.asarray(hand.any(-1) | head.any(-1))
     touch = lambda probs: probs >= contact.THRESHOLD
     return {
         "presence_correct": touch(p.contact_presence) == present,

@@ -172,7 +172,7 @@ class _RefusedError(Exception):
 
 def _read(file: io.BufferedReader, max_megapixels: float) -> UInt8[np.ndarray, "H W 3"]:
     """The pixels of an open file."""
-    formats = [*_FORMATS, "HEIF"] if _reads_heif() else list(_FORMATS)
+    formats: list[str] = [*_FORMATS, *(["HEIF"] if _reads_heif() else [])]
     try:
         with _without_limit():
             image = Image.open(file, formats=formats)

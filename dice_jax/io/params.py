@@ -94,13 +94,15 @@ def to_arrays(person: Person, photo_shape: tuple[int, int]) -> dict[str, np.ndar
         "crop_focal_length": person.photo_camera.focal_length * zoom,
         "crop_camera_center": center,
     }
-    arrays = {name: np.asarray(value, np.float32) for name, value in arrays.items()}
-    arrays["image_size"] = np.array(photo_shape, np.int32)
+    result: dict[str, np.ndarray] = {
+        name: np.asarray(value, np.float32) for name, value in arrays.items()
+    }
+    result["image_size"] = np.array(photo_shape, np.int32)
     if person.hands:
-        arrays |= _CONVENTIONS
+        result |= _CONVENTIONS
     if any(hand.side == "left" for hand in person.hands):
-        arrays["mirrored_left_hand"] = np.array(True)
-    return arrays
+        result["mirrored_left_hand"] = np.array(True)
+    return result
 
 
 def _part(prefix, part, parameters):

@@ -96,9 +96,9 @@ def _skin_colors(pixels, head, vertices, normals, camera):
     xy = camera.focal_length * points[:, :2] / points[:, 2:] + camera.camera_center
     smooth = cv2.GaussianBlur(pixels, (0, 0), max(len(pixels) / 200, 0.5))
     linear = to_linear(smooth.astype(np.float32) / 255)
-    maps = (xy - 0.5).astype(np.float32)[:, None]
+    x, y = (xy - 0.5).astype(np.float32).T[..., None]
     colors = cv2.remap(
-        linear.astype(np.float32), maps, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        linear.astype(np.float32), x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
     )[:, 0]
     view = -points / np.linalg.norm(points, axis=1, keepdims=True)
     skin = np.any([np.asarray(head.region(name)) for name in _SKIN], axis=0)
@@ -182,7 +182,7 @@ def camera_of(
         focal_length, center: pixels of the photo.
     """
     middle, own_middle = vertices.mean(0), own_vertices.mean(0)
-    turn, _ = Rotation.align_vectors(vertices - middle, own_vertices - own_middle)
+    turn = Rotation.align_vectors(vertices - middle, own_vertices - own_middle)[0]
     rotation = turn.as_matrix()
     return PinholeCamera(
         rotation=rotation,

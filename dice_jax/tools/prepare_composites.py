@@ -90,13 +90,16 @@ def _portrait(
     except ValueError as error:
         return str(error)
     people = reconstruct(model, pixels)
-    if len(people) != 1 or people[0].head is None:
-        return "no face" if not people or people[0].head is None else "several people"
+    if len(people) > 1:
+        return "several people"
+    head_found = people[0].head if people else None
+    if head_found is None:
+        return "no face"
     person = people[0]
     if person.hands:
         return "a hand is in view"
-    height = np.ptp(np.asarray(person.head.keypoints_2d)[:, 1])
-    if person.head.residual > _MAX_RESIDUAL * height:
+    height = np.ptp(np.asarray(head_found.keypoints_2d)[:, 1])
+    if head_found.residual > _MAX_RESIDUAL * height:
         return "the head does not fit"
     return portrait_of(pixels, person, number, head)
 

@@ -8,6 +8,8 @@ the step and on its index in the batch of all devices alone.
 from __future__ import annotations
 
 import dataclasses
+import functools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -85,7 +87,8 @@ def draw(
     """
     targets = models.pose_targets(batch, hand_model, head_model)
     keys = sample_keys(key, len(batch.images), axis_name)
-    detections, intrinsics = jax.vmap(_draw_one, (0, 0, 0, None))(keys, batch, targets, mix)
+    draw_one: Callable = functools.partial(_draw_one, mix=mix)
+    detections, intrinsics = jax.vmap(draw_one)(keys, batch, targets)
     return batch.replace(detections=detections, intrinsics=intrinsics)
 
 
@@ -169,7 +172,7 @@ def _elsewhere(key: PRNGKeyArray, found: Detections) -> Detections:
     points, seen = found.hand_points[:, :3], found.hand_points[:, 3:] > 0
     middle = points.mean(0)[None]
     turned = (points - middle) @ rotation.T + middle
-    turned = turned.at[:, :2].add(shift)
+    turned += jnp.concatenate([shift, jnp.zeros((1, 1))], axis=1)
     moved = jnp.where(seen, jnp.column_stack([turned, jnp.ones(NUM_HAND_KEYPOINTS)]), 0.0)
     return found.replace(hand_points=moved, hand_world=found.hand_world @ rotation.T)
 

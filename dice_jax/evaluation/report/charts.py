@@ -108,16 +108,16 @@ def precision_recall(curves: Sequence[Curve]) -> str:
 def reliability(curves: Sequence[Reliability]) -> str:
     """Observed over predicted frequency, in percent; larger dots stand for more cases."""
     axes = _Axes(100.0, 100.0)
-    corner = dict(x1=axes.x(0.0), y1=axes.y(0.0), x2=axes.x(100.0), y2=axes.y(100.0))
-    body = [_element("line", class_="grid", **corner)]
+    x1, y1, x2, y2 = axes.x(0.0), axes.y(0.0), axes.x(100.0), axes.y(100.0)
+    body = [_element("line", class_="grid", x1=x1, y1=y1, x2=x2, y2=y2)]
     for i, curve in enumerate(curves):
         filled = curve.share > 0
         points = list(zip(100 * curve.predicted[filled], 100 * curve.observed[filled]))
         body.append(_element("polyline", class_=f"line s{i}", points=axes.points(points)))
         for (x, y), share in zip(points, curve.share[filled]):
             radius = 2.0 + 5.0 * float(share) ** 0.5
-            at = dict(cx=axes.x(float(x)), cy=axes.y(float(y)))
-            body.append(_element("circle", class_=f"dot s{i}", r=radius, **at))
+            cx, cy = axes.x(float(x)), axes.y(float(y))
+            body.append(_element("circle", class_=f"dot s{i}", cx=cx, cy=cy, r=radius))
     legend = [curve.legend for curve in curves]
     return axes.svg("".join(body), "predicted (%)", "observed (%)", legend)
 
