@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from dice_jax.body_models.lbs import BodyModel
 from dice_jax.body_models.rig import HAND_JOINTS
@@ -74,7 +74,7 @@ def _of_hand(
         return []
     head_names, head_ids = head_regions(head_model)
     hand_names, hand_ids = hand_regions(hand_model)
-    surface = cKDTree(np.asarray(head.deformed_vertices))
+    surface = KDTree(np.asarray(head.deformed_vertices))
     distance, nearest = surface.query(np.asarray(hand.vertices)[touching])
     near = distance < _FAR
     touching, nearest = touching[near], nearest[near]
