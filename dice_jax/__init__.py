@@ -16,15 +16,17 @@ if TYPE_CHECKING:
     from dice_jax.many_photos import reconstruct_photos
     from dice_jax.reconstruction import reconstruct
     from dice_jax.reposing import repose
+    from dice_jax.sequences.video_people import reconstruct_video
 
 __version__ = "0.1.0"
-__all__ = ["infer", "load", "reconstruct", "reconstruct_photos", "repose"]
+__all__ = ["infer", "load", "reconstruct", "reconstruct_photos", "reconstruct_video", "repose"]
 
 _HOMES = {
     "infer": "inference",
     "load": "inference",
     "reconstruct": "reconstruction",
     "reconstruct_photos": "many_photos",
+    "reconstruct_video": "sequences.video_people",
     "repose": "reposing",
 }
 

@@ -17,12 +17,14 @@ from pathlib import Path
 
 import jax
 import numpy as np
+import tqdm
 from jaxtyping import UInt8
 
-from dice_jax import errors, inference, reconstruction, reposing, xla_flags
+from dice_jax import errors, inference, reconstruction, reposing, video_results, xla_flags
 from dice_jax.body_models import contact_regions, rig
-from dice_jax.io import atomic, images
+from dice_jax.io import atomic, images, inputs, videos
 from dice_jax.person import Hand, Person
+from dice_jax.sequences.people import STRENGTHS
 from dice_jax.visualization import demo_results
 
 SAMPLES = Path(__file__).parent / "samples"
@@ -32,6 +34,8 @@ EXAMPLES = """examples:
     python -m dice_jax.demo
   one photo, a folder of photos
     python -m dice_jax.demo --image me.jpg holiday/ --out outputs
+  a video, smoothed strongly; killed, it goes on where it was
+    python -m dice_jax.demo --video me.mp4 --smooth strong
   the surest hand is a LEFT one, whatever the detector says
     python -m dice_jax.demo --image left.jpg --hand left
   the network alone, without the fit to detected landmarks
@@ -48,6 +52,11 @@ for each person in the input NAME, in the folder --out (NAME_2 for the second pe
   NAME_params.npz    parameters named as in smplx, cameras of crop and photo, contact, deformations
   NAME_params.json   the parameters and cameras, and what they mean
   NAME_contact.csv   which part of a hand touches which part of the face
+
+for each video NAME:
+  NAME_overlay.mp4   the film with the meshes over it, and its sound
+  NAME_params.npz    parameters and cameras of every person in every frame
+  NAME_contact.csv   which part of a hand touches which part of the face, from when to when
 
 best photos: hand on the face, hand and whole head in view, face at least 100 pixels wide. What is
 not in the picture is not drawn, and the printed line says so."""
@@ -68,7 +77,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     clock = Clock()
 
     ################ Model ################
-    paths, skipped = images.find_images(args.image or [SAMPLES])
+    paths, skipped = [], []
+    if args.image or not args.video:
+        given = inputs.expand(args.image or [SAMPLES], leave_out=args.out)
+        paths, skipped = images.find_images(given)
     print(*skipped, sep="\n", end="\n" * bool(skipped), file=sys.stderr)
     out = atomic.writable_folder(args.out)
     with clock.stage("load"):
@@ -112,6 +124,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         each = clock.report("read", "reconstruct", "draw", "write", count=done)
         print(f"{done} of {len(paths)} done, each took: {each}")
     failed = len(paths) - done
+    if args.video:
+        clips = list(inputs.expand(args.video, leave_out=args.out, suffixes=videos.SUFFIXES))
+        finished = [run_video(clip, name, model, out, args) for clip, name in _named(clips)]
+        failed += finished.count(False)
+        paths = [*paths, *clips]
     if failed:
         print(f"{failed} of {len(paths)} failed, see the errors above", file=sys.stderr)
     return 1 if failed else 0
@@ -130,7 +147,20 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "--image",
         nargs="+",
         metavar="PATH",
-        help="photos or folders of photos (default: the package's samples)",
+        help="photos, folders of photos (with the folders in them), patterns such as '*.jpg', or - "
+        "for a list on the standard input, one a line (default: the package's samples)",
+    )
+    add(
+        "--video",
+        nargs="+",
+        metavar="PATH",
+        help="videos, or folders of videos: the meshes over the film, parameters and contacts",
+    )
+    add(
+        "--smooth",
+        choices=STRENGTHS,
+        default="light",
+        help="how much motion in a video is smoothed (default: light)",
     )
     add("--out", default="outputs", metavar="DIR", help="folder of the results (default: outputs)")
     add(
@@ -197,6 +227,46 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     if args.focal_length is not None and not 0 < args.focal_length < 1e9:
         parser.error(f"--focal_length must be positive, got {args.focal_length}")
     return args
+
+
+def _named(paths: Sequence[Path]) -> Iterator[tuple[Path, str]]:
+    return zip(paths, unique_names(paths))
+
+
+def run_video(
+    path: Path, name: str, model: inference.Model, out: Path, args: argparse.Namespace
+) -> bool:
+    """Writes the results of one video and prints a summary.
+
+    Returns:
+        Whether that succeeded; if not, the error is reported on stderr.
+    """
+    options = {"hand": args.hand, "fit": args.fit == "on", "crop": args.crop}
+    try:
+        expected = videos.probe(path).frames
+        with tqdm.tqdm(total=expected or None, unit=" frames", desc=path.name) as bar:
+            files = video_results.process(
+                model,
+                path,
+                out / name,
+                smooth=args.smooth,
+                progress=lambda frames: _advance(bar, frames),
+                focal_length=args.focal_length,
+                **options,
+            )
+    except (ValueError, OSError) as error:
+        errors.report(type(error)(f"{path}: {error}") if str(path) not in str(error) else error)
+        return False
+    people = "nobody found" if not files.people else f"{files.people} followed"
+    print(f"{path}: {files.frames} frames, {people}", *files.paths, sep="\n  ")
+    if files.frames < files.expected:
+        missing = f"only {files.frames} of {files.expected} frames could be read"
+        print(f"{path}: {missing}; the file is damaged or was cut off", file=sys.stderr)
+    return True
+
+
+def _advance(bar: tqdm.tqdm, frames: int) -> None:
+    bar.update(frames)
 
 
 def draw_and_write(

@@ -18,8 +18,10 @@ from support.tiny_model import save_tiny_weights
 
 import dice_jax
 from dice_jax import demo
+from dice_jax.errors import UserError
 from dice_jax.geometry import crop
-from dice_jax.io import images, params
+from dice_jax.io import images, params, video_writer
+from dice_jax.io import videos as video_reader
 
 SUFFIXES = (
     "_overlay.png",
@@ -116,7 +118,9 @@ def test_images_have_their_sizes(finished, portrait):
 
 def test_a_face_without_a_hand_has_neither_mesh_nor_arrays_of_one(finished):
     arrays = params.read_params(finished.out / "alone_params.npz")
-    assert "head_vertices" in arrays and not [name for name in arrays if "hand" in name]
+    assert "head_vertices" in arrays and not [
+        name for name in arrays if name.startswith(("right_hand", "left_hand"))
+    ]
     assert not arrays["deformations"].any() and not arrays["head_contact_probs"].any()
     assert set(trimesh.load(finished.out / "alone.glb").geometry) == {"head"}
 
@@ -145,6 +149,40 @@ def test_two_people_have_results_of_their_own(finished, portrait):
     ]
     left, right = sorted(boxes, key=lambda box: box[0])
     assert right[0] - left[0] == pytest.approx(portrait.shape[1], abs=20)
+
+
+def test_videos_that_cannot_be_read_are_one_line_each(run, tmp_path):
+    (tmp_path / "empty.mp4").write_bytes(b"")
+    (tmp_path / "text.mov").write_text("no video")
+    videos = run("--video", str(tmp_path), str(tmp_path / "absent.mp4"))
+    assert videos.code == 1 and not list(videos.out.iterdir())
+    for name in ("empty.mp4", "text.mov", "absent.mp4"):
+        (line,) = (line for line in videos.errors if name in line)
+        assert line.startswith("error: ")
+    assert videos.errors[-1] == "3 of 3 failed, see the errors above"
+
+
+def test_a_video_gives_a_film_of_the_same_length(run, tmp_path, portrait):
+    try:
+        size = portrait.shape[1] // 2, portrait.shape[0] // 2
+        writer = video_writer.VideoWriter(tmp_path / "me.mp4", size, 10.0)
+    except UserError as error:
+        pytest.skip(str(error))
+    for k in range(3):
+        writer.write(np.ascontiguousarray(portrait[::2, ::2]), k / 10)
+    writer.close()
+    finished = run("--video", str(tmp_path / "me.mp4"), "--smooth", "strong")
+    assert finished.code == 0
+    assert {path.name for path in finished.out.iterdir()} == {
+        "me_overlay.mp4",
+        "me_params.npz",
+        "me_contact.csv",
+    }
+    assert any("3 frames, 1 followed" in line for line in finished.lines)
+    arrays = params.read_params(finished.out / "me_params.npz")
+    assert arrays["person_1_head_jaw_pose"].shape == (3, 3)
+    frames = list(video_reader.read_frames(finished.out / "me_overlay.mp4"))
+    assert len(frames) == 3 and frames[0].pixels.shape == (size[1], size[0], 3)
 
 
 def test_nobody_is_no_error(run, tmp_path):

@@ -13,7 +13,8 @@ from scipy.spatial.transform import Rotation
 
 from dice_jax.constants import CROP_SIZE
 from dice_jax.io import atomic
-from dice_jax.person import Person
+from dice_jax.person import Hand, Head, Person, PhotoCamera
+from dice_jax.structs import Camera, HandParams, HeadParams
 from dice_jax.untrusted_files import npz
 
 _HAND_PARAMS = ("betas", "global_orient", "hand_pose", "transl")
@@ -110,6 +111,36 @@ def _part(prefix, part, parameters):
     for name in set(_ROTATIONS) & set(parameters):
         arrays[f"{prefix}_{name}_matrix"] = _matrices(getattr(part.params, name))
     return arrays | {f"{prefix}_{name}": getattr(part, name) for name in (*_COMMON, *_DOUBT)}
+
+
+def from_arrays(arrays: Mapping[str, np.ndarray]) -> Person:
+    """The person whose arrays these are, as `to_arrays` gives them."""
+    head = None
+    if "head_vertices" in arrays:
+        content = _content(arrays, "head", HeadParams, _HEAD_PARAMS)
+        head = Head(deformations=arrays["deformations"], **content)
+    hands = tuple(
+        Hand(
+            side=side,
+            contact_presence=float(arrays[f"{side}_hand_contact_presence"]),
+            **_content(arrays, f"{side}_hand", HandParams, _HAND_PARAMS),
+        )
+        for side in ("right", "left")
+        if f"{side}_hand_vertices" in arrays
+    )
+    camera = PhotoCamera(
+        float(arrays["focal_length"]), arrays["camera_center"], arrays["full_transl"]
+    )
+    crop_camera = Camera(arrays["cam_scale"], arrays["cam_transl"])
+    hands = tuple(sorted(hands, key=lambda hand: -hand.score))
+    return Person(head, hands, camera, arrays["crop_box"], crop_camera)
+
+
+def _content(arrays, prefix, kind, parameters):
+    params = kind(**{name: arrays[f"{prefix}_{name}"] for name in parameters})
+    content = {name: arrays[f"{prefix}_{name}"] for name in _COMMON}
+    doubt = {name: float(arrays[f"{prefix}_{name}"]) for name in _DOUBT}
+    return {"params": params, **content, **doubt}
 
 
 def _matrices(rotations) -> np.ndarray:

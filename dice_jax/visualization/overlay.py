@@ -23,6 +23,7 @@ from dice_jax.visualization.shading import look_at
 PANEL = 672  # pixels: side of the drawn crop
 _SHEET_PANEL = 448  # pixels: side of a view on the sheet
 _OPACITY = 0.93  # of the meshes; a little of the photo shows through, to judge the alignment
+_MAX_WINDOW = 1024  # pixels: side of what is rendered of a frame; larger ones are enlarged
 _MAX_PHOTO = 2048  # pixels: longer side of the drawing over the whole photo
 _FORWARD = np.array([0.0, 0.0, 1.0])  # viewing direction of the camera
 _STEEPEST = np.sin(np.radians(75.0))  # limit of a viewing direction's vertical part
@@ -78,6 +79,48 @@ def photo_overlay(
     placed = cv2.warpAffine(premultiplied, matrix, size, flags=cv2.INTER_AREA, borderValue=0)
     placed[..., :3] /= np.maximum(placed[..., 3:], 1e-6)
     return blend(background, placed)
+
+
+def over_frame(
+    photo: UInt8[np.ndarray, "H W 3"], person: Person, meshes: Sequence[NamedMesh]
+) -> UInt8[np.ndarray, "H W 3"]:
+    """The photo with the meshes over it, where `Person.project` sees them, in its own resolution.
+
+    Args:
+        photo: RGB.
+        person: gives the camera.
+        meshes: of the person.
+    """
+    height, width = photo.shape[:2]
+    seen = [np.asarray(person.project(mesh.vertices), np.float64) for mesh in meshes]
+    points = np.concatenate(seen)
+    points = np.clip(points[np.isfinite(points).all(axis=1)], 0, [width, height])
+    if not len(points):
+        return photo
+    low, high = np.floor(points.min(axis=0)).astype(int), np.ceil(points.max(axis=0)).astype(int)
+    side = int((high - low).max())
+    if (high <= low).any():
+        return photo
+    zoom = min(1.0, _MAX_WINDOW / side)
+    # Pixels per meter; it only sets the size of shadows, since all pixels are given.
+    scale = person.photo_camera.focal_length / max(float(person.photo_camera.transl[2]), 1e-2)
+    placed = [
+        dataclasses.replace(
+            mesh,
+            vertices=np.column_stack([(pixels - low) / scale, mesh.vertices[:, 2]]).astype(
+                np.float32
+            ),
+        )
+        for mesh, pixels in zip(meshes, seen)
+    ]
+    drawn = render(placed, scale * zoom, np.zeros(2), max(1, round(side * zoom)))
+    if zoom < 1.0:
+        drawn = cv2.resize(drawn, (side, side), interpolation=cv2.INTER_LINEAR)
+    bottom, right = min(low[1] + side, height), min(low[0] + side, width)
+    result = photo.copy()
+    window = result[low[1] : bottom, low[0] : right]
+    window[:] = blend(window, np.ascontiguousarray(drawn[: len(window), : window.shape[1]]))
+    return result
 
 
 def view_sheet(meshes: Sequence[NamedMesh], title: str) -> UInt8[np.ndarray, "H W 3"]:

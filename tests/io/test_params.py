@@ -86,6 +86,16 @@ def test_the_table_of_names_is_complete(arrays):
             ), name
 
 
+def test_a_person_is_read_back_from_its_arrays(two_handed, person, arrays):
+    again = params.from_arrays(arrays)
+    for name, value in params.to_arrays(again, SHAPE).items():
+        np.testing.assert_allclose(value, arrays[name], atol=1e-6, err_msg=name)
+    assert {hand.side for hand in again.hands} == {"right", "left"}
+    for change in ({"hands": ()}, {"head": None}):
+        part = params.to_arrays(dataclasses.replace(person, **change), SHAPE)
+        assert set(params.to_arrays(params.from_arrays(part), SHAPE)) == set(part)
+
+
 def test_matrices_are_those_of_the_axis_angle_vectors(arrays):
     for name in ("head_global_orient", "head_jaw_pose", "right_hand_hand_pose"):
         vectors = arrays[name].reshape(-1, 3)

@@ -49,6 +49,36 @@ def test_meshes_are_drawn_where_their_camera_sees_them(person, meshes, fitted):
         np.testing.assert_allclose([columns.max() + 1, rows.max() + 1], high, atol=8)
 
 
+@pytest.mark.parametrize("enlarge", [1.0, 4.0])
+def test_meshes_lie_over_the_frame_where_the_person_is(person, meshes, enlarge):
+    """In a small frame, and in one whose meshes are rendered smaller than they are shown."""
+    camera = dataclasses.replace(
+        person.photo_camera,
+        focal_length=person.photo_camera.focal_length * enlarge,
+        center=person.photo_camera.center * enlarge,
+    )
+    person = dataclasses.replace(person, photo_camera=camera)
+    frame = np.zeros((int(400 * enlarge), int(600 * enlarge), 3), np.uint8)
+    drawn = overlay.over_frame(frame, person, meshes)
+    assert drawn.shape == frame.shape and not frame.any()
+    pixels = np.concatenate([person.project(mesh.vertices) for mesh in meshes])
+    rows, columns = np.nonzero(drawn.any(axis=-1))
+    low, high = np.clip([pixels.min(0), pixels.max(0)], 0, frame.shape[1::-1])
+    tolerance = 2.5 * enlarge
+    np.testing.assert_allclose([columns.min(), rows.min()], low, atol=tolerance)
+    np.testing.assert_allclose([columns.max() + 1, rows.max() + 1], high, atol=tolerance)
+    points = np.concatenate([part.keypoints_3d for part in (person.head, *person.hands)])
+    column, row = person.project(points).astype(int).T
+    assert drawn[row, column].any(axis=-1).mean() > 0.9
+
+
+def test_a_person_outside_of_the_frame_changes_nothing(person, meshes):
+    camera = dataclasses.replace(person.photo_camera, center=np.array([9e3, 9e3]))
+    frame = np.full((50, 60, 3), 7, np.uint8)
+    away = dataclasses.replace(person, photo_camera=camera)
+    np.testing.assert_array_equal(overlay.over_frame(frame, away, meshes), frame)
+
+
 def test_blending_mixes_in_srgb_and_keeps_the_rest(rng):
     background = rng.integers(0, 256, (40, 60, 3), np.uint8)
     drawn = rng.random((40, 60, 4), np.float32)
