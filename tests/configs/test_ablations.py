@@ -54,7 +54,9 @@ def test_a_row_changes_only_its_own_loss_terms_and_network(row, base):
 
 @pytest.mark.parametrize("row", NETWORKS)
 def test_an_unknown_base_is_an_error_that_lists_the_bases(row):
-    message = "no base configuration called 'large': choose one of full, synthetic, small, tiny"
+    message = (
+        "no base configuration called 'large': choose one of full, synthetic, overfit, small, tiny"
+    )
     with pytest.raises(ValueError, match=message):
         config_of(row, "large")
 

@@ -42,6 +42,7 @@ CASES = [
     ("release", "full"),
     ("dice", "tiny"),
     ("dice", "synthetic"),
+    ("dice", "overfit"),
 ]
 CASES.remove(("no_in_the_wild", "small"))  # only full trains on photos
 
