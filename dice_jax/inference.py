@@ -117,7 +117,8 @@ def infer(
         hand: "right" or "left". For a left hand the network sees the mirrored crop, and its
             prediction is mirrored back, see `mirror`.
         gate_by_presence: set contacts and deformations to zero where the network predicts that
-            hand and face do not touch.
+            hand and face do not touch; with the authors' weights the deformations only, and with a
+            network that does not predict it nothing.
 
     Returns:
         Meshes in meters, head-centered, camera axes; keypoints and camera in pixels of the crop.

@@ -47,30 +47,35 @@ def load_backbone(
     convert = lite0_variables if backbone.name == "efficientnet_lite0" else hrnet_variables
     loaded = _converted(path) if path.suffix == ".npz" else convert(read_tensors(path))
 
-    result = dict(variables)
+    result = {collection: dict(trees) for collection, trees in variables.items()}
     for collection, trees in loaded.items():
-        backbone_tree = variables[collection]["backbone"]
-        expected: dict[str, Any] = traverse_util.flatten_dict(backbone_tree, sep="/")
-        found: dict[str, Any] = traverse_util.flatten_dict(trees, sep="/")
-        for name, value in expected.items():
-            there = "missing"
-            if name in found:
-                there = f"{found[name].dtype} of shape {found[name].shape}"
-            numeric = name in found and jnp.issubdtype(found[name].dtype, jnp.floating)
-            if not numeric or found[name].shape != value.shape:
-                raise ValueError(
-                    f"{path} does not fit backbone.name {backbone.name!r}: "
-                    f"{name} {value.shape} is {there}"
-                )
-        chosen = {name: np.asarray(found[name], np.float32) for name in expected}
-        for name, value in chosen.items():
-            if not np.isfinite(value).all():
-                raise ValueError(f"{path}: {name} holds NaN or infinity: get the file again")
-        result[collection] = {
-            **variables[collection],
-            "backbone": traverse_util.unflatten_dict(chosen, sep="/"),
-        }
+        for module in variables[collection]:
+            if module.endswith("backbone"):
+                own = variables[collection][module]
+                result[collection][module] = _fitting(trees, own, path, backbone.name)
     return result
+
+
+def _fitting(
+    trees: Mapping[str, Any], own: Mapping[str, Any], path: pathlib.Path, name: str
+) -> dict[str, Any]:
+    """The loaded arrays under the names of a backbone's own, checked."""
+    expected: dict[str, Any] = traverse_util.flatten_dict(own, sep="/")
+    found: dict[str, Any] = traverse_util.flatten_dict(trees, sep="/")
+    chosen = {}
+    for weight, value in expected.items():
+        there = "missing"
+        if weight in found:
+            there = f"{found[weight].dtype} of shape {found[weight].shape}"
+        numeric = weight in found and jnp.issubdtype(found[weight].dtype, jnp.floating)
+        if not numeric or found[weight].shape != value.shape:
+            raise ValueError(
+                f"{path} does not fit backbone.name {name!r}: {weight} {value.shape} is {there}"
+            )
+        chosen[weight] = np.asarray(found[weight], np.float32)
+        if not np.isfinite(chosen[weight]).all():
+            raise ValueError(f"{path}: {weight} holds NaN or infinity: get the file again")
+    return traverse_util.unflatten_dict(chosen, sep="/")
 
 
 def missing(model: Section) -> str | None:

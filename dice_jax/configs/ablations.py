@@ -24,6 +24,7 @@ from dice_jax.models import presets
 BASES: dict[str, Callable[[], ConfigDict]] = {
     "full": full.get_config,
     "synthetic": functools.partial(full.get_config, "synthetic"),
+    "overfit": functools.partial(full.get_config, "overfit"),
     "small": small.get_config,
     "tiny": tiny.get_config,
 }

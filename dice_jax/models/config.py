@@ -55,20 +55,23 @@ class BackboneConfig(CheckedConfig):
         axis_name: str | None = None,
         *,
         fold_batch_norm: bool = False,
+        name: str = "backbone",
     ) -> nn.Module:
-        """Builds the module, named "backbone".
+        """Builds the module.
 
         Args:
             dtype: type of the activations.
             axis_name: mapped axis over which batch norm averages its statistics in training.
             fold_batch_norm: HRNet for weights from `fold`; no effect on EfficientNet.
+            name: of the module; pretrained weights are loaded for every name that ends with
+                "backbone".
         """
         from dice_jax.models.backbones.efficientnet import EfficientNetLite0
         from dice_jax.models.backbones.hrnet import HRNet
 
         if self.name == "efficientnet_lite0":
-            return EfficientNetLite0(self, dtype, axis_name, name="backbone")
-        return HRNet(self, dtype, axis_name, fold_batch_norm, name="backbone")
+            return EfficientNetLite0(self, dtype, axis_name, name=name)
+        return HRNet(self, dtype, axis_name, fold_batch_norm, name=name)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -260,6 +263,8 @@ class ModelConfig(CheckedConfig):
         query_pose: pose of the hand in the template queries: "mean" (paper), or "flat" (released
             code, and all weights whose configuration does not have this field).
         gate_contact: the presence of contact gates contacts as well as deformations.
+        parametric: METRO and FastMETRO have IKNets and predict parameters (the paper's Table 1,
+            marked *); otherwise the rough meshes are the prediction, as in the originals.
     """
 
     RANGES: ClassVar[Ranges] = {
@@ -287,6 +292,7 @@ class ModelConfig(CheckedConfig):
     query_tip_ids: tuple[int, ...] = ()
     query_pose: Literal["mean", "flat"] = "flat"
     gate_contact: bool = True
+    parametric: bool = True
 
     @classmethod
     def from_dict(cls, values: Section, path: str = "model") -> ModelConfig:

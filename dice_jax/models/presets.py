@@ -151,23 +151,28 @@ def single_branch(model: ConfigDict) -> ConfigDict:
 
 
 def metro(model: ConfigDict) -> ConfigDict:
-    """METRO*: a single branch without IKNets, which predicts the rough meshes."""
+    """METRO*: one transformer for meshes, deformation and contact, then IKNets."""
     model = single_branch(model)
     model.network = "metro"
     return _image_alone(model)
 
 
 def fastmetro(model: ConfigDict) -> ConfigDict:
-    """FastMETRO*: as METRO*, with learned tokens that attend to the image features."""
+    """FastMETRO*: two networks whose learned tokens attend to their own image features.
+
+    The IKNets see meshes about the origin of the camera: a mesh relative to the head would tell the
+    hand's about the head.
+    """
     model = metro(model)
     model.network = "fastmetro"
     model.mesh_net.template_residual = model.mesh_net.template_placed = False
     model.mesh_net.refinements = model.fine_features = 0
+    model.hand_ik.center_inputs = model.head_ik.center_inputs = False
     return model
 
 
 def pixie_r(model: ConfigDict) -> ConfigDict:
-    """PIXIE-R: parameters from the image features; no rough meshes, deformation or contact."""
+    """PIXIE-R: parameters, deformation and contact from the mean image feature; no rough meshes."""
     model.network = "pixie_r"
     model.camera.source = "image"
     model.mesh_net.template_placed = model.interaction_net.sees_image = False

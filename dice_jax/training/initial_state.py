@@ -125,7 +125,7 @@ def _init_network(
     # takes longer than that of all others together.
     others = jax.jit(
         lambda key: {
-            kind: {name: tree for name, tree in trees.items() if name != BACKBONE}
+            kind: {name: tree for name, tree in trees.items() if not name.endswith(BACKBONE)}
             for kind, trees in init(key).items()
         }
     )(rng)

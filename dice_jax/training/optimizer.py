@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from dice_jax.errors import UserError
 
-BACKBONE = "backbone"
+BACKBONE = "backbone"  # how the names of backbones end; FastMETRO* has two
 
 
 def learning_rate(config: ConfigDict, total_steps: int) -> optax.Schedule:
@@ -73,7 +73,7 @@ def decays(params: PyTree) -> PyTree:
 
 
 def _in_backbone(params: PyTree) -> PyTree:
-    return jax.tree_util.tree_map_with_path(lambda path, _: path[0].key == BACKBONE, params)
+    return jax.tree_util.tree_map_with_path(lambda path, _: path[0].key.endswith(BACKBONE), params)
 
 
 def _clip(config: ConfigDict) -> optax.GradientTransformation:

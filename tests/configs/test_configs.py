@@ -58,3 +58,16 @@ def test_full_turns_hand_and_head_about_their_usual_orientation():
     np.testing.assert_allclose(axis_angle_to_matrix(start), expected, atol=1e-5)
     release = models.presets.release_config()
     assert release.hand_ik.orientation == release.head_ik.orientation == "axis_angle"
+
+
+def test_the_overfit_run_has_the_paper_s_network_and_losses():
+    overfit, paper = full.get_config("overfit"), full.get_config("synthetic")
+    assert overfit.losses == paper.losses
+    assert overfit.burn_in_steps < overfit.total_steps / 2
+    same = overfit.model.copy_and_resolve_references()
+    same.masking = paper.model.masking
+    for name in ("mesh_net", "interaction_net"):
+        for field in ("dropout", "attention_dropout"):
+            same[name].encoders[field] = paper.model[name].encoders[field]
+    assert same == paper.model
+    assert not any(overfit.data.augmentation.to_dict().values())

@@ -52,7 +52,7 @@ def test_the_open_configuration_needs_no_files(empty):
     assert pretrained_backbones.missing(config.model) is None
     registry.require(config.data, config.body_models)
     assert config.data.name == registry.OPEN and config.data.sizes.train > 0
-    with pytest.raises(ValueError, match="licensed, synthetic"):
+    with pytest.raises(ValueError, match="licensed, synthetic, overfit"):
         full.get_config("everything")
 
 

@@ -25,7 +25,7 @@ class PoolConfig(BackboneConfig):
     """A backbone that compiles fast: the mean colors of the cells, and a linear layer."""
 
     def create(self, *args, **kwargs):
-        return Pool(self.features, name="backbone")
+        return Pool(self.features, name=kwargs.get("name", "backbone"))
 
 
 class Pool(nn.Module):
@@ -37,9 +37,13 @@ class Pool(nn.Module):
         return BackboneOutput(nn.Dense(self.features)(levels[-1]), levels)
 
 
-def build(name, bodies):
+IMAGES = jnp.asarray(np.random.default_rng(1).normal(size=(1, 224, 224, 3)), jnp.float32)
+
+
+def build(name, bodies, **fields):
     config = ModelConfig.from_dict(getattr(presets, name)(presets.tiny()))
-    config = dataclasses.replace(config, backbone=PoolConfig(features=config.backbone.features))
+    backbone = PoolConfig(features=config.backbone.features)
+    config = dataclasses.replace(config, backbone=backbone, **fields)
     module, queries = config.create(*bodies)
     images = jnp.zeros((1, 224, 224, 3))
     return module, queries, init(module, np.random.default_rng(3), images, queries, train=False)
@@ -49,9 +53,9 @@ def build(name, bodies):
     "name, parts",
     [
         ("single_branch", {"token_upsampling", "mesh_net", "hand_ik", "head_ik"}),
-        ("metro", {"token_upsampling", "mesh_net"}),
-        ("fastmetro", {"mesh_net"}),
-        ("pixie_r", {"hand_ik", "head_ik"}),
+        ("metro", {"token_upsampling", "mesh_net", "hand_ik", "head_ik"}),
+        ("fastmetro", {"hand_backbone", "hand_net", "head_net", "hand_ik", "head_ik"}),
+        ("pixie_r", {"interaction_head", "hand_ik", "head_ik"}),
     ],
 )
 def test_parts_with_weights(bodies, name, parts):
@@ -81,8 +85,36 @@ def test_every_weight_has_a_gradient(rng, bodies, name):
         assert path.endswith("key/bias") or np.abs(gradient).max() > 0, path
 
 
+def test_the_two_fastmetros_know_nothing_of_each_other(bodies):
+    """Weights of the hand's network change the hand alone, and those of the head's the head."""
+    module, queries, variables = build("fastmetro", bodies)
+    predict = compile_fast(
+        lambda variables: module.apply(variables, IMAGES, queries, train=False), variables
+    )
+    before = predict(variables)
+    for part, other in (("hand", "head"), ("head", "hand")):
+        params = dict(variables["params"])
+        for name in (f"{part}_net", f"{part}_ik", *(["hand_backbone"] if part == "hand" else [])):
+            params[name] = jax.tree.map(lambda x: x + 0.1, params[name])
+        if part == "head":
+            params["backbone"] = jax.tree.map(lambda x: x + 0.1, params["backbone"])
+        after = predict({**variables, "params": params})
+        same = lambda tree, other: all(
+            np.array_equal(a, b) for a, b in zip(jax.tree.leaves(tree), jax.tree.leaves(other))
+        )
+        rough = lambda output, name: {
+            key: value for key, value in vars(output.rough).items() if key.startswith(name)
+        }
+        assert same(rough(after, other), rough(before, other))
+        assert not same(rough(after, part), rough(before, part))
+        logits = f"{other}_coarse"
+        assert same(getattr(after.contact_logits, logits), getattr(before.contact_logits, logits))
+        assert same(after.deformations, before.deformations) == (part == "hand")
+        assert same(after.camera, before.camera) == (part == "hand")
+
+
 def test_metro_predicts_its_rough_meshes(bodies):
-    module, queries, variables = build("metro", bodies)
+    module, queries, variables = build("metro", bodies, parametric=False)
 
     def predict(variables):
         output = module.apply(variables, jnp.ones((1, 224, 224, 3)), queries, train=False)

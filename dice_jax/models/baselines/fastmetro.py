@@ -1,7 +1,9 @@
-"""FastMETRO* of the paper's Table 1: FastMETRO (Cho et al. 2022) with deformation and contact.
+"""FastMETRO* of the paper's Table 1: two FastMETROs (Cho et al. 2022) without exchange.
 
-Its tokens are learned and have no image features; they attend to the grid of image features. This
-version has no adjacency mask, and a learned position for each grid cell.
+One estimates the hand and its contact, the other the head, its deformation and its contact. Each
+has a backbone of its own. Their tokens are learned and have no image features; they attend to the
+grid of image features. This version has no adjacency mask, and a learned position for each grid
+cell. "*" is the parametric version: IKNets predict the parameters from the meshes.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 from typing import Literal
 
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 from jax.typing import DTypeLike
 from jaxtyping import Float
@@ -16,8 +19,9 @@ from jaxtyping import Float
 from dice_jax.array_types import Array
 from dice_jax.models.baselines.metro import zero_params
 from dice_jax.models.baselines.single_branch import interaction_of
-from dice_jax.models.config import EncodersConfig, MeshNetConfig
+from dice_jax.models.config import EncodersConfig
 from dice_jax.models.interaction_net import NUM_OUTPUTS
+from dice_jax.models.layers import tokens as layout
 from dice_jax.models.layers.attention import attention
 from dice_jax.models.layers.dropout import Dropout
 from dice_jax.models.layers.initializers import bert_normal
@@ -25,12 +29,16 @@ from dice_jax.models.layers.tokens import NUM_TOKENS
 from dice_jax.models.layers.transformer import EncoderLayer, dense, layer_norm, split_heads
 from dice_jax.models.mesh_net import MeshNetOutput, upsample_meshes
 from dice_jax.models.network import Network
+from dice_jax.models.preprocess import rgb_to_bgr
 from dice_jax.models.upsampling import MeshLevels
-from dice_jax.structs import Detections, Intrinsics, NetworkOutput
+from dice_jax.structs import Detections, Intrinsics, NetworkOutput, RoughMeshes
 
 
 class FastMETRO(Network):
-    """One encoder-decoder for positions, deformation and contact; it predicts the rough mesh."""
+    """Two independent encoder-decoders, of the hand and of the head; IKNets with `parametric`.
+
+    The camera and the presence of contact, if any, belong to the network of the head.
+    """
 
     @nn.compact
     def __call__(
@@ -42,51 +50,88 @@ class FastMETRO(Network):
         *,
         train: bool,
     ) -> NetworkOutput:
-        """Runs the network, see `Network.__call__`; it has no use for `queries`."""
+        """Runs both networks, see `Network.__call__`; they have no use for `queries`."""
+        config = self.config
         image = self.encode_image(images, queries, train=train)
-        mesh_net = CrossAttentionMeshNet(self.config.mesh_net, **self.mesh_fields, name="mesh_net")
-        mesh = mesh_net(image.grid, train=train)
+        backbone = config.backbone.create(
+            self.dtype,
+            self.axis_name,
+            fold_batch_norm=self.fold_batch_norm,
+            name="hand_backbone",
+        )
+        seen = rgb_to_bgr(images) if config.channels == "bgr" else images
+        hand_grid = backbone(seen, train=train).features
+        grids = hand_grid.reshape(image.grid.shape), image.grid
+        part = layout.PART_OF_TOKEN
+        outputs = jnp.zeros((len(images), NUM_TOKENS, 3 + NUM_OUTPUTS))
+        for number, (name, grid) in enumerate(zip(("hand_net", "head_net"), grids)):
+            own = np.flatnonzero(part == number)
+            net = SingleTarget(
+                config.mesh_net.encoders, len(own), self.dtype, self.axis_name, name=name
+            )
+            outputs = outputs.at[:, own].set(net(grid, train=train))
+
+        positions = config.mesh_net.position_scale * outputs[..., :3]
+        meshes = MeshUpsampling(
+            config.mesh_net.keypoint_order,
+            config.upsampling,
+            self.hand_levels,
+            self.head_levels,
+            name="mesh_net",
+        )
+        mesh = MeshNetOutput(positions, meshes(positions), outputs[..., 3:])
         interaction = interaction_of(self, mesh)
-        params = zero_params(len(images))
+        parametric = config.parametric
+        params = self.regress_params(mesh, train=train) if parametric else zero_params(len(images))
+        of_head = jnp.where(jnp.asarray(part == 1)[None, :, None], positions, 0.0)
         return NetworkOutput(
             rough=mesh.rough,
             hand_params=params.hand,
             head_params=params.head,
-            camera=self.regress_camera(image, mesh.positions),
+            head_root=params.head_root,
+            camera=self.regress_camera(image, of_head),
             deformations=interaction.deformations,
             contact_logits=interaction.contact_logits,
             presence_logit=self.presence_logit(image),
             heatmaps=image.heatmaps,
-            parametric=False,
+            parametric=parametric,
         )
 
 
-class CrossAttentionMeshNet(nn.Module):
-    """FastMETRO's transformer in the place of MeshNet."""
+class SingleTarget(nn.Module):
+    """FastMETRO's transformer for one part: position, deformation and contact of its tokens."""
 
-    config: MeshNetConfig
-    upsampling: Literal["learned", "barycentric"]
-    hand_levels: MeshLevels
-    head_levels: MeshLevels
+    config: EncodersConfig
+    count: int
     dtype: DTypeLike = jnp.float32
     axis_name: str | None = None
 
     @nn.compact
-    def __call__(self, grid: Float[Array, "B G C"], *, train: bool) -> MeshNetOutput:
-        config = self.config
-        outputs = encode_cross(
-            config.encoders,
+    def __call__(self, grid: Float[Array, "B G C"], *, train: bool) -> Float[Array, "B N 7"]:
+        return encode_cross(
+            self.config,
             3 + NUM_OUTPUTS,
             grid,
+            count=self.count,
             train=train,
             dtype=self.dtype,
             axis_name=self.axis_name,
         )
-        positions = config.position_scale * outputs[..., :3]
-        rough = upsample_meshes(
-            positions, config.keypoint_order, self.upsampling, self.hand_levels, self.head_levels
+
+
+class MeshUpsampling(nn.Module):
+    """`upsample_meshes` as a module, which has the place of a `MeshNet`."""
+
+    keypoint_order: Literal["openpose", "mano"]
+    upsampling: Literal["learned", "barycentric"]
+    hand_levels: MeshLevels
+    head_levels: MeshLevels
+
+    @nn.compact
+    def __call__(self, positions: Float[Array, "B 843 3"]) -> RoughMeshes:
+        return upsample_meshes(
+            positions, self.keypoint_order, self.upsampling, self.hand_levels, self.head_levels
         )
-        return MeshNetOutput(positions, rough, outputs[..., 3:])
 
 
 class DecoderLayer(nn.Module):
@@ -117,10 +162,11 @@ def encode_cross(
     features: int,
     grid: Float[Array, "B G C"],
     *,
+    count: int = NUM_TOKENS,
     train: bool,
     dtype: DTypeLike = jnp.float32,
     axis_name: str | None = None,
-) -> Float[Array, "B 843 {features}"]:
+) -> Float[Array, "B {count} {features}"]:
     """FastMETRO's transformer; its layers become children of the calling module.
 
     Each stage projects grid and tokens to its width, runs encoder layers on the grid, and then as
@@ -136,7 +182,7 @@ def encode_cross(
         memory = dense(hidden, dtype, f"grid_{stage}")(memory)
         if x is None:
             memory = memory + embed(memory.shape[1], "grid_positions").embedding[None]
-            table = embed(NUM_TOKENS, "tokens").embedding.astype(dtype)
+            table = embed(count, "tokens").embedding.astype(dtype)
             x = jnp.broadcast_to(table, (len(memory), *table.shape))
         else:
             x = dense(hidden, dtype, f"tokens_{stage}")(x)

@@ -1,4 +1,7 @@
-"""METRO* of the paper's Table 1: METRO (Lin et al. 2021) with heads for deformation and contact."""
+"""METRO* of the paper's Table 1: METRO (Lin et al. 2021) with heads for deformation and contact.
+
+"*" is the parametric version: IKNets predict the parameters of the body models from its meshes.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from dice_jax.structs import Detections, HandParams, HeadParams, Intrinsics, Net
 
 
 class METRO(Network):
-    """One transformer for positions, deformation and contact; its prediction is the rough mesh."""
+    """One transformer for positions, deformation and contact; IKNets with `config.parametric`."""
 
     @nn.compact
     def __call__(
@@ -35,17 +38,19 @@ class METRO(Network):
         )
         mesh = mesh_net(tokens, image.features, train=train)
         interaction = interaction_of(self, mesh)
-        params = zero_params(len(images))
+        parametric = self.config.parametric
+        params = self.regress_params(mesh, train=train) if parametric else zero_params(len(images))
         return NetworkOutput(
             rough=mesh.rough,
             hand_params=params.hand,
             head_params=params.head,
+            head_root=params.head_root,
             camera=self.regress_camera(image, mesh.positions),
             deformations=interaction.deformations,
             contact_logits=interaction.contact_logits,
             presence_logit=self.presence_logit(image),
             heatmaps=image.heatmaps,
-            parametric=False,
+            parametric=parametric,
         )
 
 

@@ -12,16 +12,17 @@ from dice_jax.constants import (
     HEAD_LEVELS,
     NUM_HAND_KEYPOINTS,
     NUM_HEAD_KEYPOINTS,
-    NUM_HEAD_VERTICES,
 )
+from dice_jax.models.baselines.single_branch import upsample_outputs
+from dice_jax.models.interaction_net import NUM_OUTPUTS
+from dice_jax.models.layers.initializers import near_zero, torch_linear
+from dice_jax.models.layers.tokens import NUM_KEYPOINTS, NUM_TOKENS
 from dice_jax.models.network import Network
-from dice_jax.structs import ContactLogits, Detections, Intrinsics, NetworkOutput, RoughMeshes
-
-_NO_CONTACT = -10.0  # a logit
+from dice_jax.structs import Detections, Intrinsics, NetworkOutput, RoughMeshes
 
 
 class PixieR(Network):
-    """A backbone and IKNets on its mean feature: no meshes, no deformation, no contact."""
+    """A backbone, and on its mean feature IKNets and a head for deformation and contact."""
 
     @nn.compact
     def __call__(
@@ -35,11 +36,13 @@ class PixieR(Network):
     ) -> NetworkOutput:
         """Runs the network, see `Network.__call__`; it has no use for `queries`.
 
-        Rough meshes and deformations are zero, and no vertex is in contact.
+        Rough meshes are zero.
         """
         image = self.encode_image(images, queries, train=train)
         feature = image.grid.mean(1).astype(jnp.float32)
         origin = jnp.zeros((len(feature), 3))
+        outputs = FeatureInteraction(self.config.hand_ik.hidden, name="interaction_head")(feature)
+        interaction = upsample_outputs(self, outputs)
         params = self.run_iknets(feature, feature, origin, None, train=train)
         return NetworkOutput(
             rough=zero_meshes(len(feature)),
@@ -47,8 +50,8 @@ class PixieR(Network):
             head_params=params.head,
             head_root=params.head_root,
             camera=self.regress_camera(image, None),
-            deformations=jnp.zeros((len(feature), NUM_HEAD_VERTICES, 3)),
-            contact_logits=no_contact(len(feature)),
+            deformations=interaction.deformations,
+            contact_logits=interaction.contact_logits,
             presence_logit=self.presence_logit(image),
             heatmaps=image.heatmaps,
         )
@@ -60,7 +63,15 @@ def zero_meshes(batch: int) -> RoughMeshes:
     return RoughMeshes(*(jnp.zeros((batch, count, 3)) for count in counts))
 
 
-def no_contact(batch: int) -> ContactLogits:
-    """Logits of a probability near zero at every vertex."""
-    counts = (*HAND_LEVELS[::-1], *HEAD_LEVELS[::-1])
-    return ContactLogits(*(jnp.full((batch, count), _NO_CONTACT) for count in counts))
+class FeatureInteraction(nn.Module):
+    """Deformation and contact of each token, in InteractionNet's layout, from an image feature."""
+
+    hidden: int
+
+    @nn.compact
+    def __call__(self, feature: Float[Array, "B F"]) -> Float[Array, "B 843 4"]:
+        x = nn.relu(nn.Dense(self.hidden, kernel_init=torch_linear, name="hidden")(feature))
+        count = NUM_TOKENS - NUM_KEYPOINTS
+        x = nn.Dense(count * NUM_OUTPUTS, kernel_init=near_zero, name="output")(x)
+        x = x.reshape(len(x), count, NUM_OUTPUTS)
+        return jnp.pad(x, ((0, 0), (NUM_KEYPOINTS, 0), (0, 0)))

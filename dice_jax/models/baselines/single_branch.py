@@ -58,6 +58,11 @@ class SingleBranch(Network):
 
 def interaction_of(network: Network, mesh: MeshNetOutput) -> InteractionNetOutput:
     """Deformation and contact from MeshNet's extra outputs, in place of an `InteractionNet`."""
+    return upsample_outputs(network, mesh.extra)
+
+
+def upsample_outputs(network: Network, outputs: Float[Array, "B 843 4"]) -> InteractionNetOutput:
+    """Deformation and contact of full meshes from those of the tokens."""
     upsampling = InteractionUpsampling(
         network.config.interaction_net.deformation_scale,
         network.config.upsampling,
@@ -65,7 +70,7 @@ def interaction_of(network: Network, mesh: MeshNetOutput) -> InteractionNetOutpu
         network.head_levels,
         name="interaction_net",
     )
-    return upsampling(mesh.extra)
+    return upsampling(outputs)
 
 
 class InteractionUpsampling(nn.Module):
