@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -86,9 +86,9 @@ def draw(
         The batch with other `detections` and `intrinsics`.
     """
     targets = models.pose_targets(batch, hand_model, head_model)
-    keys = sample_keys(key, len(batch.images), axis_name)
-    draw_one: Callable = functools.partial(_draw_one, mix=mix)
-    detections, intrinsics = jax.vmap(draw_one)(keys, batch, targets)
+    keys = cast(PRNGKeyArray, sample_keys(key, len(batch.images), axis_name))
+    draw_all = jax.vmap(functools.partial(_draw_one, mix=mix))
+    detections, intrinsics = draw_all(keys, batch, targets)
     return batch.replace(detections=detections, intrinsics=intrinsics)
 
 
