@@ -365,7 +365,10 @@ class Plain:
         if isinstance(value, dict):
             return type(value)((key, self(entry)) for key, entry in value.items())
         entries = [self(entry) for entry in value]
-        return entries if isinstance(value, list) else tuple(entries)
+        if isinstance(value, list):
+            return entries
+        make = getattr(type(value), "_make", tuple)  # named tuples, such as sparse tensors
+        return make(entries)
 
 
 class Unread(StandIn):
