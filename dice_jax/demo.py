@@ -52,6 +52,7 @@ for each person in the input NAME, in the folder --out (NAME_2 for the second pe
   NAME_params.npz    parameters named as in smplx, cameras of crop and photo, contact, deformations
   NAME_params.json   the parameters and cameras, and what they mean
   NAME_contact.csv   which part of a hand touches which part of the face
+  NAME_report.html   with --report: the meshes to turn, pictures and contacts, in one page
 
 for each video NAME:
   NAME_overlay.mp4   the film with the meshes over it, and its sound
@@ -204,6 +205,11 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "(default: all)",
     )
     add(
+        "--report",
+        action="store_true",
+        help="also write NAME_report.html: one page with the meshes, which one can turn",
+    )
+    add(
         "--full_frame",
         action="store_true",
         help="also write NAME_photo.png, the meshes over the whole photo",
@@ -306,6 +312,9 @@ def draw_and_write(
         with clock.stage("write"):
             extras = {"source": path.name, "summary": summary}
             files = demo_results.write(results, stem, args.mesh, extras)
+            if args.report:
+                files.append(out / f"{name}_report.html")
+                demo_results.write_report(files[-1], results, name, summary)
     except OSError as error:
         errors.report(OSError(f"{error.filename or stem}: cannot be written ({error.strerror})"))
         return False

@@ -182,7 +182,7 @@ def infer_checked(
     if detections is not None:
         presence = detections.hand_points[..., 3].max(-1)
     if presence is None:
-        presence = jnp.ones(len(images))
+        presence = jnp.ones(images.shape[0])
     elif gate_by_presence:
         prediction = _without_contact(prediction, presence < 0.5)
     prediction = prediction.replace(hand_presence=presence)

@@ -287,7 +287,8 @@ def _without(people):
 
 def _stacked(prefix: str, rows: list[dict[str, np.ndarray] | None]) -> dict[str, np.ndarray]:
     """Arrays over the frames; NaN where the person, or a hand, is not there."""
-    shapes = {name: x.shape for row in rows if row for name, x in row.items()}
+    items = [item for row in rows if row for item in row.items()]
+    shapes = {name: x.shape for name, x in items if x.dtype.kind == "f"}
     result = {}
     for name, shape in shapes.items():
         if not name.endswith(_LEFT_OUT):

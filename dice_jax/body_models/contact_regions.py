@@ -14,7 +14,7 @@ from dice_jax.person import Hand, Head, Person
 
 _BONES = {"1": "finger base", "2": "finger middle", "3": "fingertip"}
 _FAR = 0.03  # meters; a hand vertex farther from the head touches none of its regions
-_ELSEWHERE = "elsewhere"
+_ELSEWHERE = "another part of the head"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,7 +94,7 @@ def _of_hand(
 def head_regions(model: BodyModel) -> tuple[list[str], Int[np.ndarray, "V"]]:
     """Names of the head's regions, and the region of each vertex; the smallest where they overlap.
 
-    A model without regions, such as a converted FLAME, has "elsewhere" alone.
+    A model without regions, such as a converted FLAME, has "another part of the head" alone.
     """
     names = [_in_words(name) for name in model.region_names]
     ids = np.full(len(model.v_template), len(names))

@@ -155,7 +155,7 @@ def _orthography(world, points, confidence):
 
 
 def _keypoints(hand_points, face_points):
-    contour = jnp.zeros((len(hand_points), _FIRST_INNER, 3))
+    contour = jnp.zeros((hand_points.shape[0], _FIRST_INNER, 3))
     pick = lambda points: points[..., jnp.array([0, 1, 3])]
     return jnp.concatenate([pick(hand_points), contour, pick(face_points)], axis=1)
 
@@ -167,7 +167,7 @@ def _part_features(points, confidence, scale, shape, orient):
     depth = points[..., 2:3] / _HALF
     at_rest = jnp.where(there, jnp.einsum("bji,bnj->bni", orient, shape) / _TYPICAL_LENGTH, 0.0)
     parts = (in_crop, depth, points[..., 3:], at_rest, jnp.where(there, orient, 0.0))
-    flat = [part.reshape(len(points), -1) for part in parts]
+    flat = [part.reshape(points.shape[0], -1) for part in parts]
     size = (confidence > 0) * jnp.log(scale / INITIAL_SCALE)
     return jnp.concatenate([*flat, confidence[:, None], size[:, None]], axis=-1)
 

@@ -37,7 +37,7 @@ class FineMap(nn.Module):
             project = nn.Dense(
                 self.features, kernel_init=torch_linear, dtype=self.dtype, name=f"level_{i}"
             )
-            shape = (len(level), FINE_CELLS, FINE_CELLS, self.features)
+            shape = (level.shape[0], FINE_CELLS, FINE_CELLS, self.features)
             total += jax.image.resize(project(level), shape, "linear")
         x = nn.relu(total)
         for i in range(2):

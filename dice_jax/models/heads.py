@@ -45,7 +45,7 @@ class CameraHead(nn.Module):
             x = _linear(self.config.hidden, "hidden")(x)
         else:
             x = nn.relu(_linear(16, "per_cell")(source.astype(jnp.float32)))
-            x = x.reshape(len(x), -1)
+            x = x.reshape(x.shape[0], -1)
             x = x if features is None else jnp.concatenate([x, features], axis=-1)
             x = nn.relu(_linear(self.config.hidden, "hidden")(x))
         if self.config.variant == "release":

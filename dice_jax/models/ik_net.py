@@ -173,13 +173,13 @@ def _features(inputs, head_center, template_orient, evidence, config: IKNetConfi
     Where the placement rotated the template, the mesh is rotated back.
     """
     origin = jnp.zeros_like(head_center)
-    parts = [inputs.reshape(len(inputs), -1)]
+    parts = [inputs.reshape(inputs.shape[0], -1)]
     if config.center_inputs:
         mean = inputs.mean(1)
         origin = mean - head_center
         centered = inputs - mean[:, None]
         centered = centered if template_orient is None else centered @ template_orient
-        parts = [centered.reshape(len(inputs), -1), origin]
+        parts = [centered.reshape(inputs.shape[0], -1), origin]
     parts += [] if evidence is None else [evidence]
     return jnp.concatenate(parts, axis=-1), origin
 

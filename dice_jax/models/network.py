@@ -145,10 +145,10 @@ class Network(nn.Module, abc.ABC):
             self.dtype, self.axis_name, fold_batch_norm=self.fold_batch_norm
         )
         output = backbone(images, train=train)
-        grid = output.features.reshape(len(images), -1, output.features.shape[-1])
+        grid = output.features.reshape(images.shape[0], -1, output.features.shape[-1])
         if config.camera.source != "image":
             return EncodedImage(grid)
-        evidence = self._evidence(len(images), queries, detections, intrinsics)
+        evidence = self._evidence(images.shape[0], queries, detections, intrinsics)
         camera_head = CameraHead(config.camera, name="camera")
         if evidence is None:
             camera = camera_head(grid)
@@ -168,10 +168,12 @@ class Network(nn.Module, abc.ABC):
     def _evidence(self, size, queries, detections, intrinsics) -> Evidence | None:
         if not self.config.evidence_hidden:
             return None
+        # Broadcast by JAX: the size of an exported program's batch is a symbol.
+        repeat = lambda x: jnp.broadcast_to(x, (size, *x.shape))
         if detections is None:
-            detections = jax.tree.map(jnp.asarray, Detections.nothing(size))
+            detections = jax.tree.map(repeat, Detections.nothing())
         if intrinsics is None:
-            intrinsics = jax.tree.map(jnp.asarray, Intrinsics.unknown(size))
+            intrinsics = jax.tree.map(repeat, Intrinsics.unknown())
         net = EvidenceNet(self.config.evidence_hidden, name="evidence")
         return net(detections, intrinsics, queries)
 

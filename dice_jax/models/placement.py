@@ -79,7 +79,7 @@ class Placement(nn.Module):
         """
         per_cell = nn.Dense(32, kernel_init=torch_linear, name="per_cell")
         x = nn.relu(per_cell(grid.astype(jnp.float32)))
-        x = x.reshape(len(x), -1)
+        x = x.reshape(x.shape[0], -1)
         x = x if evidence is None else jnp.concatenate([x, evidence.features], axis=-1)
         hidden = nn.relu(_linear(_HIDDEN, "hidden")(x))
         rotations, offsets = self._rigid_motion(hidden, "output")
@@ -110,7 +110,7 @@ class Placement(nn.Module):
         sampled = _linear(_SAMPLED_CHANNELS, f"{name}_evidence")(sampled).astype(jnp.float32)
         offsets = image_features.reprojection_offset(positions[:, :NUM_KEYPOINTS]) / 32.0
         inputs = (hidden, rotations, 10.0 * positions, sampled, offsets)
-        inputs = jnp.concatenate([x.reshape(len(x), -1) for x in inputs], axis=-1)
+        inputs = jnp.concatenate([x.reshape(x.shape[0], -1) for x in inputs], axis=-1)
         return nn.relu(_linear(_HIDDEN, f"{name}_hidden")(inputs))
 
     def _rigid_motion(self, hidden, name):

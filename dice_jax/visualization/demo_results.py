@@ -11,7 +11,15 @@ import numpy as np
 from jaxtyping import Int, Shaped, UInt8
 
 from dice_jax.geometry.crop import CropBox
-from dice_jax.io import atomic, contact_table, gltf_skin, images, mesh_files, params
+from dice_jax.io import (
+    atomic,
+    contact_table,
+    gltf_skin,
+    images,
+    mesh_files,
+    params,
+    scene_page,
+)
 from dice_jax.io.gltf_skin import RiggedMesh
 from dice_jax.io.meshes import NamedMesh, person_meshes
 from dice_jax.person import Person
@@ -73,6 +81,38 @@ def draw(
     if pictures == "all":
         drawings["side"] = overlay.view_sheet(meshes, title)
     return Results(drawings, meshes, params.to_arrays(person, photo.shape[:2]))
+
+
+def write_report(path: Path, results: Results, title: str, summary: str) -> None:
+    """Writes one HTML file with the meshes, which one can turn, the pictures and the contacts.
+
+    Args:
+        path: the file.
+        results: from `draw`.
+        title, summary: text at the top.
+    """
+    colorings = {
+        "contact": [
+            palette.heat(mesh.attributes["contact"], mesh.colors, palette.CONTACT)
+            for mesh in results.meshes
+        ],
+        "deformation": [_by_deformation(mesh) for mesh in results.meshes],
+        "plain": [mesh.colors for mesh in results.meshes],
+    }
+    lines = [
+        f"{hand} {hand_region} on {head_region}: {probability:.0%}"
+        for hand, hand_region, head_region, probability, _ in results.contacts
+    ]
+    pictures = {f"{title}: {name}": drawing for name, drawing in results.drawings.items()}
+    scene_page.write_page(path, title, summary, results.meshes, colorings, lines, pictures)
+
+
+def _by_deformation(mesh: NamedMesh) -> np.ndarray:
+    """From nothing to the deepest place; a hand has its own color."""
+    if "deformation" not in mesh.attributes:
+        return mesh.colors
+    depth = np.nan_to_num(mesh.attributes["deformation"])
+    return palette.heat(depth / max(float(depth.max()), 1e-3), mesh.colors, palette.DEFORMATION)
 
 
 def write(

@@ -40,6 +40,16 @@ def test_files_are_named_after_their_content(results, tmp_path, mesh_format, mes
     assert len(written) == len(names)
 
 
+def test_the_report_has_the_meshes_pictures_and_contacts(results, tmp_path):
+    touching = dataclasses.replace(results, contacts=[("right", "palm", "left cheek", 0.84, 12)])
+    demo_results.write_report(tmp_path / "a.html", touching, "me & you", "right hand touches")
+    page = (tmp_path / "a.html").read_text(encoding="utf-8")
+    assert "me &amp; you" in page and "right palm on left cheek: 84%" in page
+    assert page.count("data:image/jpeg") == len(results.drawings)
+    for name in ("right_hand", "left_hand", "head", "contact", "deformation", "plain"):
+        assert f'"{name}"' in page
+
+
 def test_files_hold_the_drawings_the_meshes_and_the_arrays(results, person, tmp_path):
     demo_results.write(results, tmp_path / "a")
     for name, drawing in results.drawings.items():

@@ -63,7 +63,7 @@ class FastMETRO(Network):
         hand_grid = backbone(seen, train=train).features
         grids = hand_grid.reshape(image.grid.shape), image.grid
         part = layout.PART_OF_TOKEN
-        outputs = jnp.zeros((len(images), NUM_TOKENS, 3 + NUM_OUTPUTS))
+        outputs = jnp.zeros((images.shape[0], NUM_TOKENS, 3 + NUM_OUTPUTS))
         for number, (name, grid) in enumerate(zip(("hand_net", "head_net"), grids)):
             own = np.flatnonzero(part == number)
             net = SingleTarget(
@@ -82,7 +82,9 @@ class FastMETRO(Network):
         mesh = MeshNetOutput(positions, meshes(positions), outputs[..., 3:])
         interaction = interaction_of(self, mesh)
         parametric = config.parametric
-        params = self.regress_params(mesh, train=train) if parametric else zero_params(len(images))
+        params = (
+            self.regress_params(mesh, train=train) if parametric else zero_params(images.shape[0])
+        )
         of_head = jnp.where(jnp.asarray(part == 1)[None, :, None], positions, 0.0)
         return NetworkOutput(
             rough=mesh.rough,
@@ -183,7 +185,7 @@ def encode_cross(
         if x is None:
             memory = memory + embed(memory.shape[1], "grid_positions").embedding[None]
             table = embed(count, "tokens").embedding.astype(dtype)
-            x = jnp.broadcast_to(table, (len(memory), *table.shape))
+            x = jnp.broadcast_to(table, (memory.shape[0], *table.shape))
         else:
             x = dense(hidden, dtype, f"tokens_{stage}")(x)
         memory = memory.astype(dtype)

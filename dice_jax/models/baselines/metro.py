@@ -39,7 +39,9 @@ class METRO(Network):
         mesh = mesh_net(tokens, image.features, train=train)
         interaction = interaction_of(self, mesh)
         parametric = self.config.parametric
-        params = self.regress_params(mesh, train=train) if parametric else zero_params(len(images))
+        params = (
+            self.regress_params(mesh, train=train) if parametric else zero_params(images.shape[0])
+        )
         return NetworkOutput(
             rough=mesh.rough,
             hand_params=params.hand,

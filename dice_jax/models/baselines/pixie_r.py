@@ -40,12 +40,12 @@ class PixieR(Network):
         """
         image = self.encode_image(images, queries, train=train)
         feature = image.grid.mean(1).astype(jnp.float32)
-        origin = jnp.zeros((len(feature), 3))
+        origin = jnp.zeros((feature.shape[0], 3))
         outputs = FeatureInteraction(self.config.hand_ik.hidden, name="interaction_head")(feature)
         interaction = upsample_outputs(self, outputs)
         params = self.run_iknets(feature, feature, origin, None, train=train)
         return NetworkOutput(
-            rough=zero_meshes(len(feature)),
+            rough=zero_meshes(feature.shape[0]),
             hand_params=params.hand,
             head_params=params.head,
             head_root=params.head_root,
