@@ -3,6 +3,7 @@
   python -m dice_jax.evaluate
   python -m dice_jax.evaluate --limit=64
   python -m dice_jax.evaluate --weights=runs/full --data=decaf --predictions=Decaf=FOLDER
+  python -m dice_jax.evaluate --tables=runs/ablations
   python -m dice_jax.evaluate --compare runs/a/test runs/b/test --out=runs/a_b
 
 The first command measures the default weights on the open test split, which it builds where it is
@@ -11,6 +12,9 @@ printed), report.html (self-contained) and samples.npz (metrics of each sample, 
 Beside the model it measures the mean prediction: the mean of the training labels, the best
 prediction that ignores the image. --predictions adds rows for the results of other programs, see
 `evaluation.prediction_files`.
+
+--tables prints the three tables of the paper from the rows of `dice_jax.tools.run_ablations`, with
+the published figures set apart.
 
 --compare compares evaluations with the first one, with intervals of the paired differences. It also
 accepts weights and evaluates them first.
@@ -21,7 +25,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import jax
 import numpy as np
@@ -41,8 +45,10 @@ from dice_jax.evaluation import (
     measure,
     prediction_files,
     reference_predictions,
+    timing,
 )
 from dice_jax.evaluation.report import cases, comparison, page, record, tables
+from dice_jax.evaluation.report import paper_tables as report_tables
 from dice_jax.evaluation.report.record import Record
 from dice_jax.evaluation.sample_labels import LabeledSource
 from dice_jax.input_pipeline import loader
@@ -56,6 +62,11 @@ _WEIGHTS = flags.DEFINE_string(
 )
 _COMPARE = flags.DEFINE_string(
     "compare", None, "Two or more folders of evaluations (or weights) to compare: --compare A B."
+)
+_TABLES = flags.DEFINE_string(
+    "tables",
+    None,
+    "Folder of dice_jax.tools.run_ablations: print the paper's Tables 1, 2 and 3 from its rows.",
 )
 _DATA = flags.DEFINE_string("data", "hand_face_synth", "Data set.")
 _DATA_DIR = flags.DEFINE_string(
@@ -95,7 +106,9 @@ _FIT = flags.DEFINE_list(
     "Also measure the network and the fit to detected landmarks together, a row for each: "
     "'keypoints': the true keypoints under the errors of landmark networks on photographs; "
     "'detected': what the landmark networks find in the pictures. Networks that see landmarks get "
-    "a row without the fit too. Example: --fit=keypoints,detected.",
+    "a row without the fit too. With :benchmark behind it the fit does not see the network, with "
+    ":pixie it only starts from it, with :decaf (default) contacts and deformations guide it. "
+    "Example: --fit=keypoints,keypoints:benchmark,detected.",
 )
 _LEAK_FILTER = flags.DEFINE_bool(
     "reference_leak_filter",
@@ -112,12 +125,16 @@ def main(argv: Sequence[str], *, datasets: registry.Datasets = registry.DATASETS
     xla_flags.set_cpu_preset()
     xla_flags.keep_compiled()
     given = _OUT.value
-    if given is None and _COMPARE.value is None:
+    if given is None and _TABLES.value is not None:
+        given = _TABLES.value
+    elif given is None and _COMPARE.value is None:
         given = default_out(_WEIGHTS.value)
     if given is None or not str(given).strip():
         raise UserError("--out is empty: give the folder of the results")
     out = atomic.writable_folder(given)
-    if _COMPARE.value is not None:
+    if _TABLES.value is not None:
+        paper_tables(Path(_TABLES.value), out)
+    elif _COMPARE.value is not None:
         compare([_COMPARE.value, *argv[1:]], out, datasets)
     elif argv[1:]:
         raise UserError(f"unknown argument {argv[1]!r}: flags begin with --, see --help")
@@ -177,6 +194,10 @@ def evaluate(weights: str, out: Path, datasets: registry.Datasets) -> Record:
         "reference_leak_filter": _LEAK_FILTER.value,
     }
     result = record.make(setting, samples, source.labels(count))
+    for name, predict in predictors.items():
+        result.summaries[name]["type"] = kind_of(name)
+        if kind_of(name) != "–":
+            result.summaries[name] |= timing.seconds_per_image(predict, source)
     for name, folder in prediction_folders().items():
         told = prediction_files.has_contacts(folder, source.name(0))
         result.summaries[name] = prediction_files.told_only(result.summaries[name], told)
@@ -193,7 +214,7 @@ def evaluate(weights: str, out: Path, datasets: registry.Datasets) -> Record:
         write_tables(
             out,
             result.about,
-            tables.mesh_table(rows),
+            tables.method_table(rows),
             tables.contact_table(rows),
             tables.parts_table(rows),
             tables.detail_table(rows),
@@ -202,6 +223,40 @@ def evaluate(weights: str, out: Path, datasets: registry.Datasets) -> Record:
         )
         atomic.write_text(out / "report.html", page.evaluation_page(result, images))
     return result
+
+
+def kind_of(row: str) -> str:
+    """R: a network alone; O: with optimization; –: files of other programs, or a constant."""
+    if row == "mean_prediction" or row in prediction_folders():
+        return "–"
+    return "O" if row.startswith("model_fit_") else "R"
+
+
+def paper_tables(runs: Path, out: Path) -> None:
+    """Writes and prints the paper's three tables from the runs of `dice_jax.tools.run_ablations`.
+
+    Args:
+        runs: its folder, with an evaluation in ROW/test for each row.
+        out: an existing folder.
+
+    Raises:
+        UserError: there is no evaluation, or two of them measured different samples.
+    """
+    records = {
+        row: record.load(runs / row / "test")
+        for row in report_tables.TITLES
+        if record.is_record(runs / row / "test")
+    }
+    if not records:
+        raise UserError(
+            f"{runs} holds no evaluation of a row, such as {runs / 'full/test'}: make them with "
+            "python -m dice_jax.tools.run_ablations"
+        )
+    record.check_comparable(records)
+    about = "\n\n".join(f"{row}: {one.about}" for row, one in records.items())
+    text = report_tables.document(about, {row: one.summaries for row, one in records.items()})
+    atomic.write_text(out / "paper_tables.md", text)
+    print(text)
 
 
 def default_out(weights: str) -> Path:
@@ -254,18 +309,24 @@ def fit_predictors(
 ) -> dict[str, measure.Predictor]:
     """The rows of --fit by name: networks that see landmarks alone, and with the fit."""
     sources = {"keypoints": fit_rows.simulated(*bodies), "detected": fit_rows.detected}
-    if unknown := sorted(set(_FIT.value) - set(sources)):
-        raise UserError(f"--fit has {unknown[0]!r}; it may have {', '.join(sources)}")
+    guides: dict[str, fit_rows.Guide] = {guide: guide for guide in get_args(fit_rows.Guide)}
+    words = [tuple(word.split(":")) if ":" in word else (word, "decaf") for word in _FIT.value]
+    for name, *guide in words:
+        if name not in sources or len(guide) != 1 or guide[0] not in guides:
+            raise UserError(
+                f"--fit has {name!r} with {':'.join(guide)!r}; it may have {', '.join(sources)}, "
+                f"each alone or followed by :{', :'.join(guides)}"
+            )
     rows = {}
-    for name in _FIT.value:
+    for name, guide in words:
         rendered = name == "detected" and _DATA.value == registry.OPEN
         if getattr(model.module.config, "evidence_hidden", 0):
             rows[f"model_{name}"] = fit_rows.seeing(model, sources[name])
-        rows[f"model_fit_{name}"] = fit_rows.predictor(model, sources[name], rendered=rendered)
+        row = f"model_fit_{name}" + ("" if guide == "decaf" else f"_{guide}")
+        rows[row] = fit_rows.predictor(model, sources[name], guide=guides[guide], rendered=rendered)
     return rows
 
 
-@atomic.together()
 def compare(runs: Sequence[str], out: Path, datasets: registry.Datasets) -> None:
     """Compares evaluations with the first one, writes all files and prints the tables.
 
@@ -290,30 +351,29 @@ def compare(runs: Sequence[str], out: Path, datasets: registry.Datasets) -> None
             records[name] = evaluate(run, folder, datasets)
     record.check_comparable(records)
 
-    ################ Differences and tables ################
+    ################ Differences, tables and report ################
     first, *others = records
     differences = {name: comparison.difference(records[first], records[name]) for name in others}
     summaries = {name: one.summaries["model"] for name, one in records.items()}
     about = "\n\n".join(f"{name}: {one.about}" for name, one in records.items())
-    write_tables(
-        out,
-        about,
-        tables.ablation_table(summaries),
-        tables.difference_table(first, differences),
-        tables.mesh_table(summaries),
-        tables.contact_table(summaries),
-        tables.parts_table(summaries),
-        tables.detail_table(summaries),
-        tables.trust_table(summaries),
-    )
     content = {"about": about, "runs": summaries, "differences": differences}
-    atomic.write_text(
-        out / "comparison.json", json.dumps(content, indent=2, allow_nan=False) + "\n"
-    )
-
-    ################ Report ################
     images = draw_differences(records, datasets)
-    atomic.write_text(out / "report.html", page.comparison_page(records, differences, images))
+    with atomic.together():
+        write_tables(
+            out,
+            about,
+            tables.ablation_table(summaries),
+            tables.difference_table(first, differences),
+            tables.mesh_table(summaries),
+            tables.contact_table(summaries),
+            tables.parts_table(summaries),
+            tables.detail_table(summaries),
+            tables.trust_table(summaries),
+        )
+        text = json.dumps(content, indent=2, allow_nan=False) + "\n"
+        atomic.write_text(out / "comparison.json", text)
+        page_text = page.comparison_page(records, differences, images)
+        atomic.write_text(out / "report.html", page_text)
 
 
 def label_bodies(weights: str, model: inference.Model) -> tuple[BodyModel, BodyModel]:

@@ -1,6 +1,7 @@
 """The command line: evaluations, comparisons, and error messages."""
 
 import json
+import shutil
 from pathlib import Path
 
 import jax
@@ -193,3 +194,22 @@ def test_a_damaged_record_is_a_one_line_error(evaluations, tmp_path):
             record.load(tmp_path)
         (tmp_path / name).write_bytes((evaluations[0] / name).read_bytes())
     assert record.load(tmp_path).setting == record.load(evaluations[0]).setting
+
+
+def test_the_paper_s_tables_come_from_the_rows_of_an_ablation_run(evaluations, tmp_path, capsys):
+    for row, folder in zip(("full", "metro"), evaluations):
+        shutil.copytree(folder, tmp_path / row / "test")
+    with flagsaver.flagsaver(tables=str(tmp_path)):
+        evaluate.main(["evaluate"])
+    text = (tmp_path / "paper_tables.md").read_text()
+    assert capsys.readouterr().out == text + "\n"
+    measured = text.split("# Published on Decaf")[0]
+    for folder, title in zip(evaluations, ("DICE", "METRO*")):
+        model = json.loads((folder / "metrics.json").read_text())["model"]
+        assert f"| {title} | R | {model['pve_mm']:.2f} [" in measured
+        assert (
+            f"| {model['seconds_prediction']:.3f} | {model['seconds_end_to_end']:.3f} |" in measured
+        )
+    with flagsaver.flagsaver(tables=str(tmp_path / "full")), pytest.raises(UserError) as error:
+        evaluate.main(["evaluate"])
+    assert "run_ablations" in str(error.value)

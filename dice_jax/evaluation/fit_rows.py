@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -11,13 +12,17 @@ from jaxtyping import Float, UInt8
 
 from dice_jax import inference, models
 from dice_jax.array_types import Array
+from dice_jax.body_models.flame import head_center, pose_head
 from dice_jax.body_models.landmarks import FACE_68
 from dice_jax.body_models.lbs import BodyModel
-from dice_jax.constants import NUM_HAND_KEYPOINTS
+from dice_jax.body_models.mano import pose_hand
+from dice_jax.constants import CROP_SIZE, NUM_HAND_KEYPOINTS
 from dice_jax.detection import crop_detections
 from dice_jax.evaluation.measure import Predictor
 from dice_jax.fitting import detector_points, fit
-from dice_jax.structs import Batch, Detections
+from dice_jax.models.heads import INITIAL_SCALE
+from dice_jax.models.template import FRONTAL_HEAD, PALM_TO_FACE
+from dice_jax.structs import Batch, Camera, Detections, HandParams, HeadParams, Prediction
 
 # Errors of landmark networks on photographs: pixels of the crop and meters; standard deviations.
 _HAND_PIXELS, _FACE_PIXELS, _WORLD, _FACE_DEPTH = 1.5, 1.0, 0.006, 0.008
@@ -25,6 +30,7 @@ _UNSEEN, _WRONG, _WRONG_PIXELS = 0.1, 0.03, 20.0  # shares of hand keypoints; pi
 _FIRST_INNER = 17  # of the 68 landmarks; the jaw contour is no fixed point of the skin
 
 Detect = Callable[[Batch], Detections]
+_BEFORE_THE_FACE = (0.0, 0.12, -0.12)  # meters from the center of the head to the wrist
 
 
 def seeing(model: inference.Model, detect: Detect) -> Predictor:
@@ -37,12 +43,21 @@ def seeing(model: inference.Model, detect: Detect) -> Predictor:
     return lambda batch: inference.infer(model, batch.images, detect(batch), batch.intrinsics)
 
 
-def predictor(model: inference.Model, detect: Detect, *, rendered: bool = False) -> Predictor:
+# What a fit knows besides the landmarks, after the rows of the paper's Table 1.
+Guide = Literal["decaf", "pixie", "benchmark"]
+
+
+def predictor(
+    model: inference.Model, detect: Detect, *, guide: Guide = "decaf", rendered: bool = False
+) -> Predictor:
     """Network and fit, for `measure.measure_split`; the fit runs on the first device.
 
     Args:
         model: from `load`.
         detect: gives the landmarks, to the fit and to networks that see them.
+        guide: "decaf": start, contacts and deformations of the network, with touch and collision;
+            "pixie": the network's start alone; "benchmark": nothing, so that both body models are
+            fitted from a neutral pose, and nothing attracts the hand to the head.
         rendered: see `detector_points.prepare`.
     """
     fit_models = detector_points.prepare(model.hand_model, model.head_model, rendered=rendered)
@@ -52,6 +67,10 @@ def predictor(model: inference.Model, detect: Detect, *, rendered: bool = False)
         prediction = inference.infer(
             model, batch.images, found, batch.intrinsics, gate_by_presence=False
         )
+        if guide != "decaf":
+            prediction = without_interaction(prediction)
+        if guide == "benchmark":
+            prediction = neutral(prediction, model.hand_model, model.head_model)
         # The fit believes what was found.
         seen = found.replace(
             hand_points=_certain(found.hand_points), face_points=_certain(found.face_points)
@@ -68,6 +87,51 @@ def predictor(model: inference.Model, detect: Detect, *, rendered: bool = False)
         )
 
     return predict
+
+
+def without_interaction(prediction: Prediction) -> Prediction:
+    """The prediction without contacts and deformations."""
+    zero = lambda name: jnp.zeros_like(getattr(prediction, name))
+    return prediction.replace(
+        hand_contact_probs=zero("hand_contact_probs"),
+        head_contact_probs=zero("head_contact_probs"),
+        contact_presence=zero("contact_presence"),
+        deformations=zero("deformations"),
+        deformed_head_vertices=prediction.head_vertices,
+    )
+
+
+def neutral(prediction: Prediction, hand_model: BodyModel, head_model: BodyModel) -> Prediction:
+    """A prediction that knows nothing of the image, in the form of `prediction`.
+
+    A frontal head of mean shape in the middle of the crop, and before it a flat hand of mean shape
+    with its palm to the face.
+    """
+    size = len(prediction.contact_presence)
+    rows = lambda values: jnp.broadcast_to(jnp.asarray(values, jnp.float32), (size, len(values)))
+    zeros = lambda count: jnp.zeros((size, count))
+    hand = HandParams(zeros(10), rows(PALM_TO_FACE), zeros(45), rows(_BEFORE_THE_FACE))
+    head = HeadParams(zeros(100), zeros(50), rows(FRONTAL_HEAD), zeros(3), zeros(3), zeros(3))
+    posed = pose_head(head_model, head)
+    center = head_center(posed.vertices)
+    head = head.replace(transl=-center)
+    posed_hand = pose_hand(hand_model, hand)
+    camera = Camera(jnp.full(size, INITIAL_SCALE), jnp.full((size, 2), CROP_SIZE / 2))
+    landmarks = posed.keypoints - center[:, None]
+    project = lambda points: INITIAL_SCALE * points[..., :2] + CROP_SIZE / 2
+    return prediction.replace(
+        hand_keypoints_2d=project(posed_hand.keypoints),
+        head_keypoints_2d=project(landmarks),
+        hand_vertices=posed_hand.vertices,
+        head_vertices=posed.vertices - center[:, None],
+        deformed_head_vertices=posed.vertices - center[:, None],
+        hand_keypoints_3d=posed_hand.keypoints,
+        head_keypoints_3d=landmarks,
+        hand_params=hand,
+        head_params=head,
+        camera=camera,
+        hand_depth_sigma=None,
+    )
 
 
 def _certain(points: Float[Array, "B N 4"]) -> Float[Array, "B N 4"]:

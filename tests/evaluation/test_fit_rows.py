@@ -118,6 +118,34 @@ def test_stored_detections_are_used(batch):
     assert fit_rows.detected(batch.replace(detections=stored)) is stored
 
 
+def test_a_neutral_prediction_knows_nothing_of_the_image(bodies):
+    """The Benchmark row starts from it: shapes, poses, places and contacts are gone."""
+    rng = np.random.default_rng(3)
+    prepared = detector_points.prepare(*bodies)
+    camera, _ = fit_problems.random_camera(rng)
+    hands = [
+        fit_problems.placed_hand(prepared, fit_problems.random_hand(rng), [x, 0.0, -0.2])
+        for x in (0.1, -0.1)
+    ]
+    two = fit_problems.stack(
+        *(
+            fit_problems.prediction(
+                prepared, hand, fit_problems.random_head(rng), camera, presence=0.9
+            )
+            for hand in hands
+        )
+    )
+    free = fit_rows.without_interaction(two)
+    np.testing.assert_array_equal(free.contact_presence, 0.0)
+    np.testing.assert_array_equal(free.deformed_head_vertices, free.head_vertices)
+    np.testing.assert_array_equal(free.hand_vertices, two.hand_vertices)
+    neutral = run_fast(lambda p: fit_rows.neutral(p, *bodies), free)
+    for leaf in jax.tree.leaves(neutral):
+        np.testing.assert_array_equal(leaf[0], leaf[1])
+    np.testing.assert_allclose(neutral.head_vertices.mean(1), 0.0, atol=1e-6)
+    assert (np.asarray(neutral.hand_vertices)[..., 2].mean(1) < -0.05).all()  # before the face
+
+
 def test_the_fit_is_a_predictor(bodies, batch, monkeypatch):
     """With a network that gives the same answer for all images."""
     rng = np.random.default_rng(0)

@@ -8,6 +8,8 @@
                                     pixels, or None
   depth        files:FOLDER         NAME.npy or NAME_pred.npy of shape (h, w), any resolution
                onnx:FILE            a depth network, run by OpenCV
+               marigold:FOLDER      a Marigold pipeline of diffusers in a local folder, such as
+                                    marigold-depth-lcm-v1-0, which the paper's authors used
                hf:FOLDER            a depth network of transformers in a local folder
                python:MODULE:NAME   a function from an RGB image to (h, w)
                none
@@ -22,12 +24,14 @@ from __future__ import annotations
 
 import functools
 import importlib
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+import PIL.Image
 from jaxtyping import Float, UInt8
 
 from dice_jax import user_folders
@@ -44,6 +48,7 @@ Plugin = Callable[[UInt8[np.ndarray, "H W 3"], str], np.ndarray | None]
 
 _ONNX_SIDE = 384  # pixels
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's colors
+_NEAREST = 1e-3  # of a depth from 0 to 1
 _MIN_DISPARITY = 0.05  # relative to the largest; limits the depth of distant pixels
 
 
@@ -95,13 +100,15 @@ def depth(spec: str, disparity: bool = False) -> Plugin | None:
         plugin = _depth_files(user_folders.expand(rest))
     elif kind == "onnx" and rest:
         plugin = _onnx(user_folders.expand(rest))
+    elif kind == "marigold" and rest:
+        plugin = _marigold(user_folders.expand(rest))
     elif kind == "hf" and rest:
         plugin = _transformers(user_folders.expand(rest))
     elif kind == "python" and rest:
         function = _function(rest)
         plugin = lambda image, name: function(image)
     else:
-        names = "files:FOLDER, onnx:FILE, hf:FOLDER, python:MODULE:NAME, none"
+        names = "files:FOLDER, onnx:FILE, marigold:FOLDER, hf:FOLDER, python:MODULE:NAME, none"
         raise UserError(f"'{spec}' is no source of depth: choose from {names}")
     return lambda image, name: _checked_depth(plugin(image, name), disparity, f"{spec}, {name}")
 
@@ -243,6 +250,41 @@ def _transformers(folder: Path) -> Plugin:
             return network(**processor(images=image, return_tensors="pt")).predicted_depth.numpy()
 
     return run
+
+
+def _marigold(folder: Path) -> Plugin:
+    if not folder.is_dir():
+        raise FileNotFoundError(f"no Marigold pipeline in {folder}")
+    try:
+        import diffusers  # pyright: ignore[reportMissingImports] (optional)
+
+        pipeline = diffusers.MarigoldDepthPipeline.from_pretrained(folder, local_files_only=True)
+    except (ImportError, OSError, ValueError, AttributeError) as error:
+        raise UserError(
+            f"marigold:{folder} cannot be used (diffusers and torch: pip install "
+            f"'dice-jax[marigold]'): {error}"
+        ) from None
+    pipeline.set_progress_bar_config(disable=True)
+
+    def run(image, name):
+        # The number of steps and the resolution are those that the pipeline was made for. The noise
+        # it starts from depends on the photo alone, so that an interrupted run continues exactly.
+        result = pipeline(
+            PIL.Image.fromarray(image),
+            ensemble_size=1,
+            output_type="np",
+            generator=_noise(pipeline, name),
+        )
+        # Affine-invariant, 0 the nearest; 0 stands for a missing depth here.
+        return np.maximum(np.squeeze(result.prediction), _NEAREST)
+
+    return run
+
+
+def _noise(pipeline: Any, name: str) -> Any:
+    import torch  # pyright: ignore[reportMissingImports] (optional)
+
+    return torch.Generator(device=pipeline.device).manual_seed(zlib.crc32(name.encode()))
 
 
 def _face_alignment() -> Plugin:

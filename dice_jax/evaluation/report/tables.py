@@ -119,6 +119,27 @@ def mesh_table(rows: Mapping[str, Summary]) -> Table:
     return table("", MESH, rows)
 
 
+def method_table(rows: Mapping[str, Summary]) -> Table:
+    """`mesh_table` with the kind of each method and its seconds for an image.
+
+    Type: R regression, O optimization, – neither. A row without a measured time has "–".
+    """
+    plain = mesh_table(rows)
+    seconds = lambda row, name: "–" if row.get(name) is None else f"{row[name]:.3f}"
+    cells = (
+        (
+            name,
+            str(row.get("type", "–")),
+            *figures,
+            seconds(row, "seconds_prediction"),
+            seconds(row, "seconds_end_to_end"),
+        )
+        for (name, *figures), row in zip(plain.rows, rows.values())
+    )
+    header = ("", "Type", *plain.header[1:], "Time (s)", "end to end (s)")
+    return Table(header, tuple(cells))
+
+
 def contact_table(rows: Mapping[str, Summary]) -> Table:
     """Table 2 of the paper: contact of face and hand, in percent."""
     return table("", CONTACT, rows)

@@ -1,5 +1,7 @@
 """Photos with dots at known places become samples whose labels are at the dots."""
 
+import sys
+import types
 from pathlib import Path
 
 import cv2
@@ -226,6 +228,7 @@ def test_a_wrong_source_of_hand_keypoints_is_one_clear_line(tmp_path, spec, word
         ("midas", "no source of depth"),
         ("onnx:{folder}/a.onnx", "no ONNX file"),
         ("hf:{folder}/a", "no network of transformers"),
+        ("marigold:{folder}/a", "no Marigold pipeline"),
     ],
 )
 def test_a_wrong_source_of_depth_is_one_clear_line(tmp_path, spec, words):
@@ -269,3 +272,94 @@ def test_the_shipped_networks_are_a_source(tmp_path):
     assert label_sources.keypoints("mediapipe", 21)(portrait, "x") is None
     assert label_sources.sees_right_hand("mediapipe", portrait) is None
     assert label_sources.sees_right_hand("files:anywhere", scene) is None
+
+
+class FakePipeline:
+    """The calls of diffusers that are used, with a depth that grows to the right."""
+
+    device = "cpu"
+
+    def __init__(self, folder, local_files_only):
+        assert Path(folder).is_dir() and local_files_only
+
+    def set_progress_bar_config(self, disable):
+        assert disable
+
+    def __call__(self, image, *, ensemble_size, output_type, generator):
+        assert (ensemble_size, output_type) == (1, "np") and generator is not None
+        depth = np.tile(np.linspace(0, 1, image.width), (image.height, 1))
+        return types.SimpleNamespace(prediction=depth[None, :, :, None].astype(np.float32))
+
+
+def test_marigold_is_a_source_where_diffusers_is_installed(tmp_path, monkeypatch):
+    """Its network is imported only when it is asked for, and runs without a network connection."""
+    image = np.zeros((6, 9, 3), np.uint8)
+    monkeypatch.setitem(sys.modules, "diffusers", None)
+    with pytest.raises(UserError, match=r"dice-jax\[marigold\]") as error:
+        label_sources.depth(f"marigold:{tmp_path}")
+    assert "\n" not in str(error.value)
+    fake = types.ModuleType("diffusers")
+    fake.MarigoldDepthPipeline = types.SimpleNamespace(from_pretrained=FakePipeline)
+    monkeypatch.setitem(sys.modules, "diffusers", fake)
+    monkeypatch.setattr(label_sources, "_noise", lambda pipeline, name: name)
+    values = label_sources.depth(f"marigold:{tmp_path}")(image, "a")
+    assert values.shape == (6, 9) and (np.diff(values, axis=1) > 0).all()
+    assert values.min() > 0  # 0 would be a missing depth
+
+
+def test_a_tiny_marigold_runs(tmp_path):
+    """A pipeline of random weights, made on the spot."""
+    torch = pytest.importorskip("torch")
+    diffusers = pytest.importorskip("diffusers")
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    small = dict(block_out_channels=(32, 64), norm_num_groups=32)
+    unet = diffusers.UNet2DConditionModel(
+        layers_per_block=1,
+        sample_size=32,
+        in_channels=8,
+        out_channels=4,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+        cross_attention_dim=32,
+        **small,
+    )
+    vae = diffusers.AutoencoderKL(
+        down_block_types=["DownEncoderBlock2D"] * 2,
+        up_block_types=["UpDecoderBlock2D"] * 2,
+        latent_channels=4,
+        **small,
+    )
+    text = transformers.CLIPTextModel(
+        transformers.CLIPTextConfig(
+            hidden_size=32,
+            intermediate_size=37,
+            num_attention_heads=4,
+            num_hidden_layers=1,
+            vocab_size=1000,
+        )
+    )
+    vocabulary = tmp_path / "vocab.json"
+    vocabulary.write_text('{"<|startoftext|>": 0, "<|endoftext|>": 1}')
+    (tmp_path / "merges.txt").write_text("#version: 0.2\n")
+    tokenizer = transformers.CLIPTokenizer(
+        str(vocabulary), str(tmp_path / "merges.txt"), model_max_length=77
+    )
+    pipeline = diffusers.MarigoldDepthPipeline(
+        unet=unet,
+        vae=vae,
+        scheduler=diffusers.LCMScheduler(prediction_type="v_prediction", clip_sample=False),
+        text_encoder=text,
+        tokenizer=tokenizer,
+        prediction_type="depth",
+        scale_invariant=True,
+        shift_invariant=True,
+        default_denoising_steps=1,
+        default_processing_resolution=32,
+    )
+    pipeline.save_pretrained(tmp_path / "pipeline")
+    run = label_sources.depth(f"marigold:{tmp_path / 'pipeline'}")
+    image = np.random.default_rng(0).integers(0, 255, (40, 48, 3), dtype=np.uint8)
+    values = run(image, "a")
+    assert values.shape == (40, 48) and values.min() > 0
+    np.testing.assert_array_equal(run(image, "a"), values)
