@@ -39,7 +39,7 @@ LOADER_TEXT = '''"""Runs an exported DICE network on crops. Needs numpy and jax,
 import sys
 
 import jax
-import numpy as np
+import numpy
 
 
 def load(path):
@@ -49,7 +49,7 @@ def load(path):
 
 
 if __name__ == "__main__":
-    crops = np.load(sys.argv[2])
+    crops = numpy.load(sys.argv[2])
     for name, value in load(sys.argv[1])(crops).items():
         print(name, value.shape)
 '''

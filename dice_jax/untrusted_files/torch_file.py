@@ -123,6 +123,8 @@ class TorchUnpickler(Unpickler):
         make_storage: see `MakeStorage`.
     """
 
+    ignores_attributes = True  # a state_dict has the versions of its layers as one
+
     def __init__(self, source: Source, budget: Budget, make_storage: MakeStorage):
         super().__init__(source, budget)
         self._make_storage = make_storage

@@ -102,6 +102,9 @@ class Unpickler(pickle._Unpickler):
         budget: of the file.
     """
 
+    # Whether the attributes that a file gives to an ordered dictionary are left out, or refused.
+    ignores_attributes = False
+
     # Of `pickle._Unpickler`, which has no type stubs.
     stack: list[Any]
     append: Callable[[Any], None]
@@ -165,8 +168,8 @@ class Unpickler(pickle._Unpickler):
     def load_build(self) -> None:
         state = self.stack.pop()
         target = self.stack[-1]
-        if type(target) is collections.OrderedDict:
-            return  # attributes that PyTorch gives to a state_dict: versions of layers
+        if self.ignores_attributes and type(target) is collections.OrderedDict:
+            return
         # On any other object, a state could set attributes of a class, a function or a dtype.
         if not isinstance(target, StandIn):
             raise pickle.UnpicklingError(f"a state for {type(target).__name__}")

@@ -89,8 +89,9 @@ def test_the_ground_truth_scores_perfectly_except_for_its_own_collisions(
     imperfect = ("collision_distance_mm", "non_collision_ratio", "f_score")
     for name, value in flat(summary).items():
         if name not in imperfect:
-            best = 0.0 if name.endswith(("_mm", "_px")) else 1.0
-            assert value == pytest.approx(best, abs=1e-3), name
+            best = 0.0 if name.endswith(("_mm", "_px", "calibration_error")) else 1.0
+            # Probabilities of 0 and 1 count as those of the middle of their bin.
+            assert value == pytest.approx(best, abs=3e-3 if "calibration" in name else 1e-3), name
     pairs = zip(whole[0].hand_vertices, whole[0].deformed_head_vertices)
     depths = np.stack([metric_oracles.signed_distance(*pair, bodies[1]) for pair in pairs])
     free = np.mean(depths.max(-1) < 0.005)

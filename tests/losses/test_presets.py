@@ -32,6 +32,8 @@ def test_the_paper_preset_has_the_paper_s_weights():
         "presence": 0,
         "deformation_prior": 0,
         "heatmaps": 0,
+        "hand_depth": 0,
+        "hand_presence": 0,
     }
     assert effective_weights(weights) == pytest.approx(expected)
     assert not weights.non_saturating and not weights.touch_squared and weights.touch_deformed
@@ -57,6 +59,8 @@ def test_the_release_preset_is_its_training_script_divided_by_twenty():
         "depth": 50,
         "rough_vertices": 4 * 1000,
         "heatmaps": 0,
+        "hand_depth": 0,
+        "hand_presence": 0,
     }
     scaled = {name: flag / 20 for name, flag in flags.items()}
     assert effective_weights(weights) == pytest.approx(scaled)
