@@ -15,6 +15,7 @@ for any amount of memory. Here
 
 from __future__ import annotations
 
+import abc
 import collections
 import dataclasses
 import io
@@ -91,7 +92,7 @@ class Source:
         return line
 
 
-class Unpickler(pickle._Unpickler):
+class Unpickler(pickle._Unpickler, abc.ABC):
     """Python's unpickler with a list of accepted names and a budget.
 
     The pure Python version: its memo is a dictionary, while the other allocates as many entries as
@@ -116,9 +117,9 @@ class Unpickler(pickle._Unpickler):
         super().__init__(source, encoding="latin1")  # pyright: ignore[reportArgumentType]
         self.source, self.budget = source, budget
 
+    @abc.abstractmethod
     def accept(self, module: str, name: str) -> Accepted | None:
         """The entry of a name, or None where the file must be refused for it."""
-        raise NotImplementedError
 
     def find_class(self, module: str, name: str) -> Accepted:
         if not (module + name).isprintable():  # it could break the one line of a message

@@ -193,14 +193,16 @@ BOMBS = {
 }
 
 
-@pytest.mark.parametrize("name", BOMBS)
-@pytest.mark.parametrize("read", [pickles.read_pickle, torch_module.read_object])
+# Both readers share the unpickler: the large ones are tried with one of them.
+@pytest.mark.parametrize(
+    "name, read",
+    [(name, pickles.read_pickle) for name in BOMBS]
+    + [(name, torch_module.read_object) for name in BOMBS if len(BOMBS[name]) <= MEBIBYTE],
+)
 def test_a_small_pickle_cannot_become_large(tmp_path, name, read):
     path = tmp_path / "data.pkl"
     content = BOMBS[name]
     if read is torch_module.read_object:
-        if len(content) > MEBIBYTE:  # the format of torch differs by its first bytes only
-            pytest.skip("the same unpickler")
         path = tmp_path / "model.pth"
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
             archive.writestr("archive/data.pkl", content)

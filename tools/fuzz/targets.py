@@ -350,6 +350,7 @@ def _make_decaf(folder: Path, rng: Rng) -> Path:
         elif kind == 2 and path.suffix == ".pkl":
             path.write_bytes(_pickle_bytes(rng))
         elif kind == 3 and path.suffix == ".pkl":
+            # Written by `_write_decaf` and not damaged yet: `paths` are drawn without repeats.
             content = pickle.loads(path.read_bytes())
             path.write_bytes(pickle.dumps(_with_wrong_entry(content, rng)))
         elif path.exists():
