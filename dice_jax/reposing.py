@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import numpy as np
 
 from dice_jax import inference
+from dice_jax.array_types import Array
 from dice_jax.body_models import flame, mano
 from dice_jax.body_models.lbs import BodyModel
 from dice_jax.fitting import detector_points
 from dice_jax.person import Hand, Head, Person
+from dice_jax.structs import HandParams, HeadParams
+
+Project = Callable[[Array], Array]  # from meters to pixels of the photo
 
 _pose_hand, _pose_head = jax.jit(mano.pose_hand), jax.jit(flame.pose_head)
 _OF_HANDS = ("hand_pose",)
@@ -74,7 +79,29 @@ def repose(
 
 
 def _hand(hand: Hand, model: BodyModel, changes: dict[str, Any], person: Person) -> Hand:
-    params = _changed(hand.params, changes)
+    posed = posed_hand(hand, _changed(hand.params, changes), model, person.project)
+    untouched = np.zeros_like(hand.contact_probs)
+    return dataclasses.replace(posed, contact_probs=untouched, contact_presence=0.0)
+
+
+def _head(head: Head, model: BodyModel, changes: dict[str, Any], person: Person) -> Head:
+    posed = posed_head(head, _changed(head.params, changes), model, person.project)
+    return dataclasses.replace(
+        posed,
+        deformations=np.zeros_like(head.deformations),
+        contact_probs=np.zeros_like(head.contact_probs),
+    )
+
+
+def posed_hand(hand: Hand, params: HandParams, model: BodyModel, project: Project) -> Hand:
+    """A hand with other parameters, and the vertices and keypoints that these give.
+
+    Args:
+        hand: of a person.
+        params: in its own layout; those of a left hand pose its mirror image.
+        model: of the hand.
+        project: from meters to pixels of the photo.
+    """
     posed = jax.device_get(_pose_hand(model, params))
     flip = np.array([-1.0 if hand.side == "left" else 1.0, 1.0, 1.0], np.float32)
     keypoints = posed.keypoints * flip
@@ -83,23 +110,19 @@ def _hand(hand: Hand, model: BodyModel, changes: dict[str, Any], person: Person)
         params=params,
         vertices=posed.vertices * flip,
         keypoints_3d=keypoints,
-        keypoints_2d=person.project(keypoints),
-        contact_probs=np.zeros_like(hand.contact_probs),
-        contact_presence=0.0,
+        keypoints_2d=project(keypoints),
     )
 
 
-def _head(head: Head, model: BodyModel, changes: dict[str, Any], person: Person) -> Head:
-    params = _changed(head.params, changes)
+def posed_head(head: Head, params: HeadParams, model: BodyModel, project: Project) -> Head:
+    """A head with other parameters; arguments as for `posed_hand`."""
     posed = jax.device_get(_pose_head(model, params))
     return dataclasses.replace(
         head,
         params=params,
         vertices=posed.vertices,
         keypoints_3d=posed.keypoints,
-        keypoints_2d=person.project(posed.keypoints),
-        deformations=np.zeros_like(head.deformations),
-        contact_probs=np.zeros_like(head.contact_probs),
+        keypoints_2d=project(posed.keypoints),
     )
 
 

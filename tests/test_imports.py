@@ -57,6 +57,7 @@ ALLOWED = {
     "reposing": {"inference", "fitting", "body_models"},
     "sequences": {
         "inference",
+        "reposing",
         "reconstruction",
         "detection",
         "fitting",

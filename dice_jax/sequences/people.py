@@ -5,20 +5,17 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-import jax
 import numpy as np
 
-from dice_jax.body_models import flame, mano
 from dice_jax.body_models.lbs import BodyModel
 from dice_jax.person import Hand, Head, Person, PhotoCamera
+from dice_jax.reposing import posed_hand, posed_head
 from dice_jax.sequences.filters import Cutoff, Mean, RotationFilter, VectorFilter
 
 STRENGTHS = ("off", "light", "strong")
 _SHAPE_SAMPLES = 30  # frames that decide about the shape of a person
 _SAME_PERSON = 0.6  # distance between two frames, in sizes of the person
 _FORGOTTEN = 1.0  # seconds; who was not seen for longer begins anew
-
-_pose_hand, _pose_head = jax.jit(mano.pose_hand), jax.jit(flame.pose_head)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,28 +151,16 @@ class PersonSmoother:
         filters = self.hands.setdefault(hand.side, _PartFilters(self.cutoffs))
         names = ("global_orient", "hand_pose")
         params = filters.params(hand.params, names, time)
-        posed = jax.device_get(_pose_hand(self.hand_model, params))
-        flip = np.array([-1.0 if hand.side == "left" else 1.0, 1.0, 1.0], np.float32)
-        keypoints = posed.keypoints * flip
-        return dataclasses.replace(
-            hand,
-            params=params,
-            vertices=posed.vertices * flip,
-            keypoints_3d=keypoints,
-            keypoints_2d=camera.project(keypoints),
-            contact_probs=filters.values("contact", hand.contact_probs, time),
-        )
+        posed = posed_hand(hand, params, self.hand_model, camera.project)
+        contact_probs = filters.values("contact", hand.contact_probs, time)
+        return dataclasses.replace(posed, contact_probs=contact_probs)
 
     def _head(self, head: Head, filters: _PartFilters, camera: PhotoCamera, time: float) -> Head:
         names = ("global_orient", "neck_pose", "jaw_pose")
         params = filters.params(head.params, names, time)
-        posed = jax.device_get(_pose_head(self.head_model, params))
+        posed = posed_head(head, params, self.head_model, camera.project)
         return dataclasses.replace(
-            head,
-            params=params,
-            vertices=posed.vertices,
-            keypoints_3d=posed.keypoints,
-            keypoints_2d=camera.project(posed.keypoints),
+            posed,
             contact_probs=filters.values("contact", head.contact_probs, time),
             deformations=filters.values("deformations", head.deformations, time),
         )
