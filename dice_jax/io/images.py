@@ -232,7 +232,7 @@ def _read_float_tiff(file: io.BufferedReader, max_megapixels: float) -> UInt8[np
     if int(np.max(tags.get(339, 1))) != 3:
         raise _RefusedError("its pixels are neither 8 or 16 bits nor floating-point numbers")
     file.seek(0)
-    with _quiet():
+    with quiet_opencv():
         # Unchanged: whatever else is asked of OpenCV 5.0 makes 16 bits of a TIFF wrong.
         pixels = cv2.imdecode(np.frombuffer(file.read(), np.uint8), cv2.IMREAD_UNCHANGED)
     # OpenCV has turned it: it does so with every TIFF, whatever the flags.
@@ -302,7 +302,7 @@ def _without_limit() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet_opencv() -> Iterator[None]:
     """Turns off OpenCV's log of files that it cannot decode; they raise an error instead."""
     level = cv2.utils.logging.getLogLevel()
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)

@@ -14,7 +14,13 @@ import numpy as np
 from jaxtyping import UInt8
 
 from dice_jax.errors import UserError
+from dice_jax.io import images
 from dice_jax.untrusted_files import kinds
+
+# OpenCV reads these once, before the first video that the process opens. FFmpeg writes no lines of
+# its own on the error output, and playlists that call themselves videos open no connections.
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", "protocol_whitelist;file")
 
 SUFFIXES = (
     ".mp4",
@@ -129,6 +135,25 @@ def read_frames(path: str | Path, start: int = 0) -> Iterator[Frame]:
             failed, index = 0, index + 1
 
 
+def open_capture(path: str | Path) -> cv2.VideoCapture:
+    """Opens a video for reading; the caller releases it.
+
+    Raises:
+        FileNotFoundError: no such file.
+        UserError: the file is no video.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    _refuse_playlists(path)
+    with images.quiet_opencv():
+        capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+    if not capture.isOpened():
+        reason = ValueError("it cannot be opened: cut off, sound alone, or an unknown format")
+        raise UserError(kinds.refusal(path, "a video", reason, "get it again", "mp4"))
+    return capture
+
+
 def _refuse_playlists(path: Path) -> None:
     """Lists of other files, which FFmpeg would open, are no videos."""
     with path.open("rb") as file:
@@ -139,24 +164,9 @@ def _refuse_playlists(path: Path) -> None:
 
 @contextlib.contextmanager
 def _opened(path: str | Path) -> Iterator[cv2.VideoCapture]:
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file")
-    # Without this, FFmpeg writes its own lines on the error output.
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-    # Playlists that call themselves videos open no connections.
-    os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", "protocol_whitelist;file")
-    _refuse_playlists(path)
-    logging = cv2.utils.logging
-    level = logging.setLogLevel(logging.LOG_LEVEL_SILENT)
+    capture = open_capture(path)
     try:
-        capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
-        if not capture.isOpened():
-            reason = ValueError("it cannot be opened: cut off, sound alone, or an unknown format")
-            raise UserError(kinds.refusal(path, "a video", reason, "get it again", "mp4"))
-        try:
+        with images.quiet_opencv():
             yield capture
-        finally:
-            capture.release()
     finally:
-        logging.setLogLevel(level)
+        capture.release()

@@ -128,7 +128,7 @@ def test_what_is_no_video_gives_one_line(clip, tmp_path, name, capfd):
     with pytest.raises(UserError) as caught:
         list(videos.read_frames(tmp_path / f"{name}.mp4"))
     assert f"{name}.mp4" in str(caught.value) and "\n" not in str(caught.value)
-    assert capfd.readouterr().err == ""
+    assert capfd.readouterr().err == ""  # whatever was opened before
     with pytest.raises(FileNotFoundError, match="no such file"):
         videos.probe(tmp_path / "absent.mp4")
 

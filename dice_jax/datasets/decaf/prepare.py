@@ -21,7 +21,7 @@ from dice_jax.datasets import prepared_records
 from dice_jax.datasets.decaf import files, labels
 from dice_jax.errors import UserError
 from dice_jax.input_pipeline.schema import Example
-from dice_jax.io import atomic
+from dice_jax.io import atomic, videos
 from dice_jax.untrusted_files import npz
 
 VALIDATION_SHARE = 0.02  # of the frames of each training take, from its end
@@ -131,9 +131,7 @@ class _Video:
     """Reads frames of a video in ascending order; skipped frames are not converted to images."""
 
     def __init__(self, path: Path):
-        self._capture, self._at, self._time = cv2.VideoCapture(str(path)), -1, 0.0
-        if not self._capture.isOpened():
-            raise UserError(f"{path} is missing or cannot be decoded")
+        self._capture, self._at, self._time = videos.open_capture(path), -1, 0.0
         self.width = int(self._capture.get(cv2.CAP_PROP_FRAME_WIDTH))
         self.height = int(self._capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
         self._length = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
@@ -180,7 +178,7 @@ def _open_inputs(job: Job) -> _Inputs:
     video = _Video(path_of("videos"))
     try:
         masks = _Video(path_of("segmentations"))
-    except UserError as error:
+    except (FileNotFoundError, UserError) as error:
         print(f"{job.name}: background is not replaced: {error}")
         masks = None
     view, untrusted = labels.with_usable_confidences(view)

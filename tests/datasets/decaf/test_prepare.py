@@ -374,7 +374,7 @@ class TestBadInput:
             ),
             ("cameras/S2/cameras.pkl", pickle.dumps([1]), "is not a dictionary of cameras"),
             ("deformations/S2/deforms.npy", b"no array", "is not a plain array"),
-            ("videos/S2/084.mp4", b"no video", "is missing or cannot be decoded"),
+            ("videos/S2/084.mp4", b"no video", "is not a video"),
             ("head_bbs/S2/084.npy", None, "is missing"),
         ],
     )
