@@ -1,8 +1,10 @@
 """Videos: written frames are read back one by one, at their times; bad files give one line."""
 
+import re
 import shutil
 import subprocess
 import wave
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -131,6 +133,13 @@ def test_what_is_no_video_gives_one_line(clip, tmp_path, name, capfd):
     assert capfd.readouterr().err == ""  # whatever was opened before
     with pytest.raises(FileNotFoundError, match="no such file"):
         videos.probe(tmp_path / "absent.mp4")
+
+
+def test_one_function_of_the_package_opens_videos():
+    """Whoever opens the first one decides for the process what FFmpeg prints and connects to."""
+    for path in Path(videos.__file__).parents[1].rglob("*.py"):
+        opened = re.findall(r"\bVideoCapture\(", path.read_text())
+        assert len(opened) == (path.name == "videos.py"), path
 
 
 def test_a_failed_encoder_leaves_no_file(program, tmp_path):
