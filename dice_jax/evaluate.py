@@ -23,9 +23,9 @@ accepts weights and evaluates them first.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import jax
 import numpy as np
@@ -117,8 +117,6 @@ _LEAK_FILTER = flags.DEFINE_bool(
     "collisions, so use it only to compare with published numbers.",
 )
 
-Models = Mapping[str, tuple[inference.Model, Record]]
-
 
 def main(argv: Sequence[str], *, datasets: registry.Datasets = registry.DATASETS) -> None:
     """Evaluates or compares, as the flags say; `datasets` are those that --data may use."""
@@ -164,7 +162,7 @@ def evaluate(weights: str, out: Path, datasets: registry.Datasets) -> Record:
     mean, mean_count = mean_of_training(datasets, batch_size, bodies)
     predictors = {
         "model": measure.predictor(model),
-        **fit_predictors(model, bodies),
+        **fit_rows.predictors(_FIT.value, model, bodies, rendered=_DATA.value == registry.OPEN),
         **{
             name: prediction_files.predictor(folder, source.name, count, *bodies)
             for name, folder in prediction_folders().items()
@@ -203,7 +201,7 @@ def evaluate(weights: str, out: Path, datasets: registry.Datasets) -> Record:
         result.summaries[name] = prediction_files.told_only(result.summaries[name], told)
     chosen = cases.worst_and_median(result.samples, _CASES.value)
     images = {
-        f"The {name} cases": draw_cases(indices, {"prediction": (model, result)}, source)
+        f"The {name} cases": cases.draw(indices, {"prediction": (model, result)}, source)
         for name, indices in chosen.items()
     }
     rows = page.readable_names(result.summaries)
@@ -302,29 +300,6 @@ def prediction_folders() -> dict[str, Path]:
             )
         folders[name] = path
     return folders
-
-
-def fit_predictors(
-    model: inference.Model, bodies: tuple[BodyModel, BodyModel]
-) -> dict[str, measure.Predictor]:
-    """The rows of --fit by name: networks that see landmarks alone, and with the fit."""
-    sources = {"keypoints": fit_rows.simulated(*bodies), "detected": fit_rows.detected}
-    guides: dict[str, fit_rows.Guide] = {guide: guide for guide in get_args(fit_rows.Guide)}
-    words = [tuple(word.split(":")) if ":" in word else (word, "decaf") for word in _FIT.value]
-    for name, *guide in words:
-        if name not in sources or len(guide) != 1 or guide[0] not in guides:
-            raise UserError(
-                f"--fit has {name!r} with {':'.join(guide)!r}; it may have {', '.join(sources)}, "
-                f"each alone or followed by :{', :'.join(guides)}"
-            )
-    rows = {}
-    for name, guide in words:
-        rendered = name == "detected" and _DATA.value == registry.OPEN
-        if getattr(model.module.config, "evidence_hidden", 0):
-            rows[f"model_{name}"] = fit_rows.seeing(model, sources[name])
-        row = f"model_fit_{name}" + ("" if guide == "decaf" else f"_{guide}")
-        rows[row] = fit_rows.predictor(model, sources[name], guide=guides[guide], rendered=rendered)
-    return rows
 
 
 def compare(runs: Sequence[str], out: Path, datasets: registry.Datasets) -> None:
@@ -451,43 +426,9 @@ def draw_differences(
         print(f"no images in the report: {error}")
         return {}
     return {
-        f"{second} is {how} than {first}": draw_cases(indices, models, source)
+        f"{second} is {how} than {first}": cases.draw(indices, models, source)
         for how, indices in chosen.items()
     }
-
-
-def draw_cases(indices: np.ndarray, models: Models, source: loader.Source) -> list[cases.Case]:
-    """Images of samples of a split with the predictions of each model.
-
-    Args:
-        indices: of the samples.
-        models: each with its evaluation, by name.
-        source: the split.
-    """
-    model, result = next(iter(models.values()))
-    hand_model, head_model = model.hand_model, model.head_model
-    drawn = []
-    for index in tqdm(indices.tolist(), "sample images", unit="sample"):
-        ((batch, _),) = loader.sequential_batches([source[index]], 1)
-        predictions = {
-            name: jax.device_get(inference.infer(one, batch.images[0]))
-            for name, (one, _) in models.items()
-        }
-        targets = reference_predictions.true_prediction(batch, hand_model, head_model)
-        image = cases.case_image(
-            np.asarray(batch.images[0]),
-            predictions,
-            jax.tree.map(lambda x: np.asarray(x[0]), targets),
-            np.concatenate([batch.hand_keypoints_2d[0], batch.head_keypoints_2d[0]]),
-            np.asarray(hand_model.faces),
-            np.asarray(head_model.faces),
-        )
-        errors_of = (
-            f"{name} {cases.describe(one.samples, index)}" for name, (_, one) in models.items()
-        )
-        caption = "; ".join([cases.describe_labels(result.labels, index), *errors_of])
-        drawn.append(cases.Case(f"Sample {index}", caption, image))
-    return drawn
 
 
 def cli() -> None:

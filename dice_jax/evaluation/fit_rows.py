@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Literal
+from collections.abc import Callable, Sequence
+from typing import Literal, get_args
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +18,7 @@ from dice_jax.body_models.lbs import BodyModel
 from dice_jax.body_models.mano import pose_hand
 from dice_jax.constants import CROP_SIZE, NUM_HAND_KEYPOINTS
 from dice_jax.detection import crop_detections
+from dice_jax.errors import UserError
 from dice_jax.evaluation.measure import Predictor
 from dice_jax.fitting import detector_points, fit
 from dice_jax.models.heads import INITIAL_SCALE
@@ -87,6 +88,44 @@ def predictor(
         )
 
     return predict
+
+
+def predictors(
+    words: Sequence[str],
+    model: inference.Model,
+    bodies: tuple[BodyModel, BodyModel],
+    *,
+    rendered: bool,
+) -> dict[str, Predictor]:
+    """The rows of --fit by name: networks that see landmarks alone, and with the fit.
+
+    Args:
+        words: "keypoints" or "detected", each alone or followed by a colon and a `Guide`.
+        model: from `load`.
+        bodies: hand and head model of the labels.
+        rendered: whether the pictures are renderings of the open models, see
+            `detector_points.prepare`.
+
+    Raises:
+        UserError: an unknown word.
+    """
+    sources = {"keypoints": simulated(*bodies), "detected": detected}
+    guides: dict[str, Guide] = {guide: guide for guide in get_args(Guide)}
+    asked = [(word, *(word.split(":", 1) if ":" in word else (word, "decaf"))) for word in words]
+    for word, name, guide in asked:
+        if name not in sources or guide not in guides:
+            raise UserError(
+                f"--fit={word}: it may be {' or '.join(sources)}, "
+                f"each alone or followed by :{', :'.join(guides)}"
+            )
+    rows = {}
+    for _, name, guide in asked:
+        if getattr(model.module.config, "evidence_hidden", 0):
+            rows[f"model_{name}"] = seeing(model, sources[name])
+        row = f"model_fit_{name}" + ("" if guide == "decaf" else f"_{guide}")
+        on_renderings = rendered and name == "detected"
+        rows[row] = predictor(model, sources[name], guide=guides[guide], rendered=on_renderings)
+    return rows
 
 
 def without_interaction(prediction: Prediction) -> Prediction:

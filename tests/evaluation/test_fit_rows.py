@@ -4,13 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from absl import flags
-from absl.testing import flagsaver
 from flax import linen as nn
 from support import fit_problems
 from support.fast_compile import run_fast
 
-from dice_jax import evaluate, inference, models
+from dice_jax import inference, models
 from dice_jax.body_models.landmarks import FACE_68
 from dice_jax.errors import UserError
 from dice_jax.evaluation import fit_rows
@@ -178,12 +176,12 @@ def test_the_fit_is_a_predictor(bodies, batch, monkeypatch):
     )
 
 
-def test_an_unknown_row_is_one_clear_line(bodies):
-    flags.FLAGS.mark_as_parsed()
-    with flagsaver.flagsaver(fit=["keypoints", "nonsense"]), pytest.raises(UserError) as error:
-        evaluate.fit_predictors(no_network(bodies), bodies)
+@pytest.mark.parametrize("word", ["nonsense", "keypoints:nonsense", "keypoints:", ""])
+def test_an_unknown_row_is_one_clear_line(bodies, word):
+    with pytest.raises(UserError) as error:
+        fit_rows.predictors(["keypoints", word], no_network(bodies), bodies, rendered=False)
     message = str(error.value)
-    assert "--fit" in message and "nonsense" in message and "keypoints" in message
+    assert f"--fit={word}:" in message and "keypoints or detected" in message
     assert "\n" not in message
 
 
@@ -196,9 +194,8 @@ def _tiny(width):
 @pytest.mark.parametrize("width", [0, 16])
 def test_networks_that_see_landmarks_get_a_row_without_the_fit(bodies, width):
     model, _ = models.create_model(_tiny(width), *bodies)
-    flags.FLAGS.mark_as_parsed()
-    with flagsaver.flagsaver(fit=["detected"]):
-        rows = evaluate.fit_predictors(no_network(bodies).replace(module=model), bodies)
+    seeing = no_network(bodies).replace(module=model)
+    rows = fit_rows.predictors(["detected"], seeing, bodies, rendered=True)
     assert list(rows) == (["model_detected"] if width else []) + ["model_fit_detected"]
 
 

@@ -8,11 +8,17 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import cv2
+import jax
 import numpy as np
 from jaxtyping import Float, Int, UInt8
+from tqdm import tqdm
 
+from dice_jax import inference
+from dice_jax.evaluation import reference_predictions
+from dice_jax.evaluation.report.record import Record
 from dice_jax.evaluation.sample_labels import Labels
 from dice_jax.evaluation.summarize import MetricSums
+from dice_jax.input_pipeline import loader
 from dice_jax.io.meshes import NamedMesh
 from dice_jax.structs import Prediction
 from dice_jax.visualization import captions, overlay, palette, panels
@@ -21,6 +27,9 @@ PANEL = 288  # pixels
 _JPEG_QUALITY = 84
 _STRIP = 34  # pixels; height of a caption
 _ERROR_CAPTION = "distance to ground truth"
+
+
+Models = Mapping[str, tuple[inference.Model, Record]]  # each with its evaluation, by name
 
 
 class Case(NamedTuple):
@@ -77,6 +86,38 @@ def describe_labels(labels: Labels, index: int) -> str:
     if np.isfinite(labels.skin_tone[index]):
         words.append(f"skin tone {labels.skin_tone[index]:.2f}")
     return ", ".join(words)
+
+
+def draw(indices: Int[np.ndarray, "K"], models: Models, source: loader.Source) -> list[Case]:
+    """Images of samples of a split with the predictions of each model.
+
+    Args:
+        indices: of the samples.
+        models: each with its evaluation, by name.
+        source: the split.
+    """
+    model, result = next(iter(models.values()))
+    hand_model, head_model = model.hand_model, model.head_model
+    drawn = []
+    for index in tqdm(indices.tolist(), "sample images", unit="sample"):
+        ((batch, _),) = loader.sequential_batches([source[index]], 1)
+        predictions = {
+            name: jax.device_get(inference.infer(one, batch.images[0]))
+            for name, (one, _) in models.items()
+        }
+        targets = reference_predictions.true_prediction(batch, hand_model, head_model)
+        image = case_image(
+            np.asarray(batch.images[0]),
+            predictions,
+            jax.tree.map(lambda x: np.asarray(x[0]), targets),
+            np.concatenate([batch.hand_keypoints_2d[0], batch.head_keypoints_2d[0]]),
+            np.asarray(hand_model.faces),
+            np.asarray(head_model.faces),
+        )
+        errors_of = (f"{name} {describe(one.samples, index)}" for name, (_, one) in models.items())
+        caption = "; ".join([describe_labels(result.labels, index), *errors_of])
+        drawn.append(Case(f"Sample {index}", caption, image))
+    return drawn
 
 
 def case_image(
