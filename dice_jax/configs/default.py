@@ -84,6 +84,15 @@ def get_config() -> ConfigDict:
     config.evidence.tips = 0.4  # of the last bone
     config.evidence.face = 0.015  # relative to the size of the face
 
+    # Views of the scenes for networks with `model.blind`: see `training.lifting`.
+    config.views = ConfigDict()
+    config.views.yaw = 0.6  # radians
+    config.views.pitch = 0.35
+    config.views.roll = 0.4
+    config.views.distance = 0.6  # log of a factor
+    config.views.scale = 0.25
+    config.views.shift = 20.0  # pixels
+
     config.losses = ConfigDict(dataclasses.asdict(losses.FIXED))  # see losses.presets.LossWeights
 
     config.optimizer = ConfigDict()

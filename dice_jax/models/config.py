@@ -250,6 +250,8 @@ class ModelConfig(CheckedConfig):
             no map. Set it together with `mesh_net.refinements` or `interaction_net.sees_image`.
         evidence_hidden: width of the perceptron on detected landmarks, see `evidence`; 0: the
             network does not see them.
+        blind: it sees the landmarks alone and has no backbone. For pre-training, see
+            `training.lifting`.
         hand_presence: predict whether there is a hand.
         presence: a head predicts whether anything touches, and its answer gates contacts and
             deformations (released code; not in the paper). Only for trainings with
@@ -283,6 +285,7 @@ class ModelConfig(CheckedConfig):
     upsampling: Literal["learned", "barycentric"] = "learned"
     fine_features: int = 0
     evidence_hidden: int = 0
+    blind: bool = False
     hand_presence: bool = False
     presence: bool = True
     presence_hidden: tuple[int, ...] = (512, 64)
@@ -358,6 +361,8 @@ class ModelConfig(CheckedConfig):
             yield f'{path}.evidence_hidden needs {path}.network "dice" or "single_branch"'
         if self.evidence_hidden and not self.fine_features:
             yield f"{path}.evidence_hidden needs {path}.fine_features"
+        if self.blind and not self.evidence_hidden:
+            yield f"{path}.blind needs {path}.evidence_hidden"
         if self.network == "pixie_r" and not image_camera:
             yield f'{path}.network "pixie_r" needs {path}.camera.source "image"'
         if self.network == "fastmetro" and self.mesh_net.template_residual:

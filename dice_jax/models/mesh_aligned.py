@@ -28,7 +28,7 @@ class MeshAlignedFeatures(struct.PyTreeNode):
 
     Attributes:
         features: a map that covers the crop.
-        keypoints: of hand and head, found in the image; pixels of the crop.
+        keypoints: of hand and head, found in the image; pixels of the crop. NaN: not found.
         camera: projects the meshes.
     """
 
@@ -41,13 +41,21 @@ class MeshAlignedFeatures(struct.PyTreeNode):
         return sample_bilinear(self.features, self._project(positions))
 
     def reprojection_offset(self, positions: Float[Array, "B 89 3"]) -> Float[Array, "B 89 2"]:
-        """Offset of each keypoint in the image from the projection of its token, pixels."""
-        return jax.lax.stop_gradient(self.keypoints) - self._project(positions)
+        """Offset of each keypoint in the image from the projection of its token, pixels.
+
+        It is 0 for keypoints that were not found.
+        """
+        keypoints = jax.lax.stop_gradient(self.keypoints)
+        return jnp.nan_to_num(keypoints - self._project(positions))
 
     def proximity_to_hand(self, positions: Float[Array, "B N 3"]) -> Float[Array, "B N 42"]:
-        """exp(-distance / range) in the image to each hand keypoint, for two ranges."""
+        """exp(-distance / range) in the image to each hand keypoint, for two ranges.
+
+        It is 0 for keypoints that were not found.
+        """
         hand = jax.lax.stop_gradient(self.keypoints[:, layout.HAND_KEYPOINTS])
         distance = jnp.linalg.norm(self._project(positions)[:, :, None] - hand[:, None], axis=-1)
+        distance = jnp.where(jnp.isnan(distance), jnp.inf, distance)
         return jnp.concatenate([jnp.exp(-distance / r) for r in _PROXIMITY_RANGES], axis=-1)
 
     def _project(self, positions):

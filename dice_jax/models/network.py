@@ -14,7 +14,7 @@ from jaxtyping import Float
 from dice_jax.array_types import Array
 from dice_jax.models.config import ModelConfig
 from dice_jax.models.evidence import Evidence, EvidenceNet
-from dice_jax.models.fine_map import FineMap, Heatmaps, expected_keypoints
+from dice_jax.models.fine_map import FINE_CELLS, FineMap, Heatmaps, expected_keypoints
 from dice_jax.models.heads import CameraHead, PresenceHead
 from dice_jax.models.ik_net import HandIKNet, HeadIKNet
 from dice_jax.models.layers.tokens import Tokens, TokenUpsampling
@@ -30,6 +30,8 @@ from dice_jax.structs import (
     Intrinsics,
     NetworkOutput,
 )
+
+_GRID_CELLS = 7 * 7  # of every backbone
 
 
 class EncodedImage(struct.PyTreeNode):
@@ -139,16 +141,20 @@ class Network(nn.Module, abc.ABC):
 
         The keypoints of the detections, where they are sure, take the place of the heatmaps'.
         """
-        config = self.config
-        images = rgb_to_bgr(images) if config.channels == "bgr" else images
-        backbone = config.backbone.create(
-            self.dtype, self.axis_name, fold_batch_norm=self.fold_batch_norm
-        )
-        output = backbone(images, train=train)
-        grid = output.features.reshape(images.shape[0], -1, output.features.shape[-1])
+        config, size = self.config, images.shape[0]
+        if config.blind:
+            grid, levels = jnp.zeros((size, _GRID_CELLS, config.backbone.features), self.dtype), ()
+        else:
+            images = rgb_to_bgr(images) if config.channels == "bgr" else images
+            backbone = config.backbone.create(
+                self.dtype, self.axis_name, fold_batch_norm=self.fold_batch_norm
+            )
+            output = backbone(images, train=train)
+            grid = output.features.reshape(size, -1, output.features.shape[-1])
+            levels = output.levels
         if config.camera.source != "image":
             return EncodedImage(grid)
-        evidence = self._evidence(images.shape[0], queries, detections, intrinsics)
+        evidence = self._evidence(size, queries, detections, intrinsics)
         camera_head = CameraHead(config.camera, name="camera")
         if evidence is None:
             camera = camera_head(grid)
@@ -156,7 +162,13 @@ class Network(nn.Module, abc.ABC):
             camera = camera_head(grid, evidence.camera, evidence.features)
         if not config.fine_features:
             return EncodedImage(grid, camera)
-        fine_map = FineMap(config.fine_features, self.dtype, name="fine_map")(output.levels)
+        if config.blind:
+            assert evidence is not None, "blind needs evidence_hidden"
+            empty = jnp.zeros((size, FINE_CELLS, FINE_CELLS, config.fine_features), self.dtype)
+            keypoints = jnp.where(evidence.keypoints[..., 2:] > 0, evidence.keypoints, jnp.nan)
+            features = MeshAlignedFeatures(empty, keypoints[..., :2], camera)
+            return EncodedImage(grid, camera, None, features, evidence)
+        fine_map = FineMap(config.fine_features, self.dtype, name="fine_map")(levels)
         heatmaps = Heatmaps(name="heatmaps")(fine_map)
         keypoints = expected_keypoints(heatmaps)
         if evidence is not None:

@@ -20,6 +20,7 @@ from dice_jax.losses.presets import LossWeights, loss_weights
 from dice_jax.training import optimizer
 from dice_jax.training.data_parallel import AXIS
 from dice_jax.training.evidence import EvidenceMix
+from dice_jax.training.lifting import ViewRanges
 
 # As `models.create_model`: from the config section `model` and both body models, with the keyword
 # `axis_name`, to the network and its template queries.
@@ -55,6 +56,7 @@ class TrainSetup:
             so many times their weight: the mean gradient is the same.
         accumulate_steps: number of micro-batches per update.
         evidence: what the network is told of landmarks; None: it does not see them.
+        views: from where it is shown the scenes, where it does not see the pictures; else None.
     """
 
     network: nn.Module
@@ -69,6 +71,7 @@ class TrainSetup:
     slow_losses_every: int = 1
     accumulate_steps: int = 1
     evidence: EvidenceMix | None = None
+    views: ViewRanges | None = None
 
 
 def build_setup(
@@ -108,5 +111,6 @@ def build_setup(
         slow_losses_every=config.slow_losses_every,
         accumulate_steps=config.accumulate_steps,
         evidence=EvidenceMix(**config.evidence) if config.model.get("evidence_hidden") else None,
+        views=ViewRanges(**config.views) if config.model.get("blind") else None,
     )
     return setup, BodyModels(hand_model, head_model, queries)

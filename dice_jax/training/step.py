@@ -18,7 +18,7 @@ from dice_jax.losses.adversarial import fake_loss, real_loss
 from dice_jax.losses.masking import masked_mean
 from dice_jax.losses.total import generator_loss, label_counts
 from dice_jax.structs import Batch, HandParams, HeadParams
-from dice_jax.training import evidence
+from dice_jax.training import evidence, lifting
 from dice_jax.training.data_parallel import AXIS
 from dice_jax.training.gradient_accumulation import over_micro_batches
 from dice_jax.training.real_samples import RealSamples
@@ -60,6 +60,9 @@ def train_step(
     counts = label_counts(batch, setup.losses, AXIS)
     # Counted from 1, so that the losses are there whenever a multiple of it is logged.
     left_out = (state.step + 1) % setup.slow_losses_every != 0
+    if setup.views is not None:
+        key = jax.random.fold_in(state.rng, state.step + lifting.FIRST_KEY)
+        batch = lifting.new_views(key, batch, bodies.hand, bodies.head, setup.views, AXIS)
     if setup.evidence is not None:
         key = jax.random.fold_in(state.rng, state.step + evidence.FIRST_KEY)
         batch = evidence.draw(key, batch, bodies.hand, bodies.head, setup.evidence, AXIS)
