@@ -8,7 +8,7 @@ from flax import traverse_util
 from jaxtyping import UInt8
 
 from dice_jax import inference
-from dice_jax.evaluation import measure, reference_predictions
+from dice_jax.evaluation import fit_rows, measure, reference_predictions
 from dice_jax.input_pipeline import loader
 from dice_jax.structs import Prediction
 from dice_jax.training.setup import BodyModels, TrainSetup
@@ -27,6 +27,8 @@ def validate(
 ) -> dict[str, float]:
     """Metrics of the averaged weights of `state` on a split, with the predictions of `infer`.
 
+    A network that sees landmarks is told those stored with the samples, as `reconstruct` tells it.
+
     Args:
         setup: gives the network.
         bodies: body models and token positions.
@@ -42,6 +44,8 @@ def validate(
     batches = loader.sequential_batches(split, batch_size, num_threads=num_threads)
     with jax.transfer_guard("allow"):
         predict = measure.predictor(model)
+        if setup.evidence is not None:
+            predict = fit_rows.seeing(model, lambda batch: batch.detections)
         summary = measure.summarize_split(predict, batches, bodies.hand, bodies.head)
     flat = traverse_util.flatten_dict(summary, sep="/")
     return {str(name): value for name, value in flat.items() if isinstance(value, float | int)}
@@ -60,7 +64,8 @@ def draw_sheet(
     model, count = _model(setup, bodies, state), min(count, len(split))
     with jax.transfer_guard("allow"):
         batch, _ = next(loader.sequential_batches(split, count, count, num_threads))
-        predictions = inference.infer(model, batch.images)
+        evidence = (batch.detections, batch.intrinsics) if setup.evidence is not None else ()
+        predictions = inference.infer(model, batch.images, *evidence)
         targets = reference_predictions.true_prediction(batch, bodies.hand, bodies.head)
         keypoints = np.concatenate([batch.hand_keypoints_2d, batch.head_keypoints_2d], axis=1)
         return validation_sheet.sample_sheet(
