@@ -5,29 +5,26 @@ source = load_split("~/data", "train", size=12000)      # builds the split if it
 
 The data set is built in parts of a few scenes, by several processes. A part depends on its number
 alone and is written whole or not at all, so an interrupted build continues where it stopped.
-TensorFlow is not needed.
+`python -m dice_jax.tools.build_data` builds ahead of time, on a cluster too. TensorFlow is not
+needed.
 """
 
 from __future__ import annotations
 
-import concurrent.futures
 import dataclasses
 import functools
 import math
-import multiprocessing
 import os
 import pathlib
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Protocol, runtime_checkable
 
-import jax
 import tensorflow_datasets as tfds
 from tqdm import tqdm
 
 from dice_jax import user_folders
-from dice_jax.datasets import prepared_records
-from dice_jax.detection import runtime
+from dice_jax.datasets import part_engines, prepared_records
 from dice_jax.errors import UserError
 from dice_jax.input_pipeline import schema
 from dice_jax.input_pipeline.loader import Source
@@ -63,7 +60,7 @@ class SceneSource(Protocol):
 @functools.cache
 def scene_source(views: int) -> SceneSource:
     """The renderer of this process, with `views` images of each scene and what detectors say."""
-    # Imported late: a worker process configures JAX first, see `_configure_worker`.
+    # Imported late: a worker process configures JAX first, see `part_engines`.
     from dice_jax.datasets.detected_scenes import DetectedScenes
     from dice_jax.synthetic.scene_sampler import SceneSampler
 
@@ -77,12 +74,12 @@ class Production:
     Attributes:
         make_source: from the number of views to the source of scenes of a process.
         scenes_per_part: number of scenes in a part.
-        max_workers: number of processes at most.
+        engine: where parts are made.
     """
 
     make_source: Callable[[int], SceneSource] = scene_source
     scenes_per_part: int = 16
-    max_workers: int = 8
+    engine: part_engines.Engine = part_engines.on_this_machine
 
 
 @dataclasses.dataclass
@@ -193,7 +190,11 @@ def _build_examples(
     with tqdm(
         total=len(numbers), initial=len(numbers) - len(missing), desc=f"hand_face_synth {split}"
     ) as progress:
-        for _ in _make_parts(parts, split, missing, production):
+        # Not `production` itself: an engine cannot be sent to its own workers.
+        write = functools.partial(
+            _write_part, parts, split, production.make_source, production.scenes_per_part
+        )
+        for _ in production.engine(write, missing):
             progress.update()
     left = size
     for number in numbers:
@@ -203,42 +204,17 @@ def _build_examples(
                 left -= 1
 
 
-def _make_parts(
-    parts: pathlib.Path, split: str, numbers: Sequence[int], production: Production
-) -> Iterator[int]:
-    """Writes parts and yields the number of each; uses several processes on several cores."""
-    workers = min(len(os.sched_getaffinity(0)), len(numbers), production.max_workers)
-    if workers <= 1:
-        for number in numbers:
-            yield _write_part(parts, split, number, production)
-        return
-    context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(
-        workers, mp_context=context, initializer=_configure_worker
-    ) as pool:
-        tasks = [pool.submit(_write_part, parts, split, number, production) for number in numbers]
-        try:
-            for task in concurrent.futures.as_completed(tasks):
-                yield task.result()
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _configure_worker() -> None:
-    """One CPU thread for each process: they share the cores, and none of them needs the GPU."""
-    runtime.use_threads(1)
-    jax.config.update("jax_platforms", "cpu")
-    flags = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
-    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flags}"
-
-
-def _write_part(parts: pathlib.Path, split: str, number: int, production: Production) -> int:
-    source = production.make_source(_VIEWS[split])
-    first = FIRST_SCENE[split] + number * production.scenes_per_part
+def _write_part(
+    parts: pathlib.Path,
+    split: str,
+    make_source: Callable[[int], SceneSource],
+    scenes: int,
+    number: int,
+) -> int:
+    source = make_source(_VIEWS[split])
+    first = FIRST_SCENE[split] + number * scenes
     examples = [
-        example
-        for index in range(first, first + production.scenes_per_part)
-        for example in source.scene(index)
+        example for index in range(first, first + scenes) for example in source.scene(index)
     ]
     prepared_records.write_part(_part_path(parts, number), examples)
     return number

@@ -1,10 +1,12 @@
 """The open data set on disk: built on demand in whole parts, and read back as it was made."""
 
+import sys
+
 import numpy as np
 import pytest
 
 from dice_jax.constants import CROP_SIZE, NUM_HAND_VERTICES, NUM_HEAD_VERTICES
-from dice_jax.datasets import hand_face_synth
+from dice_jax.datasets import hand_face_synth, part_engines
 from dice_jax.errors import UserError
 from dice_jax.input_pipeline import schema
 
@@ -50,9 +52,13 @@ def scenes():
     return FakeScenes(views=3)
 
 
+def in_this_process(write, numbers):
+    return map(write, numbers)
+
+
 @pytest.fixture
 def load_split(scenes, tmp_path):
-    production = hand_face_synth.Production(lambda views: scenes, scenes_per_part=2, max_workers=1)
+    production = hand_face_synth.Production(lambda views: scenes, 2, in_this_process)
     return lambda split, size: hand_face_synth.load_split(tmp_path, split, size, production)
 
 
@@ -103,6 +109,44 @@ def test_an_interrupted_build_continues_with_the_unfinished_part(scenes, load_sp
     # The part of scenes 2 and 3 was unfinished and is made again; the one before is kept.
     assert scenes.made == [0, 1, 2, 2, 3, 4, 5]
     assert [int(source[i]["scene"]) for i in range(18)] == [i // 3 for i in range(18)]
+
+
+def record_files(folder):
+    """Contents of all data files of a data set, by name."""
+    files = {path.name: path.read_bytes() for path in folder.rglob("*array_record*")}
+    assert files
+    return files
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_beam_makes_the_same_bytes(begun, scenes, load_split, tmp_path):
+    pytest.importorskip("apache_beam", reason="needs dice_jax[beam]")
+    load_split("train", 20)
+    engine, other = part_engines.through_beam(), tmp_path / "beam"
+    production = hand_face_synth.Production(FakeScenes, 2, engine)
+    if begun:  # by another engine
+        scenes.fails_at = 3
+        interrupted = hand_face_synth.Production(lambda views: scenes, 2, in_this_process)
+        with pytest.raises(KeyboardInterrupt):
+            hand_face_synth.load_split(other, "train", 20, interrupted)
+    hand_face_synth.load_split(other, "train", 20, production)
+    name = hand_face_synth.HandFaceSynth.name
+    assert record_files(tmp_path / name) == record_files(other / name)
+
+
+def test_without_beam_one_line_says_how_to_get_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "apache_beam", None)
+    with pytest.raises(UserError, match=r"pip install 'dice_jax\[beam\]'") as caught:
+        part_engines.through_beam()
+    assert "\n" not in str(caught.value)
+
+
+def square(number):
+    return number**2
+
+
+def test_processes_of_this_machine_make_every_part():
+    assert sorted(part_engines.on_this_machine(square, range(5))) == [0, 1, 4, 9, 16]
 
 
 def test_splits_share_no_scene(load_split):

@@ -107,10 +107,10 @@ def test_two_processes_make_the_same_bytes():
     program = textwrap.dedent("""
         import hashlib, sys
         import numpy as np
-        from dice_jax.datasets import hand_face_synth
+        from dice_jax.datasets import part_engines
         from dice_jax.input_pipeline import schema
         if sys.argv[1] == "one_thread":
-            hand_face_synth._configure_worker()
+            part_engines.configure_worker()
         from dice_jax.synthetic.scene_sampler import SceneSampler
         sampler = SceneSampler(3, views_per_scene=2)
         for index in map(int, sys.argv[2:]):
