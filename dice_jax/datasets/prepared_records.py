@@ -26,6 +26,7 @@ from dice_jax.constants import CROP_SIZE
 from dice_jax.errors import UserError
 from dice_jax.input_pipeline import schema
 from dice_jax.input_pipeline.loader import Source
+from dice_jax.input_pipeline.mixture import Subset
 from dice_jax.io import atomic
 
 _ENCODED = ("image", "foreground")  # fields that the loader decodes
@@ -208,7 +209,11 @@ def is_built(builder_class: type[PreparedBuilder], data_dir: str | os.PathLike) 
 
 
 def open_split(
-    builder_class: type[PreparedBuilder], data_dir: str | os.PathLike, split: str, command: str
+    builder_class: type[PreparedBuilder],
+    data_dir: str | os.PathLike,
+    split: str,
+    command: str,
+    size: int | None = None,
 ) -> Source:
     """Opens a split for random access.
 
@@ -217,9 +222,10 @@ def open_split(
         data_dir: the folder of data sets.
         split: its name.
         command: the command that prepares the data set, for the error message.
+        size: number of samples, the first of the split; None or 0: all of them.
 
     Returns:
-        A TFDS data source of stored samples, for `schema.decode`.
+        Stored samples, for `schema.decode`.
 
     Raises:
         UserError: the data set does not exist or has no such split.
@@ -233,7 +239,34 @@ def open_split(
             f"{name} in {data_dir} has no split {split!r}, "
             f"only {', '.join(builder.info.splits)}: {command}"
         )
-    return data_source(builder, split)
+    source = data_source(builder, split)
+    return Subset(source, np.arange(min(size, len(source)))) if size else source
+
+
+def open_train_split(
+    builder_class: type[PreparedBuilder],
+    data_dir: str | os.PathLike,
+    split: str,
+    command: str,
+    size: int | None = None,
+    *,
+    reason: str,
+) -> Source:
+    """Opens the split "train" of a data set that has no other one.
+
+    Args:
+        builder_class, data_dir, split, command, size: as for `open_split`.
+        reason: why there is nothing to test with, for the error message.
+
+    Returns:
+        Stored samples, for `schema.decode`.
+
+    Raises:
+        UserError: another split, or the data set does not exist.
+    """
+    if split != "train":
+        raise UserError(f"{builder_class.name} has no split {split!r}, only train: {reason}")
+    return open_split(builder_class, data_dir, split, command, size)
 
 
 def data_source(builder: tfds.core.DatasetBuilder, split: str) -> Source:
