@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import math
 import os
 import pathlib
 import shutil
@@ -178,8 +179,11 @@ def build(
 def build_with(builder: tfds.core.DatasetBuilder) -> None:
     """Builds a data set and removes what earlier builds of it left behind that were killed.
 
-    A build that another process is at is left alone: its files change meanwhile.
+    A build that another process is at is left alone: its files change meanwhile. Nothing is done
+    if the data set exists.
     """
+    if builder.is_prepared():
+        return
     start = time.time()
     builder.download_and_prepare()
     for folder in pathlib.Path(builder.data_path).parent.glob("incomplete.*"):
@@ -194,12 +198,12 @@ def build_with(builder: tfds.core.DatasetBuilder) -> None:
 
 
 def _last_change(path: pathlib.Path) -> float:
-    """The time of the last change of anything in a folder, or of a file."""
-    times = [path.stat().st_mtime]
-    for entry in path.rglob("*"):
+    """The time of the last change of anything in a folder, or of a file; infinite if it is gone."""
+    times = []
+    for entry in (path, *path.rglob("*")):
         with contextlib.suppress(OSError):  # removed meanwhile
             times.append(entry.stat().st_mtime)
-    return max(times)
+    return max(times, default=math.inf)
 
 
 def is_built(builder_class: type[PreparedBuilder], data_dir: str | os.PathLike) -> bool:
