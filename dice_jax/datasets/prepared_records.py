@@ -49,13 +49,23 @@ class PreparedBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     def _split_generators(self, dl_manager):
         del dl_manager
         folder = parts_folder(self._data_dir_root, self.name)
-        splits = sorted({path.parent for path in folder.glob("*/*.msgpack")})
-        return {split.name: self._generate_examples(split) for split in splits}
+        return {split.name: self._generate_examples(split) for split in _splits_of(folder)}
 
     def _generate_examples(self, folder: pathlib.Path):
-        # Hidden files are unfinished parts of a run that was killed.
-        paths = sorted(folder.glob("[!.]*.msgpack"))
-        yield from enumerate(example for path in paths for example in read_part(path))
+        yield from enumerate(_examples_of(folder))
+
+
+def _splits_of(parts: pathlib.Path) -> list[pathlib.Path]:
+    """The folders of the splits that have a sample: TFDS cannot write an empty one."""
+    splits = sorted({path.parent for path in parts.glob("*/*.msgpack")})
+    return [split for split in splits if next(_examples_of(split), None) is not None]
+
+
+def _examples_of(split: pathlib.Path) -> Iterator[schema.Example]:
+    """Yields the encoded samples of all parts of a split, in order."""
+    # Hidden files are unfinished parts of a run that was killed.
+    for path in sorted(split.glob("[!.]*.msgpack")):
+        yield from read_part(path)
 
 
 def tfds_features(fields: Mapping[str, schema.Field]) -> tfds.features.FeaturesDict:
@@ -163,7 +173,7 @@ def build(
         UserError: there are no samples.
     """
     parts = parts_folder(data_dir, builder_class.name)
-    if not any(parts.glob("*/*.msgpack")):
+    if not _splits_of(parts):
         raise UserError(
             f"no sample of {builder_class.name} could be prepared; see what was left out"
         )
