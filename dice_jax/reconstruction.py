@@ -13,6 +13,7 @@ from jaxtyping import Float, UInt8
 from dice_jax import inference, previous_people
 from dice_jax.array_types import Array
 from dice_jax.detection import framing
+from dice_jax.detection.crop_detections import in_crop
 from dice_jax.detection.people import find_people
 from dice_jax.detection.results import DetectedHand, DetectedPerson
 from dice_jax.fitting import detector_points, fit
@@ -195,7 +196,7 @@ def _network_alone(
     which, detections = otherwise, None
     if person.hands:
         which = side(person.hands[0])
-        detections = _detections(person, person.hands[0], view)
+        detections = in_crop(person.face, person.hands[0], view.box)
     prediction = inference.infer(model, view.pixels, detections, view.evidence, hand=which)
     if which == "left":
         models = detector_points.prepare(model.hand_model, model.head_model)
@@ -257,7 +258,7 @@ def _fitted(
     """Network and fit. Every stage is compiled for a batch of one."""
     sides = [side(hand) for hand in person.hands]
     predictions = {
-        which: _infer(model, view, _detections(person, hand, view), which)
+        which: _infer(model, view, in_crop(person.face, hand, view.box), which)
         for which, hand in (zip(sides, person.hands) if sides else [("right", None)])
     }
     first = next(iter(predictions))
@@ -268,13 +269,13 @@ def _fitted(
         posed = fit.fit_heads(
             models,
             _batched(guess),
-            _seen(_detections(person, None, view).face_points)[None],
+            _seen(in_crop(person.face, None, view.box).face_points)[None],
             _batched(view.intrinsics),
             _batched(previous and previous_people.head_before(previous, view.box)),
         )
     hands = []
     for which, detected in zip(sides, person.hands):
-        evidence = _detections(person, detected, view)
+        evidence = in_crop(person.face, detected, view.box)
         problem = fit.HandProblem(
             head=posed,
             has_head=jnp.array([person.face is not None]),
@@ -308,19 +309,6 @@ def _batched(tree):
 
 def _first(tree):
     return jax.tree.map(lambda x: x[0], jax.device_get(tree))
-
-
-def _detections(person: DetectedPerson, hand: DetectedHand | None, view: View) -> Detections:
-    """What was detected in the crop, with the scores as confidence; NumPy."""
-    found = Detections.nothing()
-    for part, points in ((hand, found.hand_points), (person.face, found.face_points)):
-        if part is not None:
-            points[:, :2] = view.box.to_crop(part.points[:, :2])
-            points[:, 2] = part.points[:, 2] / view.box.scale
-            points[:, 3] = part.score
-    if hand is not None:
-        found.hand_world[:] = hand.world
-    return found
 
 
 def _seen(points: Float[Array, "N 4"]) -> Float[np.ndarray, "N 4"]:
