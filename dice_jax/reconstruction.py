@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 
 import jax
@@ -80,23 +81,26 @@ def reconstruct(
             f"{photo.shape[1]} x {photo.shape[0]}: that of a phone's main camera is about "
             f"{0.75 * max(photo.shape):.0f}"
         )
-    models = detector_points.prepare(model.hand_model, model.head_model)
+    # Takes seconds the first time, so only where something is fitted or was.
+    prepared = functools.partial(detector_points.prepare, model.hand_model, model.head_model)
     if people is None:
-        before = [previous_people.as_detections(models, person) for person in previous]
+        before = [previous_people.as_detections(prepared(), person) for person in previous]
         people = find_people(photo, before)
     people = list(people)
     check_people(people)
     turns = framing.turns_of_face(people[0].face) if people else 0
     shape = photo.shape[:2]
     upright = np.ascontiguousarray(np.rot90(photo, turns))
-    fitted_models = models.hand_model, models.head_model
-    previous = [turn_person(person, turns, shape, *fitted_models) for person in previous]
+    if fit and previous:
+        bodies = prepared().hand_model, prepared().head_model
+        previous = [turn_person(person, turns, shape, *bodies) for person in previous]
     result = []
     for found in people:
         seen = _choose_hands(turn_detections(found, turns, shape), hand)
         view = _view(upright, seen, crop, focal_length)
         if fit:
-            bodies = fitted_models
+            models = prepared()
+            bodies = models.hand_model, models.head_model
             person = _fitted(model, models, view, seen, previous_people.find(previous, seen))
         else:
             bodies = model.hand_model, model.head_model
