@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 
 import jax
@@ -13,6 +14,7 @@ from jaxtyping import Float, UInt8
 from dice_jax import inference, previous_people
 from dice_jax.array_types import Array
 from dice_jax.detection import framing
+from dice_jax.detection.crop_detections import in_crop
 from dice_jax.detection.people import find_people
 from dice_jax.detection.results import DetectedHand, DetectedPerson
 from dice_jax.fitting import detector_points, fit
@@ -79,23 +81,26 @@ def reconstruct(
             f"{photo.shape[1]} x {photo.shape[0]}: that of a phone's main camera is about "
             f"{0.75 * max(photo.shape):.0f}"
         )
-    models = detector_points.prepare(model.hand_model, model.head_model)
+    # Takes seconds the first time, so only where something is fitted or was.
+    prepared = functools.partial(detector_points.prepare, model.hand_model, model.head_model)
     if people is None:
-        before = [previous_people.as_detections(models, person) for person in previous]
+        before = [previous_people.as_detections(prepared(), person) for person in previous]
         people = find_people(photo, before)
     people = list(people)
     check_people(people)
     turns = framing.turns_of_face(people[0].face) if people else 0
     shape = photo.shape[:2]
     upright = np.ascontiguousarray(np.rot90(photo, turns))
-    fitted_models = models.hand_model, models.head_model
-    previous = [turn_person(person, turns, shape, *fitted_models) for person in previous]
+    if fit and previous:
+        bodies = prepared().hand_model, prepared().head_model
+        previous = [turn_person(person, turns, shape, *bodies) for person in previous]
     result = []
     for found in people:
         seen = _choose_hands(turn_detections(found, turns, shape), hand)
         view = _view(upright, seen, crop, focal_length)
         if fit:
-            bodies = fitted_models
+            models = prepared()
+            bodies = models.hand_model, models.head_model
             person = _fitted(model, models, view, seen, previous_people.find(previous, seen))
         else:
             bodies = model.hand_model, model.head_model
@@ -195,7 +200,7 @@ def _network_alone(
     which, detections = otherwise, None
     if person.hands:
         which = side(person.hands[0])
-        detections = _detections(person, person.hands[0], view)
+        detections = in_crop(person.face, person.hands[0], view.box)
     prediction = inference.infer(model, view.pixels, detections, view.evidence, hand=which)
     if which == "left":
         models = detector_points.prepare(model.hand_model, model.head_model)
@@ -257,7 +262,7 @@ def _fitted(
     """Network and fit. Every stage is compiled for a batch of one."""
     sides = [side(hand) for hand in person.hands]
     predictions = {
-        which: _infer(model, view, _detections(person, hand, view), which)
+        which: _infer(model, view, in_crop(person.face, hand, view.box), which)
         for which, hand in (zip(sides, person.hands) if sides else [("right", None)])
     }
     first = next(iter(predictions))
@@ -268,13 +273,13 @@ def _fitted(
         posed = fit.fit_heads(
             models,
             _batched(guess),
-            _seen(_detections(person, None, view).face_points)[None],
+            _seen(in_crop(person.face, None, view.box).face_points)[None],
             _batched(view.intrinsics),
             _batched(previous and previous_people.head_before(previous, view.box)),
         )
     hands = []
     for which, detected in zip(sides, person.hands):
-        evidence = _detections(person, detected, view)
+        evidence = in_crop(person.face, detected, view.box)
         problem = fit.HandProblem(
             head=posed,
             has_head=jnp.array([person.face is not None]),
@@ -308,19 +313,6 @@ def _batched(tree):
 
 def _first(tree):
     return jax.tree.map(lambda x: x[0], jax.device_get(tree))
-
-
-def _detections(person: DetectedPerson, hand: DetectedHand | None, view: View) -> Detections:
-    """What was detected in the crop, with the scores as confidence; NumPy."""
-    found = Detections.nothing()
-    for part, points in ((hand, found.hand_points), (person.face, found.face_points)):
-        if part is not None:
-            points[:, :2] = view.box.to_crop(part.points[:, :2])
-            points[:, 2] = part.points[:, 2] / view.box.scale
-            points[:, 3] = part.score
-    if hand is not None:
-        found.hand_world[:] = hand.world
-    return found
 
 
 def _seen(points: Float[Array, "N 4"]) -> Float[np.ndarray, "N 4"]:

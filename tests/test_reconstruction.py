@@ -390,6 +390,16 @@ def test_without_a_fit_the_pinhole_agrees_in_the_plane_through_the_origin(model,
     np.testing.assert_allclose(found.photo_camera.project(points), pixels, atol=PINHOLE)
 
 
+def test_without_a_fit_nothing_is_prepared_for_one(model, photo, detections, monkeypatch):
+    """It takes seconds; a left hand alone needs it, because its head is mirrored."""
+
+    def prepare(*models):
+        raise AssertionError("models are prepared for a fit")
+
+    monkeypatch.setattr(detector_points, "prepare", prepare)
+    assert len(dice_jax.reconstruct(model, photo, people=[detections], fit=False)) == 1
+
+
 @pytest.mark.parametrize(("hand", "side"), [("auto", "right"), ("left", "left")])
 def test_without_a_fit_every_face_has_a_hand(model, photo, detections, hand, side):
     alone = dataclasses.replace(detections, hands=())

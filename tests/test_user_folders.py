@@ -13,6 +13,8 @@ from dice_jax import user_folders, xla_flags
 from dice_jax.body_models import asset_folder
 from dice_jax.datasets import registry
 from dice_jax.errors import UserError
+from dice_jax.io import atomic
+from dice_jax.tools import prepare_composites, prepare_decaf, prepare_in_the_wild
 
 TOOLS = sorted(
     f"dice_jax.tools.{path.stem}"
@@ -70,6 +72,32 @@ def test_a_path_with_a_tilde_is_one_clear_line(homeless, tmp_path):
     if homeless is None:
         with pytest.raises(UserError, match="~/data: this user has no home folder"):
             user_folders.expand("~/data")
+
+
+@pytest.mark.parametrize(
+    ("tool", "option"),
+    [
+        (prepare_composites, "--images"),
+        (prepare_decaf, "--decaf"),
+        (prepare_in_the_wild, "--images"),
+    ],
+)
+@pytest.mark.parametrize("variable", ["data", ""])
+def test_data_sets_are_prepared_where_training_looks_for_them(
+    tool, option, variable, tmp_path, monkeypatch
+):
+    """Also where the variable is set to nothing."""
+
+    def stop(path):
+        raise UserError(str(path))
+
+    (tmp_path / "train/params").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DICE_DATA", variable)
+    monkeypatch.setattr(atomic, "writable_folder", stop)
+    with pytest.raises(UserError) as caught:
+        tool.main([f"{option}={tmp_path}"])
+    assert str(caught.value) == str(registry.data_folder())
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from scipy.spatial import KDTree
 
 from dice_jax.body_models.lbs import BodyModel
 from dice_jax.body_models.rig import HAND_JOINTS
+from dice_jax.geometry.mesh import vertex_normals
 from dice_jax.person import Hand, Head, Person
 
 _BONES = {"1": "finger base", "2": "finger middle", "3": "fingertip"}
@@ -120,17 +121,6 @@ def hand_regions(model: BodyModel) -> tuple[list[str], Int[np.ndarray, "V"]]:
     names = [f"{joint[:-1]} {_BONES[joint[-1]]}" for joint in HAND_JOINTS[1:]]
     names = [name.replace("thumb finger", "thumb ").replace("  ", " ") for name in names]
     palm, back = len(names), len(names) + 1
-    downwards = _normals(np.asarray(model.v_template), np.asarray(model.faces))[:, 1] < 0
+    downwards = np.asarray(vertex_normals(model.v_template, model.faces))[:, 1] < 0
     ids = np.where(bones > 0, bones - 1, np.where(downwards, palm, back))
     return [*names, "palm", "back of the hand"], ids
-
-
-def _normals(
-    vertices: Float[np.ndarray, "V 3"], faces: Int[np.ndarray, "F 3"]
-) -> Float[np.ndarray, "V 3"]:
-    """Normals of the vertices, of any length."""
-    corners = vertices[faces]
-    area_vectors = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    normals = np.zeros_like(vertices)
-    np.add.at(normals, faces, area_vectors[:, None])
-    return normals

@@ -8,13 +8,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
 from dice_jax.datasets import hand_face_synth, prepared_records
-from dice_jax.errors import UserError
 from dice_jax.input_pipeline import schema
 from dice_jax.input_pipeline.loader import Source
-from dice_jax.input_pipeline.mixture import Subset
 
 COMMAND = "python -m dice_jax.tools.prepare_composites --images FOLDER --out DATA_FOLDER"
 
@@ -26,19 +22,8 @@ class Composites(prepared_records.PreparedBuilder):
 
 
 def load_split(data_dir: str | Path, split: str, size: int | None = None) -> Source:
-    """Opens the only split of `composites`, "train", for random access.
-
-    Args:
-        data_dir: the folder of data sets.
-        split: "train".
-        size: number of samples; None: all of them.
-
-    Raises:
-        UserError: another split, or the data set does not exist.
-    """
-    if split != "train":
-        raise UserError(
-            f"composites has no split {split!r}, only train: the truth of its heads is a fit"
-        )
-    source = prepared_records.open_split(Composites, data_dir, split, COMMAND)
-    return Subset(source, np.arange(min(size, len(source)))) if size else source
+    """Opens "train", the only split of `composites`: see `prepared_records.open_train_split`."""
+    reason = "the truth of its heads is a fit"
+    return prepared_records.open_train_split(
+        Composites, data_dir, split, COMMAND, size, reason=reason
+    )

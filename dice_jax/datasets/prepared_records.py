@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import math
 import os
 import pathlib
 import shutil
@@ -26,6 +27,7 @@ from dice_jax.constants import CROP_SIZE
 from dice_jax.errors import UserError
 from dice_jax.input_pipeline import schema
 from dice_jax.input_pipeline.loader import Source
+from dice_jax.input_pipeline.mixture import Subset
 from dice_jax.io import atomic
 
 _ENCODED = ("image", "foreground")  # fields that the loader decodes
@@ -47,13 +49,23 @@ class PreparedBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     def _split_generators(self, dl_manager):
         del dl_manager
         folder = parts_folder(self._data_dir_root, self.name)
-        splits = sorted({path.parent for path in folder.glob("*/*.msgpack")})
-        return {split.name: self._generate_examples(split) for split in splits}
+        return {split.name: self._generate_examples(split) for split in _splits_of(folder)}
 
     def _generate_examples(self, folder: pathlib.Path):
-        # Hidden files are unfinished parts of a run that was killed.
-        paths = sorted(folder.glob("[!.]*.msgpack"))
-        yield from enumerate(example for path in paths for example in read_part(path))
+        yield from enumerate(_examples_of(folder))
+
+
+def _splits_of(parts: pathlib.Path) -> list[pathlib.Path]:
+    """The folders of the splits that have a sample: TFDS cannot write an empty one."""
+    splits = sorted({path.parent for path in parts.glob("*/*.msgpack")})
+    return [split for split in splits if next(_examples_of(split), None) is not None]
+
+
+def _examples_of(split: pathlib.Path) -> Iterator[schema.Example]:
+    """Yields the encoded samples of all parts of a split, in order."""
+    # Hidden files are unfinished parts of a run that was killed.
+    for path in sorted(split.glob("[!.]*.msgpack")):
+        yield from read_part(path)
 
 
 def tfds_features(fields: Mapping[str, schema.Field]) -> tfds.features.FeaturesDict:
@@ -161,7 +173,7 @@ def build(
         UserError: there are no samples.
     """
     parts = parts_folder(data_dir, builder_class.name)
-    if not any(parts.glob("*/*.msgpack")):
+    if not _splits_of(parts):
         raise UserError(
             f"no sample of {builder_class.name} could be prepared; see what was left out"
         )
@@ -177,8 +189,11 @@ def build(
 def build_with(builder: tfds.core.DatasetBuilder) -> None:
     """Builds a data set and removes what earlier builds of it left behind that were killed.
 
-    A build that another process is at is left alone: its files change meanwhile.
+    A build that another process is at is left alone: its files change meanwhile. Nothing is done
+    if the data set exists.
     """
+    if builder.is_prepared():
+        return
     start = time.time()
     builder.download_and_prepare()
     for folder in pathlib.Path(builder.data_path).parent.glob("incomplete.*"):
@@ -193,12 +208,12 @@ def build_with(builder: tfds.core.DatasetBuilder) -> None:
 
 
 def _last_change(path: pathlib.Path) -> float:
-    """The time of the last change of anything in a folder, or of a file."""
-    times = [path.stat().st_mtime]
-    for entry in path.rglob("*"):
+    """The time of the last change of anything in a folder, or of a file; infinite if it is gone."""
+    times = []
+    for entry in (path, *path.rglob("*")):
         with contextlib.suppress(OSError):  # removed meanwhile
             times.append(entry.stat().st_mtime)
-    return max(times)
+    return max(times, default=math.inf)
 
 
 def is_built(builder_class: type[PreparedBuilder], data_dir: str | os.PathLike) -> bool:
@@ -208,7 +223,11 @@ def is_built(builder_class: type[PreparedBuilder], data_dir: str | os.PathLike) 
 
 
 def open_split(
-    builder_class: type[PreparedBuilder], data_dir: str | os.PathLike, split: str, command: str
+    builder_class: type[PreparedBuilder],
+    data_dir: str | os.PathLike,
+    split: str,
+    command: str,
+    size: int | None = None,
 ) -> Source:
     """Opens a split for random access.
 
@@ -217,9 +236,10 @@ def open_split(
         data_dir: the folder of data sets.
         split: its name.
         command: the command that prepares the data set, for the error message.
+        size: number of samples, the first of the split; None or 0: all of them.
 
     Returns:
-        A TFDS data source of stored samples, for `schema.decode`.
+        Stored samples, for `schema.decode`.
 
     Raises:
         UserError: the data set does not exist or has no such split.
@@ -233,7 +253,34 @@ def open_split(
             f"{name} in {data_dir} has no split {split!r}, "
             f"only {', '.join(builder.info.splits)}: {command}"
         )
-    return data_source(builder, split)
+    source = data_source(builder, split)
+    return Subset(source, np.arange(min(size, len(source)))) if size else source
+
+
+def open_train_split(
+    builder_class: type[PreparedBuilder],
+    data_dir: str | os.PathLike,
+    split: str,
+    command: str,
+    size: int | None = None,
+    *,
+    reason: str,
+) -> Source:
+    """Opens the split "train" of a data set that has no other one.
+
+    Args:
+        builder_class, data_dir, split, command, size: as for `open_split`.
+        reason: why there is nothing to test with, for the error message.
+
+    Returns:
+        Stored samples, for `schema.decode`.
+
+    Raises:
+        UserError: another split, or the data set does not exist.
+    """
+    if split != "train":
+        raise UserError(f"{builder_class.name} has no split {split!r}, only train: {reason}")
+    return open_split(builder_class, data_dir, split, command, size)
 
 
 def data_source(builder: tfds.core.DatasetBuilder, split: str) -> Source:

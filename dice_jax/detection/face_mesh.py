@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float
 
+from dice_jax.constants import NUM_FACE_POINTS
 from dice_jax.detection import runtime
 from dice_jax.detection.results import DetectedFace
 from dice_jax.detection.single_shot import Box
 from dice_jax.detection.squares import Pyramid, Square
 
-_NUM_POINTS = 468
 _OUTER_EYE_CORNERS = (33, 263)  # the person's right and left
 _MARGIN = 1.5  # of the square, relative to box or extent of the points
 
@@ -30,7 +30,7 @@ def find(photo: Pyramid, square: Square, passes: int = 2, replicate: bool = True
     for _ in range(passes):
         pixels = photo.cut(square, spec.size, replicate)
         flat, logit = runtime.network(spec)(pixels)
-        points = flat.reshape(_NUM_POINTS, 3).astype(np.float64)
+        points = flat.reshape(NUM_FACE_POINTS, 3).astype(np.float64)
         planar = square.to_photo(points[:, :2], spec.size)
         depth = points[:, 2] * square.side / spec.size
         square = square_around(planar, square.mirrored)

@@ -14,17 +14,16 @@ An interrupted run continues where it stopped. Use photos that you may train on.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import jax
 import numpy as np
 from tqdm import tqdm
 
-from dice_jax import errors, inference, user_folders, xla_flags
+from dice_jax import errors, inference, xla_flags
 from dice_jax.body_models import load_hand, load_head, pose_head
 from dice_jax.body_models.lbs import BodyModel
-from dice_jax.datasets import prepared_records
+from dice_jax.datasets import prepared_records, registry
 from dice_jax.datasets.composites import Composites
 from dice_jax.datasets.detected_scenes import with_detections
 from dice_jax.datasets.in_the_wild import prepare
@@ -47,12 +46,11 @@ def main(argv: list[str] | None = None) -> None:
     add("--images", required=True, help="folder of photos of faces")
     add("--count", type=int, default=20, help="composites of each photo")
     add("--seed", type=int, default=0, help="of the hands")
-    default_folder = os.environ.get("DICE_DATA", "~/.cache/dice_jax")
-    add("--out", default=default_folder, help="folder of data sets")
+    add("--out", help="folder of data sets (default: $DICE_DATA, or ~/.cache/dice_jax)")
     args = parser.parse_args(argv)
 
     xla_flags.keep_compiled()
-    out = atomic.writable_folder(user_folders.expand(args.out))
+    out = atomic.writable_folder(registry.data_folder(args.out))
     photos = prepare.find_photos(args.images)
     parts = prepared_records.parts_folder(out, Composites.name)
     settings = {name: str(getattr(args, name)) for name in ("images", "count", "seed")}

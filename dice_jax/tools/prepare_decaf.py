@@ -26,7 +26,7 @@ from tqdm import tqdm
 from dice_jax import errors, user_folders
 from dice_jax.body_models import load_hand, load_head
 from dice_jax.body_models.lbs import BodyModel
-from dice_jax.datasets import prepared_records
+from dice_jax.datasets import prepared_records, registry
 from dice_jax.datasets.decaf import files, labels, prepare
 from dice_jax.datasets.decaf.dataset import Decaf
 from dice_jax.errors import UserError
@@ -41,8 +41,7 @@ def main(argv: list[str] | None = None, frames_per_part: int = prepare.FRAMES_PE
     parser = errors.argument_parser(__doc__, prog="python -m dice_jax.tools.prepare_decaf")
     add = parser.add_argument
     add("--decaf", required=True, help="the unpacked DecafDataset")
-    default_folder = os.environ.get("DICE_DATA", "~/.cache/dice_jax")
-    add("--out", default=default_folder, help="folder of data sets")
+    add("--out", help="folder of data sets (default: $DICE_DATA, or ~/.cache/dice_jax)")
     add("--crops", help="the authors' preprocessed Decaf_imgs_single, used for the frames it has")
     add("--every", type=int, default=1, help="use one frame in so many")
     workers = min(os.cpu_count() or 1, _MAX_WORKERS)
@@ -53,7 +52,7 @@ def main(argv: list[str] | None = None, frames_per_part: int = prepare.FRAMES_PE
 
     ################ Inputs ################
     root = files.find_root(args.decaf)
-    out = atomic.writable_folder(user_folders.expand(args.out))
+    out = atomic.writable_folder(registry.data_folder(args.out))
     parts = prepared_records.parts_folder(out, Decaf.name)
     hand, head = load_hand(args.hand), load_head(args.head)
     if args.every < 1 or args.workers < 1:

@@ -20,7 +20,6 @@ continues where it stopped.
 from __future__ import annotations
 
 import functools
-import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,7 +29,7 @@ from tqdm import tqdm
 
 from dice_jax import errors, user_folders
 from dice_jax.constants import NUM_HAND_KEYPOINTS, NUM_HEAD_KEYPOINTS
-from dice_jax.datasets import prepared_records
+from dice_jax.datasets import prepared_records, registry
 from dice_jax.datasets.in_the_wild import label_sources, prepare
 from dice_jax.datasets.in_the_wild.dataset import InTheWild
 from dice_jax.errors import UserError
@@ -55,12 +54,11 @@ def main(argv: list[str] | None = None, photos_per_part: int = _PHOTOS_PER_PART)
     add("--depth", help="source of depth, or none")
     add("--disparity", action="store_true", help="the depth values increase towards the camera")
     add("--keep_left", action="store_true", help="do not mirror photos of left hands")
-    default_folder = os.environ.get("DICE_DATA", "~/.cache/dice_jax")
-    add("--out", default=default_folder, help="folder of data sets")
+    add("--out", help="folder of data sets (default: $DICE_DATA, or ~/.cache/dice_jax)")
     args = parser.parse_args(argv)
 
     ################ Photos and sources ################
-    out = atomic.writable_folder(user_folders.expand(args.out))
+    out = atomic.writable_folder(registry.data_folder(args.out))
     root, is_authors_layout = user_folders.expand(args.images), args.layout == "authors"
     if is_authors_layout:
         args.hand = f"files:{root / 'hand_keypoints'}"

@@ -92,6 +92,26 @@ def test_a_killed_build_leaves_nothing_behind_once_it_is_finished(load_split, tm
     assert not list(tmp_path.rglob("incomplete.*")) and not parts.exists()
 
 
+def test_opening_a_finished_split_leaves_other_builds_alone(load_split, tmp_path):
+    """Their files need not have changed since the split was asked for, which takes no time."""
+    load_split("train", 6)
+    folder = tmp_path / "hand_face_synth" / "train_6" / "incomplete.ABC123_2.9.0"
+    part = tmp_path / "hand_face_synth_parts" / "2.9.0-train-1" / ".000001.abc.msgpack"
+    for path in (folder / "half.array_record", part):
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"x")
+    load_split("train", 6)
+    assert (folder / "half.array_record").exists() and part.exists()
+
+
+def test_a_folder_that_vanishes_while_a_build_ends_is_no_error(load_split, tmp_path):
+    """As that of another build does; a dangling link is as absent."""
+    version = tmp_path / "hand_face_synth" / "train_6"
+    version.mkdir(parents=True)
+    (version / "incomplete.ABC123_2.9.0").symlink_to(tmp_path / "gone")
+    assert len(load_split("train", 6)) == 6
+
+
 def test_a_smaller_split_is_the_beginning_of_a_larger_one(scenes, load_split):
     load_split("train", 18)
     made = list(scenes.made)

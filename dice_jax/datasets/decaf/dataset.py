@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
 from dice_jax.datasets import prepared_records
 from dice_jax.input_pipeline.loader import Source
 from dice_jax.input_pipeline.mixture import Subset, evenly_spaced
@@ -68,5 +66,4 @@ def load_split(data_dir: str | Path, split: str, size: int | None = None) -> Sou
     if split == "validation":
         source = prepared_records.open_split(Decaf, data_dir, split, COMMAND)
         return Subset(source, evenly_spaced(len(source), size or VALIDATION_SIZE))
-    source = prepared_records.open_split(Decaf, data_dir, split, COMMAND)
-    return Subset(source, np.arange(min(size, len(source)))) if size else source
+    return prepared_records.open_split(Decaf, data_dir, split, COMMAND, size)

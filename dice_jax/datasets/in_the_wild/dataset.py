@@ -11,9 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from dice_jax.datasets import prepared_records
-from dice_jax.errors import UserError
 from dice_jax.input_pipeline.loader import Sample, Source
-from dice_jax.input_pipeline.mixture import Subset
 
 COMMAND = (
     "python -m dice_jax.tools.prepare_in_the_wild --images FOLDER --out DATA_FOLDER "
@@ -38,22 +36,12 @@ class InTheWild(prepared_records.PreparedBuilder):
 
 
 def load_split(data_dir: str | Path, split: str, size: int | None = None) -> Source:
-    """Opens the only split of `in_the_wild`, "train", for random access.
-
-    Args:
-        data_dir: the folder of data sets.
-        split: "train".
-        size: number of samples; None: all of them.
-
-    Raises:
-        UserError: another split, or the data set does not exist.
-    """
-    if split != "train":
-        raise UserError(
-            f"in_the_wild has no split {split!r}, only train: it has no ground truth to test with"
-        )
-    source = _KnownDepthSource(prepared_records.open_split(InTheWild, data_dir, split, COMMAND))
-    return Subset(source, np.arange(min(size, len(source)))) if size else source
+    """Opens "train", the only split of `in_the_wild`: see `prepared_records.open_train_split`."""
+    reason = "it has no ground truth to test with"
+    source = prepared_records.open_train_split(
+        InTheWild, data_dir, split, COMMAND, size, reason=reason
+    )
+    return _KnownDepthSource(source)
 
 
 class _KnownDepthSource:

@@ -16,7 +16,7 @@ from dice_jax import body_models
 from dice_jax.body_models import load_hand, load_head
 from dice_jax.constants import CROP_SIZE, NUM_HEAD_VERTICES
 from dice_jax.datasets import prepared_records
-from dice_jax.datasets.decaf import dataset, files, labels
+from dice_jax.datasets.decaf import dataset, files
 from dice_jax.datasets.decaf import prepare as decaf_prepare
 from dice_jax.errors import UserError
 from dice_jax.input_pipeline import loader, schema
@@ -30,7 +30,6 @@ FLAGS = [
     f"--head={BODY_MODEL_FILES / 'open_head.npz'}",
     "--workers=1",
 ]
-TAKES = {("train", "S2"): ("084", "108"), ("train", "S5"): ("102",), ("test", "S1"): ("108",)}
 NUM_TRAIN = 15  # frames of the training takes: 5 in each of 3 videos
 pose_hand, pose_head = jax.jit(body_models.pose_hand), jax.jit(body_models.pose_head)
 
@@ -38,24 +37,6 @@ pose_hand, pose_head = jax.jit(body_models.pose_hand), jax.jit(body_models.pose_
 def prepare(root, out, *flags):
     """Two frames per part, so that every video has three parts."""
     prepare_decaf.main([f"--decaf={root}", f"--out={out}", *FLAGS, *flags], frames_per_part=2)
-
-
-@pytest.fixture(scope="module")
-def download(tmp_path_factory):
-    """The unpacked download, and the ground truth of every take."""
-    root = tmp_path_factory.mktemp("download") / "DecafDataset"
-    targets = {
-        subject: miniature.write_take(
-            root,
-            mode,
-            subject,
-            cameras,
-            native_order=subject == "S5",
-            with_transforms=subject != "S1",
-        )
-        for (mode, subject), cameras in TAKES.items()
-    }
-    return root, targets
 
 
 @pytest.fixture(scope="module")
@@ -409,72 +390,3 @@ def test_another_folder_and_a_missing_data_set_are_one_clear_line(tmp_path):
     words = r"decaf is not in .*: prepare it with python -m dice_jax.tools\.prepare_decaf"
     with pytest.raises(UserError, match=words):
         dataset.load_split(tmp_path, "train")
-
-
-@pytest.mark.parametrize(
-    "head, hand, left",
-    [
-        ([600, 1, 800, 2], [700, 1, 900, 2], 750 - 540),
-        ([0, 0, 10, 10], [0, 0, 10, 10], 0),
-        ([1900, 0, 1910, 9], [1900, 0, 1910, 9], 840),
-        ([-1, 0, 5, 5], [np.nan] * 4, 420),
-        ([-1, -1, -1, -1], [800, 0, 1000, 5], (1920 + 1800) / 4 - 540),
-    ],
-)
-def test_the_crop_is_the_references(head, hand, left):
-    assert labels.crop_left(np.array(head), np.array(hand), 1920, 1080) == left
-
-
-def test_the_keypoint_order_is_found_unless_nothing_was_detected(download):
-    root, _ = download
-    take, view = files.read_take(root, "train", "S2"), files.read_view(root, "train", "S2", "084")
-    points = labels.centers(take, load_hand(), load_head())
-    undetected = files.View(
-        view.head_keypoints, view.hand_keypoints * np.nan, view.head_boxes, view.hand_boxes
-    )
-    order, errors = labels.keypoint_order(take, points, undetected, "084")
-    assert np.isnan(errors["openpose"]) and list(order) == list(range(21))
-    _, errors = labels.keypoint_order(take, points, view, "084")
-    assert errors["openpose"] < 0.01 < 5 < errors["native"]
-
-
-def test_the_file_of_transforms_agrees_with_global_orient(download):
-    root, _ = download
-    rotation, angle = labels.deformation_rotation(files.read_take(root, "train", "S2"))
-    assert angle < 1e-4 and rotation.shape == (5, 3, 3) and np.isfinite(rotation).all()
-    _, angle = labels.deformation_rotation(files.read_take(root, "test", "S1"))
-    assert angle is None
-
-
-def view_with(confidences):
-    """Detections of 20 frames of which one was not detected."""
-    points = lambda count: np.dstack(
-        [np.full((20, count, 2), 500.0), np.resize(confidences, (20, count))]
-    )
-    head, hand = points(68), points(21)
-    head[3], hand[3] = 0.0, 0.0
-    boxes = np.ones((20, 4))
-    return files.View(head, hand, boxes, boxes)
-
-
-@pytest.mark.parametrize(
-    ("confidences", "problem"),
-    [
-        (np.linspace(0.4, 1.0, 21), ""),
-        (np.array([0.9, 0.95, 0.2, 0.9, 1.0, 0.8]), ""),
-        (np.array([0.1, 0.3, 0.6]), "only 33% of the keypoints"),
-        (np.array([0.9, 1.2, 0.8]), "goes from 0.8 to 1.2"),
-        (np.array([-0.4, 0.9]), "goes from -0.4 to 0.9"),
-    ],
-)
-def test_a_third_column_that_is_no_confidence_does_not_weight_the_losses(confidences, problem):
-    view = view_with(confidences)
-    usable, found = labels.with_usable_confidences(view)
-    assert problem in found and bool(problem) == bool(found)
-    if not problem:
-        assert usable is view
-        return
-    for points in (usable.hand_keypoints, usable.head_keypoints):
-        np.testing.assert_array_equal(points[3], 0.0)  # still not detected
-        np.testing.assert_array_equal(np.delete(points, 3, 0)[..., 2], 1.0)
-        np.testing.assert_array_equal(np.delete(points, 3, 0)[..., :2], 500.0)
