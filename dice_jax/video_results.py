@@ -65,7 +65,7 @@ def process(
     stem: str | Path,
     *,
     smooth: str = "light",
-    progress: Callable[[int], None] = lambda frames: None,
+    progress: Callable[[int], object] = lambda frames: None,
     **options: Any,
 ) -> Files:
     """Reconstructs a video and writes `stem_overlay.mp4`, `stem_params.npz`, `stem_contact.csv`.
