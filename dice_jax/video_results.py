@@ -12,10 +12,12 @@ import json
 import queue
 import shutil
 import threading
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
+import jax
 import numpy as np
 from jaxtyping import UInt8
 
@@ -74,7 +76,7 @@ def process(
         model: from `load`.
         path: of the video.
         stem: folder and start of the file names. The parts of an unfinished run lie in the folder
-            `stem_parts`; they are used where they belong to this video and these options.
+            `stem_parts`; they are used where they belong to this video, model and options.
         smooth: "off", "light" or "strong".
         progress: called with the number of frames done since the call before.
         **options: of `reconstruct`.
@@ -87,7 +89,7 @@ def process(
     info = videos.probe(path)
     video_writer.ffmpeg()
     folder = stem.with_name(f"{stem.name}_parts")
-    about = _about(path, info, smooth, options)
+    about = _about(model, path, info, smooth, options)
     parts = _finished_parts(folder, about)
     bodies = detector_points.prepare(model.hand_model, model.head_model)
     tracks = Tracks(smooth, bodies.hand_model, bodies.head_model)
@@ -354,7 +356,7 @@ def episodes(rows: Iterable[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
     return sorted(finished, key=lambda row: (row[5], row[:4]))
 
 
-def _about(path: Path, info: VideoInfo, smooth: str, options) -> str:
+def _about(model: inference.Model, path: Path, info: VideoInfo, smooth: str, options) -> str:
     """What parts belong to."""
     status = path.stat()
     return json.dumps(
@@ -363,14 +365,23 @@ def _about(path: Path, info: VideoInfo, smooth: str, options) -> str:
             "bytes": status.st_size,
             "modified": status.st_mtime_ns,
             "header": dataclasses.astuple(info),
+            "model": _checksum(model),
             "smooth": smooth,
             "options": {name: str(value) for name, value in sorted(options.items())},
         }
     )
 
 
+def _checksum(model: inference.Model) -> int:
+    """Of the weights and the body models, whatever folder they are from."""
+    checksum = 0
+    for array in jax.tree.leaves(model):
+        checksum = zlib.crc32(np.asarray(array).tobytes(), checksum)
+    return checksum
+
+
 def _finished_parts(folder: Path, about: str) -> list[Path]:
-    """The complete parts of an earlier run of the same video with the same options."""
+    """The complete parts of an earlier run of the same video, model and options."""
     note = folder / "about.json"
     if folder.exists() and not (note.exists() and note.read_text("utf-8") == about):
         _clear(folder)

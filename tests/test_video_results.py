@@ -1,5 +1,6 @@
 """A video in, files out: frame by frame, in parts, with a run that is killed and goes on."""
 
+import jax
 import numpy as np
 import pytest
 from support.detected_person import SHAPE, touching_person
@@ -56,7 +57,7 @@ class Fake:
 def run(model, clip, monkeypatch, tmp_path):
     monkeypatch.setattr(video_results, "PART_SECONDS", 0.5)
 
-    def run(fake, **options):
+    def run(fake, model=model, **options):
         monkeypatch.setattr(video_results, "reconstruct_video", fake)
         return video_results.process(model, clip, tmp_path / "x", **options)
 
@@ -122,6 +123,14 @@ def test_parts_of_other_options_are_not_used_and_foreign_files_stay(run, tmp_pat
     run(other, smooth="strong")
     assert other.times == list(range(COUNT))
     assert [path.name for path in (tmp_path / "x_parts").iterdir()] == ["mine.txt"]
+
+
+def test_parts_of_other_weights_are_not_used(run, model):
+    with pytest.raises(RuntimeError, match="killed"):
+        run(Fake(stop_at=8))
+    other, fake = model.replace(variables=jax.tree.map(lambda x: x + 1, model.variables)), Fake()
+    run(fake, other)
+    assert fake.times == list(range(COUNT))
 
 
 def test_a_film_of_nobody_has_no_people(run, tmp_path, monkeypatch):
