@@ -39,8 +39,6 @@ CONTACT_COLUMNS = (
 _WAITING = 4  # frames between two stages
 _NO_PICTURE = np.zeros((0, 0, 3), np.uint8)
 _GAP = 0.2  # seconds; a contact that pauses for less goes on
-# What each vertex has; the parameters pose the meshes again.
-_LEFT_OUT = ("vertices", "contact_probs", "deformations")
 _Item = TypeVar("_Item")
 
 
@@ -282,7 +280,7 @@ def _write_part(
 def _without(people):
     """The arrays without what each vertex has."""
     return {
-        number: {name: x for name, x in arrays.items() if not name.endswith(_LEFT_OUT)}
+        number: {name: x for name, x in arrays.items() if not name.endswith(params.PER_VERTEX)}
         for number, arrays in people.items()
     }
 
@@ -293,7 +291,7 @@ def _stacked(prefix: str, rows: list[dict[str, np.ndarray] | None]) -> dict[str,
     shapes = {name: x.shape for name, x in items if x.dtype.kind == "f"}
     result = {}
     for name, shape in shapes.items():
-        if not name.endswith(_LEFT_OUT):
+        if not name.endswith(params.PER_VERTEX):
             missing = np.full(shape, np.nan, np.float32)
             stacked = np.stack([missing if not row else row.get(name, missing) for row in rows])
             result[f"{prefix}_{name}"] = stacked.astype(np.float32)
