@@ -186,8 +186,9 @@ def test_a_failed_encoder_leaves_no_file(program, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_without_ffmpeg_the_line_says_how_to_get_it(monkeypatch):
+def test_without_ffmpeg_the_line_says_how_to_get_it(monkeypatch, tmp_path):
     monkeypatch.setattr(video_writer.importlib.util, "find_spec", lambda name: None)
     monkeypatch.setattr(video_writer.shutil, "which", lambda name: None)
     with pytest.raises(UserError, match=r"pip install 'dice_jax\[video\]'"):
-        video_writer.ffmpeg()
+        video_writer.VideoWriter(tmp_path / "a.mp4", SIZE, 25.0)
+    assert list(tmp_path.iterdir()) == []
