@@ -81,7 +81,7 @@ def process(
 
     Raises:
         FileNotFoundError, UserError: see `videos.probe`; there is no FFmpeg; a part is damaged.
-        OSError: a file cannot be written.
+        OSError: a file cannot be written. The three files appear together, or none of them does.
     """
     path, stem = Path(path), Path(stem)
     info = videos.probe(path)
@@ -105,10 +105,11 @@ def process(
     names = ("overlay.mp4", "params.npz", "contact.csv")
     paths = [stem.with_name(f"{stem.name}_{name}") for name in names]
     contents = [_read(part) for part in parts]
-    video_writer.join([part.with_suffix(".mp4") for part in parts], paths[0], sound=path)
     people = _merged(contents)
-    params.write_params(paths[1], people)
-    contact_table.write_table(paths[2], CONTACT_COLUMNS, episodes(_contact_rows(contents)))
+    with atomic.together():
+        video_writer.join([part.with_suffix(".mp4") for part in parts], paths[0], sound=path)
+        params.write_params(paths[1], people)
+        contact_table.write_table(paths[2], CONTACT_COLUMNS, episodes(_contact_rows(contents)))
     count = sum(len(content["frame_time"]) for content in contents)
     _clear(folder)
     numbers = {name.split("_")[1] for name in people if name.startswith("person_")}

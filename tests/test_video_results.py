@@ -133,6 +133,18 @@ def test_parts_of_other_weights_are_not_used(run, model):
     assert fake.times == list(range(COUNT))
 
 
+def test_the_results_appear_together_or_not_at_all(run, tmp_path, monkeypatch):
+    def full_disk(*arguments):
+        raise OSError("full")
+
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="full"):
+        patch.setattr(video_results.contact_table, "write_table", full_disk)
+        run(Fake())
+    assert [path.name for path in tmp_path.iterdir()] == ["x_parts"]
+    again = Fake()
+    assert len(run(again).paths) == 3 and again.times == []
+
+
 def test_a_film_of_nobody_has_no_people(run, tmp_path, monkeypatch):
     def nobody(model, frames, *, smooth, previous, tracks, **options):
         for _ in frames:

@@ -154,10 +154,10 @@ def join(parts: Sequence[str | Path], path: str | Path, sound: str | Path | None
         OSError: FFmpeg failed, or the file cannot be written.
     """
     path = Path(path)
+    lines = [f"file '{_quoted(Path(part).resolve())}'\n" for part in parts]
     with atomic.atomic_path(path) as temporary, tempfile.TemporaryDirectory() as folder:
-        listed = Path(folder) / "parts.txt"
-        lines = [f"file '{_quoted(Path(part).resolve())}'\n" for part in parts]
-        atomic.write_text(listed, "ffconcat version 1.0\n" + "".join(lines))
+        listed = Path(folder) / "parts.txt"  # read at once, also inside of `atomic.together`
+        listed.write_text("ffconcat version 1.0\n" + "".join(lines), encoding="utf-8")
         inputs = ["-f", "concat", "-safe", "0", "-i", str(listed)]
         chosen = ["-map", "0:v:0", "-c:v", "copy"]
         if sound is not None:
