@@ -172,6 +172,37 @@ def test_a_small_pickle_cannot_become_large(tmp_path, name, read):
     refused(read, path)
 
 
+def equal_hashes(count):
+    """Pairs of integers that all have the same hash, by the inverse of Python's hash of a tuple."""
+    modulus, first_prime, second_prime = 2**64, 11400714785074694791, 14029467366897019727
+    turned = lambda x, bits: (x << bits | x >> (64 - bits)) % modulus
+    before = turned(pow(first_prime, -1, modulus), 33)
+    found, first = [], 0
+    while len(found) < count:
+        first += 1
+        after_one = 2870177450012600261 + first * second_prime
+        after_one = turned(after_one % modulus, 31) * first_prime
+        second = (before - after_one) * pow(second_prime, -1, modulus) % modulus
+        second -= modulus if second >= 2**63 else 0
+        if abs(second) < 2**61 - 1:  # such an integer is its own hash
+            found.append((first, second))
+    assert len({hash(pair) for pair in found}) == 1
+    return found
+
+
+def test_keys_of_one_hash_do_not_take_forever(tmp_path):
+    path = tmp_path / "data.pkl"
+    pairs = equal_hashes(1001)
+    for content in (dict.fromkeys(pairs), set(pairs), {pair: {pair} for pair in pairs[:501]}):
+        path.write_bytes(pickle.dumps(content))
+        refused(pickles.read_pickle, path, "tuples as keys")
+    few = dict.fromkeys(pairs[:1000])
+    path.write_bytes(pickle.dumps(few))
+    assert pickles.read_pickle(path) == few
+    path.write_bytes(pickle.dumps({np.complex128(1): 2}))
+    refused(pickles.read_pickle, path, "a key that is a complex128")
+
+
 def test_an_index_of_the_memo_allocates_nothing(tmp_path):
     """LONG_BINPUT with the largest index is a table of 64 GB to Python's own unpickler in C."""
     path = tmp_path / "data.pkl"
