@@ -112,8 +112,7 @@ def process(
         contact_table.write_table(paths[2], CONTACT_COLUMNS, episodes(_contact_rows(contents)))
     count = sum(len(content["frame_time"]) for content in contents)
     _clear(folder)
-    numbers = {name.split("_")[1] for name in people if name.startswith("person_")}
-    return Files(paths, count, info.frames, len(numbers))
+    return Files(paths, count, info.frames, len(_numbers(people)))
 
 
 def in_background(items: Iterable[_Item]) -> Iterator[_Item]:
@@ -323,6 +322,11 @@ def _merged(contents: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
     return merged
 
 
+def _numbers(names: Iterable[str]) -> set[int]:
+    """The numbers of the people among the names of arrays."""
+    return {int(name.split("_")[1]) for name in names if name.startswith("person_")}
+
+
 def _contact_rows(contents: list[dict[str, np.ndarray]]) -> Iterator[tuple[Any, ...]]:
     names = ("person", "hand", "hand_region", "head_region", "p", "time")
     for content in contents:
@@ -411,8 +415,12 @@ def _continue(parts: list[Path], tracks: Tracks) -> tuple[int, list[Person]]:
     """The number of frames that are done, and the people of the last one."""
     if not parts:
         return 0, []
-    start = sum(len(_read(part)["frame_time"]) for part in parts)
-    content = _read(parts[-1])
+    start = 0
+    for part in parts:
+        content = _read(part)
+        start += len(content["frame_time"])
+        # Those who left before the last frame too: nobody else gets their numbers.
+        tracks.numbers = max(tracks.numbers, *_numbers(content), 0)
     time = float(content["frame_time"][-1])
     previous = []
     numbers = {int(name.split("_")[2]) for name in content if name.startswith("last_raw_")}

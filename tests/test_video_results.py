@@ -36,10 +36,10 @@ def clip(tmp_path_factory):
 
 
 class Fake:
-    """Finds the same person in every frame, nobody in `ABSENT`, and notes how it was called."""
+    """Finds the same person in every frame but the absent ones, and notes how it was called."""
 
-    def __init__(self, stop_at=None):
-        self.stop_at, self.times, self.previous = stop_at, [], None
+    def __init__(self, stop_at=None, absent=ABSENT):
+        self.stop_at, self.absent, self.times, self.previous = stop_at, absent, [], None
 
     def __call__(self, model, frames, *, smooth, previous, tracks, **options):
         self.previous = previous
@@ -49,7 +49,7 @@ class Fake:
             if number == self.stop_at:
                 raise RuntimeError("killed")
             self.times.append(number)
-            people = [] if number in ABSENT else [touching_person()]
+            people = [] if number in self.absent else [touching_person()]
             yield FramePeople(tracks(people, time), people, False)
 
 
@@ -113,6 +113,18 @@ def test_a_run_that_was_killed_goes_on_after_its_last_part(run, tmp_path):
     assert len(list(videos.read_frames(tmp_path / "x_overlay.mp4"))) == COUNT
     arrays = params.read_params(tmp_path / "x_params.npz")
     assert "person_1_head_betas" in arrays and "person_2_head_betas" not in arrays
+
+
+def test_who_left_before_the_run_was_killed_keeps_the_number(run, tmp_path):
+    """The person is gone for longer than a track lasts, and counts as somebody new then."""
+    absent = range(3, 20)
+    with pytest.raises(RuntimeError, match="killed"):
+        run(Fake(stop_at=17, absent=absent))
+    assert run(Fake(absent=absent)).people == 2
+    arrays = params.read_params(tmp_path / "x_params.npz")
+    for number, expected in ((1, range(3)), (2, range(20, COUNT))):
+        there = np.isfinite(arrays[f"person_{number}_head_betas"]).all(axis=1)
+        np.testing.assert_array_equal(np.flatnonzero(there), expected)
 
 
 def test_parts_of_other_options_are_not_used_and_foreign_files_stay(run, tmp_path):
