@@ -78,10 +78,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     clock = Clock()
 
     ################ Model ################
-    paths, skipped = [], []
+    paths, skipped, clips = [], [], []
     if args.image or not args.video:
         given = inputs.expand(args.image or [SAMPLES], leave_out=args.out)
         paths, skipped = images.find_images(given)
+    if args.video:
+        clips = inputs.expand(args.video, leave_out=args.out, suffixes=videos.SUFFIXES)
+    names = unique_names([*paths, *clips])
+    taken = set(names)
     print(*skipped, sep="\n", end="\n" * bool(skipped), file=sys.stderr)
     out = atomic.writable_folder(args.out)
     with clock.stage("load"):
@@ -91,7 +95,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     ################ Photos ################
     done = 0
-    for path, name in zip(paths, unique_names(paths)):
+    for path, name in zip(paths, names):
         try:
             with clock.stage("read"):
                 photo = images.read_image(path, args.max_megapixels)
@@ -112,26 +116,24 @@ def main(argv: Sequence[str] | None = None) -> int:
             continue
         if not people:
             print(f"{path}: nobody found: no face and no hand, no meshes")
+        of_people = [name, *(free_name(f"{name}_{i}", taken) for i in range(2, len(people) + 1))]
         written = [
-            draw_and_write(
-                person, photo, path, f"{name}_{i}" if i > 1 else name, model, out, args, clock
-            )
-            for i, person in enumerate(people, start=1)
+            draw_and_write(person, photo, path, of_one, model, out, args, clock)
+            for person, of_one in zip(people, of_people)
         ]
         done += all(written)
 
-    ################ Summary ################
     if done:
         each = clock.report("read", "reconstruct", "draw", "write", count=done)
         print(f"{done} of {len(paths)} done, each took: {each}")
-    failed = len(paths) - done
-    if args.video:
-        clips = list(inputs.expand(args.video, leave_out=args.out, suffixes=videos.SUFFIXES))
-        finished = [run_video(clip, name, model, out, args) for clip, name in _named(clips)]
-        failed += finished.count(False)
-        paths = [*paths, *clips]
+
+    ################ Videos ################
+    for clip, name in zip(clips, names[len(paths) :]):
+        done += run_video(clip, name, model, out, args)
+
+    failed = len(names) - done
     if failed:
-        print(f"{failed} of {len(paths)} failed, see the errors above", file=sys.stderr)
+        print(f"{failed} of {len(names)} failed, see the errors above", file=sys.stderr)
     return 1 if failed else 0
 
 
@@ -235,10 +237,6 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return args
 
 
-def _named(paths: Sequence[Path]) -> Iterator[tuple[Path, str]]:
-    return zip(paths, unique_names(paths))
-
-
 def run_video(
     path: Path, name: str, model: inference.Model, out: Path, args: argparse.Namespace
 ) -> bool:
@@ -256,7 +254,7 @@ def run_video(
                 path,
                 out / name,
                 smooth=args.smooth,
-                progress=lambda frames: _advance(bar, frames),
+                progress=bar.update,
                 focal_length=args.focal_length,
                 **options,
             )
@@ -269,10 +267,6 @@ def run_video(
         missing = f"only {files.frames} of {files.expected} frames could be read"
         print(f"{path}: {missing}; the file is damaged or was cut off", file=sys.stderr)
     return True
-
-
-def _advance(bar: tqdm.tqdm, frames: int) -> None:
-    bar.update(frames)
 
 
 def draw_and_write(
@@ -341,17 +335,19 @@ def _describe_hand(hand: Hand, person: Person) -> str:
 
 
 def unique_names(paths: Sequence[Path]) -> list[str]:
-    """A name for the results of each photo: the file's stem, numbered where two files share it."""
+    """A name for the results of each file: its stem, numbered where two files share it."""
     taken: set[str] = set()
-    names = []
-    for path in paths:
-        name, count = path.stem, 1
-        while name in taken:
-            count += 1
-            name = f"{path.stem}_{count}"
-        taken.add(name)
-        names.append(name)
-    return names
+    return [free_name(path.stem, taken) for path in paths]
+
+
+def free_name(stem: str, taken: set[str]) -> str:
+    """The stem, numbered where it is one of the names in `taken`, to which the result is added."""
+    name, count = stem, 1
+    while name in taken:
+        count += 1
+        name = f"{stem}_{count}"
+    taken.add(name)
+    return name
 
 
 class Clock:

@@ -12,10 +12,12 @@ import json
 import queue
 import shutil
 import threading
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
+import jax
 import numpy as np
 from jaxtyping import UInt8
 
@@ -37,8 +39,6 @@ CONTACT_COLUMNS = (
 _WAITING = 4  # frames between two stages
 _NO_PICTURE = np.zeros((0, 0, 3), np.uint8)
 _GAP = 0.2  # seconds; a contact that pauses for less goes on
-# What each vertex has; the parameters pose the meshes again.
-_LEFT_OUT = ("vertices", "contact_probs", "deformations")
 _Item = TypeVar("_Item")
 
 
@@ -65,7 +65,7 @@ def process(
     stem: str | Path,
     *,
     smooth: str = "light",
-    progress: Callable[[int], None] = lambda frames: None,
+    progress: Callable[[int], object] = lambda frames: None,
     **options: Any,
 ) -> Files:
     """Reconstructs a video and writes `stem_overlay.mp4`, `stem_params.npz`, `stem_contact.csv`.
@@ -74,20 +74,20 @@ def process(
         model: from `load`.
         path: of the video.
         stem: folder and start of the file names. The parts of an unfinished run lie in the folder
-            `stem_parts`; they are used where they belong to this video and these options.
+            `stem_parts`; they are used where they belong to this video, model and options.
         smooth: "off", "light" or "strong".
         progress: called with the number of frames done since the call before.
         **options: of `reconstruct`.
 
     Raises:
         FileNotFoundError, UserError: see `videos.probe`; there is no FFmpeg; a part is damaged.
-        OSError: a file cannot be written.
+        OSError: a file cannot be written. The three files appear together, or none of them does.
     """
     path, stem = Path(path), Path(stem)
     info = videos.probe(path)
     video_writer.ffmpeg()
     folder = stem.with_name(f"{stem.name}_parts")
-    about = _about(path, info, smooth, options)
+    about = _about(model, path, info, smooth, options)
     parts = _finished_parts(folder, about)
     bodies = detector_points.prepare(model.hand_model, model.head_model)
     tracks = Tracks(smooth, bodies.hand_model, bodies.head_model)
@@ -105,14 +105,14 @@ def process(
     names = ("overlay.mp4", "params.npz", "contact.csv")
     paths = [stem.with_name(f"{stem.name}_{name}") for name in names]
     contents = [_read(part) for part in parts]
-    video_writer.join([part.with_suffix(".mp4") for part in parts], paths[0], sound=path)
     people = _merged(contents)
-    params.write_params(paths[1], people)
-    contact_table.write_table(paths[2], CONTACT_COLUMNS, episodes(_contact_rows(contents)))
+    with atomic.together():
+        video_writer.join([part.with_suffix(".mp4") for part in parts], paths[0], sound=path)
+        params.write_params(paths[1], people)
+        contact_table.write_table(paths[2], CONTACT_COLUMNS, episodes(_contact_rows(contents)))
     count = sum(len(content["frame_time"]) for content in contents)
     _clear(folder)
-    numbers = {name.split("_")[1] for name in people if name.startswith("person_")}
-    return Files(paths, count, info.frames, len(numbers))
+    return Files(paths, count, info.frames, len(_numbers(people)))
 
 
 def in_background(items: Iterable[_Item]) -> Iterator[_Item]:
@@ -280,7 +280,7 @@ def _write_part(
 def _without(people):
     """The arrays without what each vertex has."""
     return {
-        number: {name: x for name, x in arrays.items() if not name.endswith(_LEFT_OUT)}
+        number: {name: x for name, x in arrays.items() if not name.endswith(params.PER_VERTEX)}
         for number, arrays in people.items()
     }
 
@@ -291,7 +291,7 @@ def _stacked(prefix: str, rows: list[dict[str, np.ndarray] | None]) -> dict[str,
     shapes = {name: x.shape for name, x in items if x.dtype.kind == "f"}
     result = {}
     for name, shape in shapes.items():
-        if not name.endswith(_LEFT_OUT):
+        if not name.endswith(params.PER_VERTEX):
             missing = np.full(shape, np.nan, np.float32)
             stacked = np.stack([missing if not row else row.get(name, missing) for row in rows])
             result[f"{prefix}_{name}"] = stacked.astype(np.float32)
@@ -320,6 +320,11 @@ def _merged(contents: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
         ]
         merged[name] = np.concatenate(pieces)
     return merged
+
+
+def _numbers(names: Iterable[str]) -> set[int]:
+    """The numbers of the people among the names of arrays."""
+    return {int(name.split("_")[1]) for name in names if name.startswith("person_")}
 
 
 def _contact_rows(contents: list[dict[str, np.ndarray]]) -> Iterator[tuple[Any, ...]]:
@@ -354,7 +359,7 @@ def episodes(rows: Iterable[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
     return sorted(finished, key=lambda row: (row[5], row[:4]))
 
 
-def _about(path: Path, info: VideoInfo, smooth: str, options) -> str:
+def _about(model: inference.Model, path: Path, info: VideoInfo, smooth: str, options) -> str:
     """What parts belong to."""
     status = path.stat()
     return json.dumps(
@@ -363,14 +368,23 @@ def _about(path: Path, info: VideoInfo, smooth: str, options) -> str:
             "bytes": status.st_size,
             "modified": status.st_mtime_ns,
             "header": dataclasses.astuple(info),
+            "model": _checksum(model),
             "smooth": smooth,
             "options": {name: str(value) for name, value in sorted(options.items())},
         }
     )
 
 
+def _checksum(model: inference.Model) -> int:
+    """Of the weights and the body models, whatever folder they are from."""
+    checksum = 0
+    for array in jax.tree.leaves(model):
+        checksum = zlib.crc32(np.asarray(array).tobytes(), checksum)
+    return checksum
+
+
 def _finished_parts(folder: Path, about: str) -> list[Path]:
-    """The complete parts of an earlier run of the same video with the same options."""
+    """The complete parts of an earlier run of the same video, model and options."""
     note = folder / "about.json"
     if folder.exists() and not (note.exists() and note.read_text("utf-8") == about):
         _clear(folder)
@@ -401,8 +415,12 @@ def _continue(parts: list[Path], tracks: Tracks) -> tuple[int, list[Person]]:
     """The number of frames that are done, and the people of the last one."""
     if not parts:
         return 0, []
-    start = sum(len(_read(part)["frame_time"]) for part in parts)
-    content = _read(parts[-1])
+    start = 0
+    for part in parts:
+        content = _read(part)
+        start += len(content["frame_time"])
+        # Those who left before the last frame too: nobody else gets their numbers.
+        tracks.numbers = max(tracks.numbers, *_numbers(content), 0)
     time = float(content["frame_time"][-1])
     previous = []
     numbers = {int(name.split("_")[2]) for name in content if name.startswith("last_raw_")}

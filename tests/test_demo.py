@@ -225,6 +225,7 @@ def test_without_a_fit_the_network_answers_for_the_side_that_is_asked_for(
     [
         (("--weights", "defualt"), "no weights called 'defualt'"),
         (("--image", "{tmp}/empty"), "no images in the folder"),
+        (("--image", str(demo.SAMPLES), "--video", "{tmp}/*.mp4"), "no file matches the pattern"),
         (("--out", "{tmp}/file.txt"), "cannot write to the folder"),
         (("--out", "{tmp}/file.txt/deeper"), "cannot write to the folder"),
         (("--weights", "{tmp}/empty"), "config.json is missing"),
@@ -273,6 +274,18 @@ def test_photos_with_equal_names_get_different_result_names(tmp_path):
     paths = [tmp_path / name for name in ("a/x.jpg", "b/x.jpg", "x_2.jpg", "b/x.png")]
     names = demo.unique_names(paths)
     assert names[0] == "x" and len(set(names)) == 4
+
+
+def test_no_result_takes_the_place_of_another(tmp_path, run, portrait):
+    """Of a second person, of a photo that is called so, and of a video beside its photo."""
+    images.write_image(tmp_path / "me.png", np.concatenate([portrait, portrait], axis=1))
+    images.write_image(tmp_path / "me_2.png", portrait)
+    (tmp_path / "me.mp4").write_bytes(b"")
+    options = ["--image", str(tmp_path), "--video", str(tmp_path), "--pictures", "none"]
+    finished = run(*options, "--mesh", "none")
+    stems = {path.name.removesuffix("_params.npz") for path in finished.out.glob("*_params.npz")}
+    assert stems == {"me", "me_2", "me_2_2"}
+    assert demo.unique_names([tmp_path / "me.png", tmp_path / "me.mp4"]) == ["me", "me_2"]
 
 
 def test_the_glb_stores_the_name_of_the_photo(finished):

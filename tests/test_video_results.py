@@ -1,5 +1,6 @@
 """A video in, files out: frame by frame, in parts, with a run that is killed and goes on."""
 
+import jax
 import numpy as np
 import pytest
 from support.detected_person import SHAPE, touching_person
@@ -35,10 +36,10 @@ def clip(tmp_path_factory):
 
 
 class Fake:
-    """Finds the same person in every frame, nobody in `ABSENT`, and notes how it was called."""
+    """Finds the same person in every frame but the absent ones, and notes how it was called."""
 
-    def __init__(self, stop_at=None):
-        self.stop_at, self.times, self.previous = stop_at, [], None
+    def __init__(self, stop_at=None, absent=ABSENT):
+        self.stop_at, self.absent, self.times, self.previous = stop_at, absent, [], None
 
     def __call__(self, model, frames, *, smooth, previous, tracks, **options):
         self.previous = previous
@@ -48,7 +49,7 @@ class Fake:
             if number == self.stop_at:
                 raise RuntimeError("killed")
             self.times.append(number)
-            people = [] if number in ABSENT else [touching_person()]
+            people = [] if number in self.absent else [touching_person()]
             yield FramePeople(tracks(people, time), people, False)
 
 
@@ -56,7 +57,7 @@ class Fake:
 def run(model, clip, monkeypatch, tmp_path):
     monkeypatch.setattr(video_results, "PART_SECONDS", 0.5)
 
-    def run(fake, **options):
+    def run(fake, model=model, **options):
         monkeypatch.setattr(video_results, "reconstruct_video", fake)
         return video_results.process(model, clip, tmp_path / "x", **options)
 
@@ -114,6 +115,18 @@ def test_a_run_that_was_killed_goes_on_after_its_last_part(run, tmp_path):
     assert "person_1_head_betas" in arrays and "person_2_head_betas" not in arrays
 
 
+def test_who_left_before_the_run_was_killed_keeps_the_number(run, tmp_path):
+    """The person is gone for longer than a track lasts, and counts as somebody new then."""
+    absent = range(3, 20)
+    with pytest.raises(RuntimeError, match="killed"):
+        run(Fake(stop_at=17, absent=absent))
+    assert run(Fake(absent=absent)).people == 2
+    arrays = params.read_params(tmp_path / "x_params.npz")
+    for number, expected in ((1, range(3)), (2, range(20, COUNT))):
+        there = np.isfinite(arrays[f"person_{number}_head_betas"]).all(axis=1)
+        np.testing.assert_array_equal(np.flatnonzero(there), expected)
+
+
 def test_parts_of_other_options_are_not_used_and_foreign_files_stay(run, tmp_path):
     with pytest.raises(RuntimeError, match="killed"):
         run(Fake(stop_at=8))
@@ -122,6 +135,26 @@ def test_parts_of_other_options_are_not_used_and_foreign_files_stay(run, tmp_pat
     run(other, smooth="strong")
     assert other.times == list(range(COUNT))
     assert [path.name for path in (tmp_path / "x_parts").iterdir()] == ["mine.txt"]
+
+
+def test_parts_of_other_weights_are_not_used(run, model):
+    with pytest.raises(RuntimeError, match="killed"):
+        run(Fake(stop_at=8))
+    other, fake = model.replace(variables=jax.tree.map(lambda x: x + 1, model.variables)), Fake()
+    run(fake, other)
+    assert fake.times == list(range(COUNT))
+
+
+def test_the_results_appear_together_or_not_at_all(run, tmp_path, monkeypatch):
+    def full_disk(*arguments):
+        raise OSError("full")
+
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="full"):
+        patch.setattr(video_results.contact_table, "write_table", full_disk)
+        run(Fake())
+    assert [path.name for path in tmp_path.iterdir()] == ["x_parts"]
+    again = Fake()
+    assert len(run(again).paths) == 3 and again.times == []
 
 
 def test_a_film_of_nobody_has_no_people(run, tmp_path, monkeypatch):

@@ -52,7 +52,8 @@ def together() -> Iterator[None]:
     """Lets the files that are written inside of the block appear together at its end, or none.
 
     Raises:
-        OSError: a file cannot be written; no file has changed then.
+        OSError: a file cannot be written; no file has changed then. Or a finished one cannot get
+            its name, because a folder has it for instance; those before it have theirs then.
     """
     files: list[tuple[Path, Path]] = []
     token = _waiting.set(files)

@@ -16,6 +16,7 @@ COLUMNS = ("hand", "hand_region", "head_region", "probability", "vertices")
 def write_table(path: str | Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Writes a table with a line of column names; the file is complete or absent.
 
+    Floating-point numbers have four digits, and three decimals where they exceed 1: milliseconds.
     Cells that a spreadsheet would run as a formula begin with an apostrophe.
     """
     text = io.StringIO()
@@ -27,7 +28,7 @@ def write_table(path: str | Path, columns: Sequence[str], rows: Iterable[Sequenc
 
 def _cell(value: Any) -> Any:
     if isinstance(value, float):
-        return f"{value:.4g}"
+        return f"{value:.4g}" if abs(value) < 1 else f"{round(value, 3):.15g}"
     if isinstance(value, str) and value[:1] in ("=", "+", "-", "@"):
         return f"'{value}"
     return value

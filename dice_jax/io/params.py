@@ -21,6 +21,8 @@ _HAND_PARAMS = ("betas", "global_orient", "hand_pose", "transl")
 _HEAD_PARAMS = ("betas", "expression", "global_orient", "neck_pose", "jaw_pose", "transl")
 _COMMON = ("vertices", "contact_probs", "keypoints_3d", "keypoints_2d", "keypoints_sigma")
 _DOUBT = ("score", "residual")
+# Ends of the names of what each vertex has. JSON files and results of videos go without.
+PER_VERTEX = ("vertices", "contact_probs", "deformations")
 _ROTATIONS = ("global_orient", "hand_pose", "neck_pose", "jaw_pose")
 CONVENTIONS = {
     "units": "meters, radians, pixels; pixel centers lie at +0.5",
@@ -159,7 +161,7 @@ def to_document(
         arrays: of `to_arrays`.
         extras: JSON values to store, such as the name of the photo.
     """
-    plain = {name: _plain(value) for name, value in arrays.items()}
+    plain = {name: _plain(value) for name, value in arrays.items() if not name.endswith(PER_VERTEX)}
     height, width = plain["image_size"]
     document: dict[str, Any] = {
         "format": "dice_jax parameters, version 1",
@@ -180,11 +182,9 @@ def to_document(
             "transl_2d": plain["cam_transl"],
         },
     }
-    left_out = ("vertices", "contact_probs")
     for part in ("head", "right_hand", "left_hand"):
         names = [name for name in plain if name.startswith(f"{part}_")]
         content = {name.removeprefix(f"{part}_"): plain[name] for name in names}
-        content = {name: value for name, value in content.items() if name not in left_out}
         for name in _ROTATIONS:
             if name in content:
                 vectors = np.reshape(content[name], (-1, 3)).tolist()

@@ -60,15 +60,20 @@ class VideoWriter:
                 which the format does not have.
             fps: frames per second.
             first: number of frames that lie before the file, where it is a part of a video.
+
+        Raises:
+            UserError: there is no FFmpeg.
+            OSError: its folder cannot be written.
         """
         self.path, self.fps = Path(path), fps
         self.width, self.height = (side - side % 2 for side in size)
         self.written = first  # where the next frame goes, in frames from time 0
         self.latest: np.ndarray | None = None
+        program = ffmpeg()  # before there is anything to remove
         self.folder = tempfile.TemporaryDirectory(prefix=".encoding_", dir=self.path.parent)
         self.partial = Path(self.folder.name) / "video.mp4"
         self.messages = tempfile.TemporaryFile()  # noqa: SIM115 (`abort` closes it)
-        command = [ffmpeg(), *_QUIET, "-f", "rawvideo", "-pix_fmt", "rgb24"]
+        command = [program, *_QUIET, "-f", "rawvideo", "-pix_fmt", "rgb24"]
         command += ["-s", f"{self.width}x{self.height}", "-r", f"{fps:.6f}", "-i", "-", *_H264]
         self.process = subprocess.Popen(
             [*command, str(self.partial)], stdin=subprocess.PIPE, stderr=self.messages
@@ -149,10 +154,10 @@ def join(parts: Sequence[str | Path], path: str | Path, sound: str | Path | None
         OSError: FFmpeg failed, or the file cannot be written.
     """
     path = Path(path)
+    lines = [f"file '{_quoted(Path(part).resolve())}'\n" for part in parts]
     with atomic.atomic_path(path) as temporary, tempfile.TemporaryDirectory() as folder:
-        listed = Path(folder) / "parts.txt"
-        lines = [f"file '{_quoted(Path(part).resolve())}'\n" for part in parts]
-        atomic.write_text(listed, "ffconcat version 1.0\n" + "".join(lines))
+        listed = Path(folder) / "parts.txt"  # read at once, also inside of `atomic.together`
+        listed.write_text("ffconcat version 1.0\n" + "".join(lines), encoding="utf-8")
         inputs = ["-f", "concat", "-safe", "0", "-i", str(listed)]
         chosen = ["-map", "0:v:0", "-c:v", "copy"]
         if sound is not None:

@@ -125,12 +125,13 @@ def read_frames(path: str | Path, start: int = 0) -> Iterator[Frame]:
                 # Containers without time stamps say 0, or repeat them.
                 later = stamp - first
                 time = later if time < later < time + _LONGEST_GAP else time + 1.0 / fps
+            # Those before `start` too: the damaged ones among them do not count.
+            readable, pixels = capture.retrieve()
+            if not readable or (shape is not None and pixels.shape != shape):
+                failed += 1
+                continue
+            shape = pixels.shape
             if index >= start:
-                readable, pixels = capture.retrieve()
-                if not readable or (shape is not None and pixels.shape != shape):
-                    failed += 1
-                    continue
-                shape = pixels.shape
                 yield Frame(index, time, cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB))
             failed, index = 0, index + 1
 

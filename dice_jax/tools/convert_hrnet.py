@@ -1,6 +1,6 @@
 """Converts ImageNet weights of a classification HRNet into initial weights for training.
 
-  python -m dice_jax.tools.convert_hrnet hrnetv2_w64_imagenet_pretrained.pth \
+  python -m dice_jax.tools.convert_hrnet hrnetv2_w64_imagenet_pretrained.pth \\
     --out ~/.cache/dice_jax/assets/hrnet_w64.npz
 
 There, in the folder of assets, configs/full.py looks for it. Another network names the file with

@@ -122,9 +122,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     for index in tqdm(range(len(source)), "reading", unit="sample"):
         statistics.add(schema.decode(source[index]))
     title = f"{args.data}, split {args.split}: {len(source)} samples"
-    atomic.write_text(out / "card.md", card(statistics, title))
+    text = card(statistics, title)
+    atomic.write_text(out / "card.md", text)
     images.write_image(out / "contact_frequency.png", contact_sheet(statistics, title))
-    print((out / "card.md").read_text())
+    print(text)
     print(f"written to {out}: card.md, contact_frequency.png")
 
 

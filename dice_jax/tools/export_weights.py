@@ -31,7 +31,7 @@ _MAX_MEGABYTES = 25.0  # larger files do not belong in the repository
 def main(argv: Sequence[str] | None = None) -> None:
     parser = errors.argument_parser(__doc__, prog="python -m dice_jax.tools.export_weights")
     for name, what in (
-        ("--workdir", "folder of the run; its newest checkpoint is exported"),
+        ("--workdir", "folder of the run; its checkpoint of the best validation is exported"),
         ("--evaluation", "folder that dice_jax.evaluate wrote for this run"),
         ("--trained_on", "the hardware, as it stands on the card"),
         ("--failures", "file with a Markdown list of known failures"),
@@ -49,7 +49,7 @@ def release(
     failures: str | Path,
     out: str | Path,
 ) -> None:
-    """Writes the newest checkpoint of a run with its config and card.
+    """Writes the checkpoint of a run that validates best, with its config and card.
 
     Args:
         workdir: folder of the run.

@@ -6,8 +6,8 @@ for any amount of memory. Here
 - a name in the file is looked up in a list and never imported. It becomes an `Accepted`, and only
   what its entry says is called.
 - a state is only given to a `StandIn`, never to an object of NumPy or of Python.
-- containers are filled with `list`, `dict` and `set` only, and keys are plain numbers and texts,
-  because hashing a nested key can take forever.
+- containers are filled with `list`, `dict` and `set` only. Keys are texts, plain numbers, or a few
+  tuples of these: nested ones can be hashed forever, and all others can be made to share one hash.
 - every object is charged to the budget of the file.
 
 `plain` then replaces the stand-ins by what they stand for.
@@ -31,6 +31,8 @@ from dice_jax.untrusted_files.budget import Budget
 _MAX_DEPTH = 100  # levels of nested containers
 _MAX_KEY_BITS = 64  # larger integers can all be made to have the same hash
 _MAX_KEY_LENGTH = 16
+_MAX_TUPLE_KEYS = 1000  # of a file; those of one hash are all compared with each other
+_KEYS = str | bytes | int | float | np.integer | np.floating | np.bool_ | None
 _SLOT = 8  # bytes of a reference
 _ENTRY = 100  # bytes of an entry of a dictionary
 
@@ -116,6 +118,7 @@ class Unpickler(pickle._Unpickler, abc.ABC):
     def __init__(self, source: Source, budget: Budget):
         super().__init__(source, encoding="latin1")  # pyright: ignore[reportArgumentType]
         self.source, self.budget = source, budget
+        self.tuple_keys = 0  # so far
 
     @abc.abstractmethod
     def accept(self, module: str, name: str) -> Accepted | None:
@@ -239,11 +242,14 @@ class Unpickler(pickle._Unpickler, abc.ABC):
         if isinstance(key, tuple):
             if len(key) > _MAX_KEY_LENGTH or any(isinstance(part, tuple) for part in key):
                 raise pickle.UnpicklingError("a key that is a long or nested tuple")
+            self.tuple_keys += 1
+            if self.tuple_keys > _MAX_TUPLE_KEYS:
+                raise pickle.UnpicklingError(f"more than {_MAX_TUPLE_KEYS} tuples as keys")
             for part in key:
                 self.check_key(part)
         elif isinstance(key, int) and key.bit_length() > _MAX_KEY_BITS:
             raise pickle.UnpicklingError("a key that is a huge number")
-        elif not isinstance(key, str | bytes | int | float | np.generic | None):
+        elif not isinstance(key, _KEYS):  # complex numbers too can all have the same hash
             raise pickle.UnpicklingError(f"a key that is a {type(key).__name__}")
 
     dispatch: ClassVar[dict[int, Any]] = {}

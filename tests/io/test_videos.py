@@ -1,5 +1,6 @@
 """Videos: written frames are read back one by one, at their times; bad files give one line."""
 
+import contextlib
 import re
 import shutil
 import subprocess
@@ -70,6 +71,39 @@ def test_reading_can_begin_later(clip):
         (29, 5),
     ]
     assert frames[0].time == pytest.approx(27 / 25, abs=1e-3)
+
+
+class Damaged:
+    """A video of ten frames of one gray level each, of which some cannot be decoded."""
+
+    def __init__(self, bad):
+        self.bad, self.number = bad, -1
+
+    def grab(self):
+        self.number += 1
+        return self.number < 10
+
+    def retrieve(self):
+        return self.number not in self.bad, np.full((48, 64, 3), self.number, np.uint8)
+
+    def read(self):
+        return (self.grab(), *self.retrieve()[1:])
+
+    def get(self, what):
+        return self.number * 100.0 if what == videos.cv2.CAP_PROP_POS_MSEC else 10.0
+
+
+def test_reading_goes_on_at_the_same_frame_of_a_damaged_video(monkeypatch):
+    opened = lambda path: contextlib.nullcontext(Damaged(bad=(2, 6)))
+    monkeypatch.setattr(videos, "_opened", opened)
+    shown = lambda start: [
+        (frame.index, frame.time, int(frame.pixels[0, 0, 0]))
+        for frame in videos.read_frames("a.mp4", start)
+    ]
+    whole = shown(0)
+    assert [level for _, _, level in whole] == [0, 1, 3, 4, 5, 7, 8, 9]
+    for start in range(8):
+        assert shown(start) == whole[start:]
 
 
 def test_a_variable_rate_becomes_a_constant_one_with_every_frame_at_its_time(program, tmp_path):
@@ -152,8 +186,9 @@ def test_a_failed_encoder_leaves_no_file(program, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_without_ffmpeg_the_line_says_how_to_get_it(monkeypatch):
+def test_without_ffmpeg_the_line_says_how_to_get_it(monkeypatch, tmp_path):
     monkeypatch.setattr(video_writer.importlib.util, "find_spec", lambda name: None)
     monkeypatch.setattr(video_writer.shutil, "which", lambda name: None)
     with pytest.raises(UserError, match=r"pip install 'dice_jax\[video\]'"):
-        video_writer.ffmpeg()
+        video_writer.VideoWriter(tmp_path / "a.mp4", SIZE, 25.0)
+    assert list(tmp_path.iterdir()) == []

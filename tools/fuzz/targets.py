@@ -313,7 +313,8 @@ def _read_overrides(config: ConfigDict) -> None:
     config_check.check(config)
 
 
-def _write_decaf(root: Path) -> None:
+def _write_decaf(root: Path) -> dict[Path, Any]:
+    """Writes a take without faults; returns what the pickles in it hold, by path."""
     base, sizes = root / "train", {"head": decaf._HEAD_SIZES, "right_hand": decaf._HAND_SIZES}
     frame = {part: {n: np.zeros(s) for n, s in entry.items()} for part, entry in sizes.items()}
     camera = {"extrinsic": np.eye(4), "intrinsic": np.eye(3)}
@@ -336,10 +337,11 @@ def _write_decaf(root: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         data = _npy(content) if name.endswith(".npy") else pickle.dumps(content)
         path.write_bytes(data)
+    return {base / name: content for name, content in contents.items()}
 
 
 def _make_decaf(folder: Path, rng: Rng) -> Path:
-    _write_decaf(folder)
+    pickled = _write_decaf(folder)
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     for path in rng.choice(np.array(paths, object), int(rng.integers(1, 3)), replace=False):
         kind = rng.integers(6)
@@ -350,9 +352,7 @@ def _make_decaf(folder: Path, rng: Rng) -> Path:
         elif kind == 2 and path.suffix == ".pkl":
             path.write_bytes(_pickle_bytes(rng))
         elif kind == 3 and path.suffix == ".pkl":
-            # Written by `_write_decaf` and not damaged yet: `paths` are drawn without repeats.
-            content = pickle.loads(path.read_bytes())
-            path.write_bytes(pickle.dumps(_with_wrong_entry(content, rng)))
+            path.write_bytes(pickle.dumps(_with_wrong_entry(pickled[path], rng)))
         elif path.exists():
             data = path.read_bytes()
             head = mutated(data[:300], rng) if path.suffix == ".npy" else mutated(data, rng)
