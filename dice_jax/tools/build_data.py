@@ -13,12 +13,11 @@ bytes, and an interrupted build continues where it stopped, whichever way it goe
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 
-from dice_jax import errors, user_folders
-from dice_jax.datasets import hand_face_synth, part_engines
+from dice_jax import errors
+from dice_jax.datasets import hand_face_synth, part_engines, registry
 from dice_jax.io import atomic
 
 
@@ -28,18 +27,14 @@ def main(argv: list[str] | None = None) -> None:
     add("--split", required=True, choices=list(hand_face_synth.DEFAULT_SIZES))
     sizes = ", ".join(f"{size} of {name}" for name, size in hand_face_synth.DEFAULT_SIZES.items())
     add("--size", type=int, help=f"number of images (default: {sizes})")
-    add(
-        "--out",
-        default=os.environ.get("DICE_DATA", "~/.cache/dice_jax"),
-        help="folder of data sets (default: $DICE_DATA, or ~/.cache/dice_jax)",
-    )
+    add("--out", help="folder of data sets (default: $DICE_DATA, or ~/.cache/dice_jax)")
     add("--beam", action="store_true", help="make the parts with Apache Beam; must come last")
     words = list(sys.argv[1:] if argv is None else argv)
     cut = words.index("--beam") + 1 if "--beam" in words else len(words)
     args = parser.parse_args(words[:cut])
 
     engine = part_engines.through_beam(words[cut:]) if args.beam else part_engines.on_this_machine
-    out = atomic.writable_folder(user_folders.expand(args.out))
+    out = atomic.writable_folder(registry.data_folder(args.out))
     production = hand_face_synth.Production(engine=engine)
     start = time.monotonic()
     source = hand_face_synth.load_split(out, args.split, args.size, production)
