@@ -69,9 +69,9 @@ def start(state: TrainState, weights: str) -> TrainState:
     if not weights:
         return state
     variables, _ = npz_weights.load_weights(shipped.weights_folder(weights))
-    state, random = start_from(state, variables)
-    found = f"{len(random)} weights stay random, first {random[0]}" if random else "all weights"
-    print(f"starts from {weights}: {found}")
+    state, others = start_from(state, variables)
+    lacks = f"all weights but {len(others)}, such as {others[0]}" if others else "all weights"
+    print(f"starts from {weights}: {lacks}")
     return state
 
 
@@ -83,7 +83,7 @@ def start_from(state: TrainState, weights: Mapping[str, Any]) -> tuple[TrainStat
         weights: from `npz_weights.load_weights`. Names that the network lacks are ignored.
 
     Returns:
-        The state, and the names that `weights` lacks: these stay random.
+        The state, and the names that `weights` lacks: these stay as they are.
 
     Raises:
         UserError: a weight has another shape, or no name matches.
