@@ -1,5 +1,7 @@
 """One run at a time in a workdir: the second is refused, and a dead one does not count."""
 
+import errno
+import fcntl
 import json
 import os
 import pathlib
@@ -70,6 +72,31 @@ def test_a_lock_of_another_computer_is_respected(tmp_path):
     (tmp_path / FILE).write_text(json.dumps({"pid": 5, "host": "elsewhere"}))
     message = r"process 5 on elsewhere.*delete .*\.lock"
     with pytest.raises(UserError, match=message), workdir_lock(tmp_path):
+        pytest.fail("taken over")
+
+
+def test_computers_whose_names_begin_alike_are_two(tmp_path, monkeypatch):
+    monkeypatch.setattr(socket, "gethostname", lambda: "node1")
+    (tmp_path / FILE).write_text(json.dumps({"pid": 5, "host": "node10"}))
+    with pytest.raises(UserError, match="process 5 on node10"), workdir_lock(tmp_path):
+        pytest.fail("taken over")
+    monkeypatch.setattr(socket, "gethostname", lambda: "node10")
+    with workdir_lock(tmp_path):
+        pass
+
+
+def test_without_locks_another_computer_is_respected_and_a_dead_process_of_this_one_is_not(
+    tmp_path, monkeypatch
+):
+    def no_locks(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    (tmp_path / FILE).write_text(json.dumps({"pid": 5, "host": socket.gethostname()}))
+    with workdir_lock(tmp_path):
+        pass
+    (tmp_path / FILE).write_text(json.dumps({"pid": 5, "host": "elsewhere"}))
+    with pytest.raises(UserError, match="process 5 on elsewhere"), workdir_lock(tmp_path):
         pytest.fail("taken over")
 
 
