@@ -143,6 +143,12 @@ def move_in_plane(
             keypoints, confidence = sample[name][:, :2], sample[name][:, 2:]
             keypoints = _map(homography, keypoints)
             moved[name] = np.concatenate([keypoints, confidence], axis=1).astype(np.float32)
+    for part in ("hand", "head"):
+        if f"{part}_keypoints_depth" in sample:
+            # Depth is along z, from which a rotation about a slanted ray turns the points.
+            stretch = sample[f"{part}_keypoints_2d"][:, :2] @ turn[2, :2] + turn[2, 2]
+            depth = sample[f"{part}_keypoints_depth"] * stretch
+            moved[f"{part}_keypoints_depth"] = depth.astype(np.float32)
     for name in ("detected_hand_points", "detected_face_points"):
         if name in sample:
             points = sample[name].copy()

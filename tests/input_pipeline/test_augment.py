@@ -130,6 +130,18 @@ def test_labels_and_picture_of_a_pinhole_camera_move_together(sample, rng, cente
 
 
 @pytest.mark.parametrize("center", CENTERS)
+@pytest.mark.parametrize("part", ["hand", "head"])
+def test_depths_are_those_of_the_rotated_points(sample, rng, center, part):
+    """In the unit of the sample, whatever it is."""
+    points, sample = seen_by_a_pinhole(sample, rng, center)
+    sample[f"{part}_keypoints_2d"] = sample["other_hand_keypoints_2d"]
+    sample[f"{part}_keypoints_depth"] = (7.0 * points[:, 2]).astype(np.float32)
+    moved = augment.move_in_plane(sample, 0.6, 1.15, np.array([3.0, -8.0]), *NO_ROOT)
+    rotated = points @ about_the_ray(center, 0.6).T
+    np.testing.assert_allclose(moved[f"{part}_keypoints_depth"], 7.0 * rotated[:, 2], rtol=1e-5)
+
+
+@pytest.mark.parametrize("center", CENTERS)
 def test_a_rotation_does_not_move_the_camera_or_the_middle_of_the_crop(sample, rng, center):
     """So a rotated crop is one that the same lens could have taken."""
     _, sample = seen_by_a_pinhole(sample, rng, center)
