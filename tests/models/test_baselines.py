@@ -85,6 +85,17 @@ def test_every_weight_has_a_gradient(rng, bodies, name):
         assert path.endswith("key/bias") or np.abs(gradient).max() > 0, path
 
 
+@pytest.mark.parametrize("parametric", [True, False])
+@pytest.mark.parametrize("name", NAMES)
+def test_the_size_of_the_batch_may_be_a_symbol(bodies, name, parametric):
+    """As in an exported program."""
+    module, queries, variables = build(name, bodies, parametric=parametric)
+    images = jax.ShapeDtypeStruct((*jax.export.symbolic_shape("b"), 224, 224, 3), jnp.float32)
+    run = jax.jit(lambda images: module.apply(variables, images, queries, train=False))
+    output = jax.eval_shape(run, images)
+    assert output.deformations.shape[0] == images.shape[0]
+
+
 def test_the_two_fastmetros_know_nothing_of_each_other(bodies):
     """Weights of the hand's network change the hand alone, and those of the head's the head."""
     module, queries, variables = build("fastmetro", bodies)

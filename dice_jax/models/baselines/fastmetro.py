@@ -82,9 +82,7 @@ class FastMETRO(Network):
         mesh = MeshNetOutput(positions, meshes(positions), outputs[..., 3:])
         interaction = interaction_of(self, mesh)
         parametric = config.parametric
-        params = (
-            self.regress_params(mesh, train=train) if parametric else zero_params(images.shape[0])
-        )
+        params = self.regress_params(mesh, train=train) if parametric else zero_params(images)
         of_head = jnp.where(jnp.asarray(part == 1)[None, :, None], positions, 0.0)
         return NetworkOutput(
             rough=mesh.rough,

@@ -39,9 +39,7 @@ class METRO(Network):
         mesh = mesh_net(tokens, image.features, train=train)
         interaction = interaction_of(self, mesh)
         parametric = self.config.parametric
-        params = (
-            self.regress_params(mesh, train=train) if parametric else zero_params(images.shape[0])
-        )
+        params = self.regress_params(mesh, train=train) if parametric else zero_params(images)
         return NetworkOutput(
             rough=mesh.rough,
             hand_params=params.hand,
@@ -56,8 +54,8 @@ class METRO(Network):
         )
 
 
-def zero_params(batch: int) -> BodyParams:
+def zero_params(images: Float[Array, "B 224 224 3"]) -> BodyParams:
     """Zeros in place of the parameters of a network that predicts the rough meshes."""
-    zeros = lambda size: jnp.zeros((batch, size))
+    zeros = lambda size: jnp.zeros((images.shape[0], size))
     hand = HandParams(*map(zeros, (10, 3, 45, 3)))
     return BodyParams(hand, HeadParams(*map(zeros, (100, 50, 3, 3, 3, 3))))

@@ -45,7 +45,7 @@ class PixieR(Network):
         interaction = upsample_outputs(self, outputs)
         params = self.run_iknets(feature, feature, origin, None, train=train)
         return NetworkOutput(
-            rough=zero_meshes(feature.shape[0]),
+            rough=zero_meshes(images),
             hand_params=params.hand,
             head_params=params.head,
             head_root=params.head_root,
@@ -57,10 +57,10 @@ class PixieR(Network):
         )
 
 
-def zero_meshes(batch: int) -> RoughMeshes:
+def zero_meshes(images: Float[Array, "B 224 224 3"]) -> RoughMeshes:
     """Zeros in place of the rough meshes."""
     counts = (NUM_HAND_KEYPOINTS, NUM_HEAD_KEYPOINTS, *HAND_LEVELS[::-1], *HEAD_LEVELS[::-1])
-    return RoughMeshes(*(jnp.zeros((batch, count, 3)) for count in counts))
+    return RoughMeshes(*(jnp.zeros((images.shape[0], count, 3)) for count in counts))
 
 
 class FeatureInteraction(nn.Module):
@@ -73,5 +73,5 @@ class FeatureInteraction(nn.Module):
         x = nn.relu(nn.Dense(self.hidden, kernel_init=torch_linear, name="hidden")(feature))
         count = NUM_TOKENS - NUM_KEYPOINTS
         x = nn.Dense(count * NUM_OUTPUTS, kernel_init=near_zero, name="output")(x)
-        x = x.reshape(len(x), count, NUM_OUTPUTS)
+        x = x.reshape(x.shape[0], count, NUM_OUTPUTS)
         return jnp.pad(x, ((0, 0), (NUM_KEYPOINTS, 0), (0, 0)))
