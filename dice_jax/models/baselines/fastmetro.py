@@ -8,8 +8,6 @@ cell. "*" is the parametric version: IKNets predict the parameters from the mesh
 
 from __future__ import annotations
 
-from typing import Literal
-
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
@@ -22,6 +20,7 @@ from dice_jax.models.baselines.single_branch import interaction_of
 from dice_jax.models.config import EncodersConfig
 from dice_jax.models.interaction_net import NUM_OUTPUTS
 from dice_jax.models.layers import tokens as layout
+from dice_jax.models.layers.as_module import AsModule
 from dice_jax.models.layers.attention import attention
 from dice_jax.models.layers.dropout import Dropout
 from dice_jax.models.layers.initializers import bert_normal
@@ -30,8 +29,7 @@ from dice_jax.models.layers.transformer import EncoderLayer, dense, layer_norm, 
 from dice_jax.models.mesh_net import MeshNetOutput, upsample_meshes
 from dice_jax.models.network import Network
 from dice_jax.models.preprocess import rgb_to_bgr
-from dice_jax.models.upsampling import MeshLevels
-from dice_jax.structs import Detections, Intrinsics, NetworkOutput, RoughMeshes
+from dice_jax.structs import Detections, Intrinsics, NetworkOutput
 
 
 class FastMETRO(Network):
@@ -66,20 +64,26 @@ class FastMETRO(Network):
         outputs = jnp.zeros((images.shape[0], NUM_TOKENS, 3 + NUM_OUTPUTS))
         for number, (name, grid) in enumerate(zip(("hand_net", "head_net"), grids)):
             own = np.flatnonzero(part == number)
-            net = SingleTarget(
-                config.mesh_net.encoders, len(own), self.dtype, self.axis_name, name=name
+            of_part = AsModule(encode_cross, name=name)(
+                config.mesh_net.encoders,
+                3 + NUM_OUTPUTS,
+                grid,
+                count=len(own),
+                train=train,
+                dtype=self.dtype,
+                axis_name=self.axis_name,
             )
-            outputs = outputs.at[:, own].set(net(grid, train=train))
+            outputs = outputs.at[:, own].set(of_part)
 
         positions = config.mesh_net.position_scale * outputs[..., :3]
-        meshes = MeshUpsampling(
+        rough = AsModule(upsample_meshes, name="mesh_net")(
+            positions,
             config.mesh_net.keypoint_order,
             config.upsampling,
             self.hand_levels,
             self.head_levels,
-            name="mesh_net",
         )
-        mesh = MeshNetOutput(positions, meshes(positions), outputs[..., 3:])
+        mesh = MeshNetOutput(positions, rough, outputs[..., 3:])
         interaction = interaction_of(self, mesh)
         parametric = config.parametric
         params = self.regress_params(mesh, train=train) if parametric else zero_params(images)
@@ -95,42 +99,6 @@ class FastMETRO(Network):
             presence_logit=self.presence_logit(image),
             heatmaps=image.heatmaps,
             parametric=parametric,
-        )
-
-
-class SingleTarget(nn.Module):
-    """FastMETRO's transformer for one part: position, deformation and contact of its tokens."""
-
-    config: EncodersConfig
-    count: int
-    dtype: DTypeLike = jnp.float32
-    axis_name: str | None = None
-
-    @nn.compact
-    def __call__(self, grid: Float[Array, "B G C"], *, train: bool) -> Float[Array, "B N 7"]:
-        return encode_cross(
-            self.config,
-            3 + NUM_OUTPUTS,
-            grid,
-            count=self.count,
-            train=train,
-            dtype=self.dtype,
-            axis_name=self.axis_name,
-        )
-
-
-class MeshUpsampling(nn.Module):
-    """`upsample_meshes` as a module, which has the place of a `MeshNet`."""
-
-    keypoint_order: Literal["openpose", "mano"]
-    upsampling: Literal["learned", "barycentric"]
-    hand_levels: MeshLevels
-    head_levels: MeshLevels
-
-    @nn.compact
-    def __call__(self, positions: Float[Array, "B 843 3"]) -> RoughMeshes:
-        return upsample_meshes(
-            positions, self.keypoint_order, self.upsampling, self.hand_levels, self.head_levels
         )
 
 

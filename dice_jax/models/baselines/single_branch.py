@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from flax import linen as nn
 from jaxtyping import Float
 
@@ -13,9 +11,9 @@ from dice_jax.models.interaction_net import (
     InteractionNetOutput,
     upsample_interaction,
 )
+from dice_jax.models.layers.as_module import AsModule
 from dice_jax.models.mesh_net import MeshNet, MeshNetOutput
 from dice_jax.models.network import Network
-from dice_jax.models.upsampling import MeshLevels
 from dice_jax.structs import Detections, Intrinsics, NetworkOutput
 
 
@@ -63,26 +61,10 @@ def interaction_of(network: Network, mesh: MeshNetOutput) -> InteractionNetOutpu
 
 def upsample_outputs(network: Network, outputs: Float[Array, "B 843 4"]) -> InteractionNetOutput:
     """Deformation and contact of full meshes from those of the tokens."""
-    upsampling = InteractionUpsampling(
+    return AsModule(upsample_interaction, name="interaction_net")(
+        outputs,
         network.config.interaction_net.deformation_scale,
         network.config.upsampling,
         network.hand_levels,
         network.head_levels,
-        name="interaction_net",
     )
-    return upsampling(outputs)
-
-
-class InteractionUpsampling(nn.Module):
-    """`upsample_interaction` as a module, which has the place of an `InteractionNet`."""
-
-    deformation_scale: float
-    upsampling: Literal["learned", "barycentric"]
-    hand_levels: MeshLevels
-    head_levels: MeshLevels
-
-    @nn.compact
-    def __call__(self, outputs: Float[Array, "B 843 4"]) -> InteractionNetOutput:
-        return upsample_interaction(
-            outputs, self.deformation_scale, self.upsampling, self.hand_levels, self.head_levels
-        )
