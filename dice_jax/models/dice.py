@@ -41,7 +41,7 @@ class DICE(Network):
         )
 
         # IKNets: from the rough meshes to the parameters of the body models.
-        params = self.regress_params(mesh, image.hint, train=train)
+        params = self.regress_params(mesh, image.evidence_features, train=train)
 
         return NetworkOutput(
             rough=mesh.rough,

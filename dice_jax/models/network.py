@@ -52,7 +52,7 @@ class EncodedImage(struct.PyTreeNode):
     evidence: Evidence | None = None
 
     @property
-    def hint(self) -> Float[Array, "B F"] | None:
+    def evidence_features(self) -> Float[Array, "B F"] | None:
         """Hidden features of the evidence."""
         return None if self.evidence is None else self.evidence.features
 
@@ -197,7 +197,11 @@ class Network(nn.Module, abc.ABC):
         return upsampling(image.grid, queries, train=train)
 
     def regress_params(
-        self, mesh: MeshNetOutput, hint: Float[Array, "B F"] | None = None, *, train: bool
+        self,
+        mesh: MeshNetOutput,
+        evidence_features: Float[Array, "B F"] | None = None,
+        *,
+        train: bool,
     ) -> BodyParams:
         """Runs both IKNets on the rough meshes."""
         rough, config = mesh.rough, self.config
@@ -205,7 +209,7 @@ class Network(nn.Module, abc.ABC):
         head_levels = rough.head_vertices, rough.head_vertices_mid, rough.head_vertices_coarse
         hand, head = hand_levels[config.hand_ik.level], head_levels[config.head_ik.level]
         return self.run_iknets(
-            hand, head, mesh.head_center, mesh.template_orient, hint, train=train
+            hand, head, mesh.head_center, mesh.template_orient, evidence_features, train=train
         )
 
     def run_iknets(
@@ -214,7 +218,7 @@ class Network(nn.Module, abc.ABC):
         head_inputs: Float[Array, "B W 3"] | Float[Array, "B F"],
         head_center: Float[Array, "B 3"],
         template_orient: Float[Array, "B 2 3 3"] | None,
-        hint: Float[Array, "B F"] | None = None,
+        evidence_features: Float[Array, "B F"] | None = None,
         *,
         train: bool,
     ) -> BodyParams:
@@ -223,8 +227,12 @@ class Network(nn.Module, abc.ABC):
         head_template_orient = None if template_orient is None else template_orient[:, 1]
         hand_ik = HandIKNet(self.config.hand_ik, self.axis_name, name="hand_ik")
         head_ik = HeadIKNet(self.config.head_ik, self.axis_name, name="head_ik")
-        hand = hand_ik(hand_inputs, head_center, hand_template_orient, hint, train=train)
-        head, head_root = head_ik(head_inputs, head_center, head_template_orient, hint, train=train)
+        hand = hand_ik(
+            hand_inputs, head_center, hand_template_orient, evidence_features, train=train
+        )
+        head, head_root = head_ik(
+            head_inputs, head_center, head_template_orient, evidence_features, train=train
+        )
         # Head-centered meshes depend on the difference of both translations only. It becomes the
         # hand's translation.
         hand = hand.replace(transl=hand.transl - head.transl)
@@ -244,7 +252,7 @@ class Network(nn.Module, abc.ABC):
         if not self.config.presence:
             return None
         head = PresenceHead(self.config.presence_hidden, name="presence")
-        return head(image.grid, image.hint)
+        return head(image.grid, image.evidence_features)
 
     def hand_presence_logit(self, image: EncodedImage) -> Float[Array, "B"] | None:
         """The logit that there is a hand, from the image alone; with `config.hand_presence`."""

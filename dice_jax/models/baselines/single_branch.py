@@ -38,7 +38,7 @@ class SingleBranch(Network):
         )
         mesh = mesh_net(tokens, image.features, image.evidence, train=train)
         interaction = interaction_of(self, mesh)
-        params = self.regress_params(mesh, image.hint, train=train)
+        params = self.regress_params(mesh, image.evidence_features, train=train)
         return NetworkOutput(
             rough=mesh.rough,
             hand_params=params.hand,
