@@ -102,29 +102,18 @@ class Presence(Term):
     label = "has_contact"
 
     def values(self, scene: Scene) -> Float[Array, "B"]:
-        if scene.output.presence_logit is None:
-            raise ValueError(
-                "losses.presence is not 0 but the network does not predict the presence of "
-                "contact: set losses.presence to 0 or model.presence to True"
-            )
-        return contact.presence_loss(
-            scene.output.presence_logit, scene.batch.hand_contact, scene.batch.head_contact
-        )
+        logit = self.required(scene.output.presence_logit, "model.presence to True")
+        return contact.presence_loss(logit, scene.batch.hand_contact, scene.batch.head_contact)
 
 
 @dataclasses.dataclass(frozen=True)
 class HandPresence(Term):
-    """Cross-entropy of "there is a hand", for networks that tell (not in the paper)."""
+    """Cross-entropy of "there is a hand", for networks that predict it (not in the paper)."""
 
     name = "hand_presence"
 
     def values(self, scene: Scene) -> Float[Array, "B"]:
-        logit = scene.output.hand_presence_logit
-        if logit is None:
-            raise ValueError(
-                "losses.hand_presence is not 0 but the network does not tell: set "
-                "losses.hand_presence to 0 or model.hand_presence to True"
-            )
+        logit = self.required(scene.output.hand_presence_logit, "model.hand_presence to True")
         return contact.binary_cross_entropy(logit[:, None], scene.batch.has_hand[:, None])
 
 

@@ -153,14 +153,10 @@ class Heatmaps(Term):
     label = "has_2d"
 
     def values(self, scene: Scene) -> Float[Array, "B"]:
-        if scene.output.heatmaps is None:
-            raise ValueError(
-                "losses.heatmaps is not 0 but the network has no heatmaps: set losses.heatmaps to "
-                "0 or model.fine_features above 0"
-            )
+        heatmaps = self.required(scene.output.heatmaps, "model.fine_features above 0")
         batch = scene.batch
         detected = jnp.concatenate([batch.hand_keypoints_2d, batch.head_keypoints_2d], axis=1)
-        return keypoints.heatmap_loss(scene.output.heatmaps, detected)
+        return keypoints.heatmap_loss(heatmaps, detected)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,12 +167,7 @@ class HandDepth(Term):
     label = "has_3d"
 
     def values(self, scene: Scene) -> Float[Array, "B"]:
-        sigma = scene.output.hand_depth_sigma
-        if sigma is None:
-            raise ValueError(
-                "losses.hand_depth is not 0 but the network does not tell how sure it is: set "
-                "losses.hand_depth to 0 or model.mesh_net.depth_sigma to True"
-            )
+        sigma = self.required(scene.output.hand_depth_sigma, "model.mesh_net.depth_sigma to True")
         return hand_depth.hand_depth_loss(
             scene.prediction.hand_keypoints_3d, scene.targets.hand_keypoints, sigma
         )

@@ -61,6 +61,23 @@ class Term(abc.ABC):
     def values(self, scene: Scene) -> Float[Array, "B"]:
         """The loss of each sample, without weight and mask."""
 
+    def required(self, output: Array | None, remedy: str) -> Array:
+        """An output that only some networks have.
+
+        Args:
+            output: None if the network lacks it.
+            remedy: the field of the configuration with which the network has it, and its value.
+
+        Raises:
+            ValueError: it is None.
+        """
+        if output is None:
+            raise ValueError(
+                f"losses.{self.name} is not 0 but the network does not predict what it compares: "
+                f"set losses.{self.name} to 0 or {remedy}"
+            )
+        return output
+
     def mask(self, batch: Batch) -> Float[Array, "B"]:
         """1 for the samples that the term is averaged over, else 0."""
         return jnp.ones_like(batch.has_3d) if self.label is None else getattr(batch, self.label)

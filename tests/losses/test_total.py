@@ -222,8 +222,6 @@ def test_heatmaps_are_a_term_for_networks_that_have_them(wrong):
     other_terms = ("reprojection", "vertices", "keypoints", "params", "interaction", "depth")
     weights = presets.LossWeights(**dict.fromkeys(other_terms, 0.0), heatmaps=0.1)
     output, *rest = wrong
-    with pytest.raises(ValueError, match=r"losses\.heatmaps .* model\.fine_features"):
-        generator_loss(output, *rest, weights)
     uniform = output.replace(heatmaps=np.zeros((8, 28, 28, 89), np.float32))
     loss, terms = jax.jit(lambda output: generator_loss(output, *rest, weights))(uniform)
     batch = rest[2]
@@ -234,11 +232,27 @@ def test_heatmaps_are_a_term_for_networks_that_have_them(wrong):
     assert loss == pytest.approx(12.5 * 0.1 * float(terms["heatmaps"]), rel=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("term", "output", "field"),
+    [
+        ("presence", "presence_logit", "model.presence"),
+        ("hand_presence", "hand_presence_logit", "model.hand_presence"),
+        ("hand_depth", "hand_depth_sigma", "model.mesh_net.depth_sigma"),
+        ("heatmaps", "heatmaps", "model.fine_features"),
+    ],
+)
+def test_a_term_whose_output_the_network_lacks_is_one_clear_line(wrong, term, output, field):
+    first, *rest = wrong
+    off = {name: 0.0 for name, value in vars(WEIGHTS).items() if isinstance(value, float)}
+    weights = dataclasses.replace(WEIGHTS, **off | {"mesh": 1.0, "interaction": 1.0, term: 1.0})
+    with pytest.raises(ValueError, match=rf"losses\.{term} .* or {field} ") as error:
+        generator_loss(first.replace(**{output: None}), *rest, weights)
+    assert "\n" not in str(error.value)
+
+
 def test_presence_is_a_term_for_networks_that_predict_it(wrong):
     output, *rest = wrong
     headless = output.replace(presence_logit=None)
-    with pytest.raises(ValueError, match=r"losses\.presence .* model\.presence"):
-        generator_loss(headless, *rest, WEIGHTS)
     weights = presets.PAPER
     terms = jax.eval_shape(lambda output: generator_loss(output, *rest, weights), headless)[1]
     assert "presence" not in terms
