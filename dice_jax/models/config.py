@@ -357,8 +357,14 @@ class ModelConfig(CheckedConfig):
         for name in ("refinements", "depth_sigma"):
             if getattr(self.mesh_net, name) and not self.mesh_net.template_placed:
                 yield f"{path}.mesh_net.{name} needs {path}.mesh_net.template_placed"
-        if self.evidence_hidden and self.network not in ("dice", "single_branch"):
-            yield f'{path}.evidence_hidden needs {path}.network "dice" or "single_branch"'
+        additions = {
+            "evidence_hidden": self.evidence_hidden,
+            "hand_presence": self.hand_presence,
+            "mesh_net.depth_sigma": self.mesh_net.depth_sigma,
+        }
+        for name, value in additions.items():
+            if value and self.network not in ("dice", "single_branch"):
+                yield f'{path}.{name} needs {path}.network "dice" or "single_branch"'
         if self.evidence_hidden and not self.fine_features:
             yield f"{path}.evidence_hidden needs {path}.fine_features"
         if self.blind and not self.evidence_hidden:

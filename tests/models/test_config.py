@@ -63,6 +63,21 @@ def encoders(**fields):
             {"fine_features": 8, "interaction_net": {"sees_image": True}},
             r'model\.fine_features needs model\.camera\.source "image"',
         ),
+        *(
+            (
+                {"network": "metro", **addition},
+                rf'model\.{name} needs model\.network "dice" or "single_branch"',
+            )
+            for name, addition in {
+                "evidence_hidden": {"evidence_hidden": 8},
+                "hand_presence": {"hand_presence": True},
+                r"mesh_net\.depth_sigma": {
+                    "mesh_net": {"template_placed": True, "depth_sigma": True},
+                    "hand_ik": {"center_inputs": True, "orientation": "6d"},
+                    "head_ik": {"center_inputs": True, "orientation": "6d"},
+                },
+            }.items()
+        ),
         ({"network": "pixie_r"}, r'model\.network "pixie_r" needs model\.camera\.source "image"'),
         (
             {"network": "fastmetro", "mesh_net": {"template_residual": True}},
