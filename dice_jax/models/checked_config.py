@@ -11,9 +11,9 @@ from ml_collections import ConfigDict
 
 # A section of a configuration, as read from a file or as a part of a `ConfigDict`.
 Section: TypeAlias = Mapping[str, Any] | ConfigDict
-_MAX_LENGTH = 64  # of a list
 # Least and largest values by field.
 Ranges: TypeAlias = Mapping[str, tuple[float, float]]
+_MAX_LENGTH = 64  # of a list
 ConfigType = TypeVar("ConfigType", bound="CheckedConfig")
 
 
@@ -74,9 +74,8 @@ class CheckedConfig:
     def _build(cls: type[ConfigType], values: Any, path: str) -> ConfigType:
         if not isinstance(values, Mapping | ConfigDict):
             raise ValueError(f"{path} is {values!r:.40}, not a section with fields")
-        annotations = {field.name: field.type for field in dataclasses.fields(cls)}
         hints = typing.get_type_hints(cls)
-        annotations = {name: hints[name] for name in annotations}
+        annotations = {field.name: hints[field.name] for field in dataclasses.fields(cls)}
         if unknown := sorted(set(values) - set(annotations)):
             fields = ", ".join(annotations)
             raise ValueError(f"{path} has no field {', '.join(unknown)}: the fields are {fields}")
