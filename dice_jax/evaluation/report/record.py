@@ -23,11 +23,11 @@ from dice_jax.metrics.contact import Confusion
 from dice_jax.untrusted_files import npz
 
 METRICS_FILE, SAMPLES_FILE = "metrics.json", "samples.npz"
-# Settings that must agree for two records to be compared.
 _SETTINGS = (
     *("weights", "data", "split", "samples", "subjects", "mean_samples", "device", "devices"),
     *("batch_size", "dtype", "contact_threshold", "seed", "resamples", "reference_leak_filter"),
 )
+# Settings that must agree for two records to be compared.
 _COMPARABLE = ("data", "split", "samples", "contact_threshold", "reference_leak_filter")
 
 _PER_SAMPLE = npz.Array(npz.NUMBERS, (None,))
@@ -50,7 +50,7 @@ _SAMPLES = {
         for name in _COUNTS
         for field in dataclasses.fields(Confusion)
     },
-    **{name: npz.Array(npz.NUMBERS) for name in _HISTOGRAMS},
+    **{name: npz.Array(npz.NUMBERS, (None, 2, contact.BINS)) for name in _HISTOGRAMS},
     "label/subject": npz.Array(npz.INTEGERS, (None,)),
     "label/gesture": npz.Array(npz.TEXT, (None,)),
     "label/skin_tone": npz.Array(npz.FLOATS, (None,), finite=False),
@@ -167,9 +167,10 @@ def load(folder: str | Path) -> Record:
         }
         del content["about"]
         setting, groups = content.pop("setting"), content.pop("breakdown")
-        missing = [name for name in _SETTINGS if name not in setting]
-        if missing or not isinstance(groups, dict):
+        if missing := [name for name in _SETTINGS if name not in setting]:
             raise UserError(f"its setting has no {', '.join(missing)}")
+        if not isinstance(groups, dict):
+            raise UserError("its breakdown is no object with fields")
         return Record(setting, content, groups, MetricSums(**arrays, **counts), labels)
     except FileNotFoundError as error:
         raise UserError(

@@ -1,5 +1,6 @@
 """Pages of random records are valid, self-contained and show the metrics of the tables."""
 
+import json
 import re
 from html.parser import HTMLParser
 
@@ -129,6 +130,21 @@ def test_a_saved_record_loads_unchanged(evaluation, tmp_path):
         assert getattr(back, name) == getattr(evaluation, name), name
     jax.tree.map(np.testing.assert_array_equal, back.samples, evaluation.samples)
     np.testing.assert_array_equal(back.labels.gesture, evaluation.labels.gesture)
+
+
+def test_a_record_with_other_histograms_or_no_breakdown_is_one_clear_line(evaluation, tmp_path):
+    record.save(evaluation, tmp_path)
+    content = json.loads((tmp_path / record.METRICS_FILE).read_text())
+    (tmp_path / record.METRICS_FILE).write_text(json.dumps(content | {"breakdown": []}))
+    with pytest.raises(UserError, match=r"evaluate again .*breakdown"):
+        record.load(tmp_path)
+    (tmp_path / record.METRICS_FILE).write_text(json.dumps(content))
+    arrays = dict(np.load(tmp_path / record.SAMPLES_FILE))
+    flat = {"hand_scores": arrays["hand_scores"][:, :, 0]}
+    np.savez(tmp_path / record.SAMPLES_FILE, **arrays | flat)
+    with pytest.raises(UserError, match="hand_scores") as error:
+        record.load(tmp_path)
+    assert "\n" not in str(error.value)
 
 
 def test_the_comparison_page_has_a_row_for_each_run_and_the_differences(evaluation):
