@@ -17,15 +17,13 @@ def resolve(config: ConfigDict, samples: int) -> ConfigDict:
     `validate_every` are updates.
 
     Args:
-        config: see configs/default.py.
+        config: that `config_check.check` accepts.
         samples: in an epoch of the training split.
 
     Raises:
-        UserError: a length or share that is impossible.
+        UserError: the run has no length.
     """
     made = ConfigDict(config.to_dict())
-    if config.batch_size_per not in ("run", "device"):
-        raise UserError(f"batch_size_per is '{config.batch_size_per}', choose one of run, device")
     if config.batch_size_per == "device":
         made.batch_size = config.batch_size * jax.device_count()
         made.batch_size_per = "run"
@@ -33,9 +31,6 @@ def resolve(config: ConfigDict, samples: int) -> ConfigDict:
         if config.epochs <= 0:
             raise UserError("set total_steps or epochs: both are 0, so the run has no length")
         made.total_steps = max(1, math.ceil(config.epochs * samples / made.batch_size))
-    for share in ("burn_in_share", "validate_share"):
-        if not 0 <= config[share] <= 1:
-            raise UserError(f"{share} is {config[share]}: it is a share of the run, from 0 to 1")
     if config.burn_in_steps < 0:
         made.burn_in_steps = round(config.burn_in_share * made.total_steps)
     if config.validate_every < 0:

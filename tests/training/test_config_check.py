@@ -22,8 +22,6 @@ def leaves(section, path=""):
             yield f"{path}{name}", value
 
 
-FIELDS = {path: value for path, value in leaves(configs.get_config("full:synthetic").to_dict())}
-FIELDS |= dict(leaves(configs.get_config("small").to_dict()))
 SMALL = dict(leaves(configs.get_config("small").to_dict()))
 
 
@@ -68,6 +66,8 @@ def test_every_wrong_value_is_refused_with_its_field(path):
         {"keep_checkpoints": 0},
         {"ema_decay": 1.0},
         {"total_steps": -5},
+        {"burn_in_share": 2.0},
+        {"batch_size_per": "gpu"},
     ],
 )
 def test_nothing_is_written_for_a_wrong_configuration(tmp_path, change):

@@ -32,8 +32,6 @@ def test_burn_in_and_validation_are_shares_of_the_run_where_their_steps_are_nega
     assert (made.burn_in_steps, made.validate_every) == (20, 10)
     made = resolved(burn_in_steps=0, validate_every=7, **shares)
     assert (made.burn_in_steps, made.validate_every) == (0, 7)
-    with pytest.raises(UserError, match="burn_in_share is 2"):
-        resolved(burn_in_share=2.0)
 
 
 def test_the_batch_is_of_the_run_or_of_each_device():
@@ -44,8 +42,6 @@ def test_the_batch_is_of_the_run_or_of_each_device():
     assert made.batch_size == 16 * devices
     assert made.total_steps == -(-1000 // (16 * devices))
     assert run_length.resolve(made, 1000) == made  # the saved configuration means the same
-    with pytest.raises(UserError, match="choose one of run, device"):
-        resolved(batch_size_per="gpu")
 
 
 def test_the_paper_s_run_does_not_depend_on_the_size_of_the_data():
