@@ -18,23 +18,8 @@ from dice_jax.training.evidence import EvidenceMix
 
 SIZE = 64
 INNER = list(FACE_68[17:])
-EXACT = EvidenceMix(
-    **dict.fromkeys(field.name for field in dataclasses.fields(EvidenceMix))
-    | dict(
-        detected=0.0,
-        no_hand=0.0,
-        no_face=0.0,
-        wrong_hand=0.0,
-        known_camera=1.0,
-        unseen=0.0,
-        points=0.0,
-        whole=0.0,
-        scale=0.0,
-        turn=0.0,
-        tips=0.0,
-        face=0.0,
-    )
-)
+NONE = {field.name: 0.0 for field in dataclasses.fields(EvidenceMix)}
+EXACT = EvidenceMix(**NONE | {"known_camera": 1.0})
 
 
 @pytest.fixture(scope="module")
