@@ -62,7 +62,8 @@ class Priors:
                 RenderMe-360.
 
         Returns:
-            Parameters with zero translation and orientation, which discriminators do not use.
+            Parameters with zero translation and orientation, which discriminators do not use, and
+            zero neck pose, as in the labels of Decaf.
 
         Raises:
             UserError: no source with a share has hands, or none has heads.
