@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from dice_jax.configs import default, full
+from dice_jax.configs import default, full, small
 from dice_jax.losses import presets as losses
 from dice_jax.models import presets as models
 
@@ -23,7 +23,7 @@ HEADER = "| field | paper | authors' code | default here |\n|---|---|---|---|\n"
 def tables() -> dict[str, str]:
     """The generated tables by name, Markdown."""
     loss_presets = (losses.PAPER, losses.RELEASE, losses.FIXED)
-    networks = (models.full(), models.release(), models.small())
+    networks = (full.get_config().model, models.release(), small.get_config().model)
     runs = (full.get_config(), default.get_config())
     return {
         "losses": _table("losses", [dataclasses.asdict(preset) for preset in loss_presets]),
@@ -68,7 +68,7 @@ def _flat(section: Any, path: str = "", leave: tuple[str, ...] = ()) -> Iterator
 def _text(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.7g}"
-    return str(value).replace("|", "\\|") if value != "" else "–"
+    return str(value).replace("|", "\\|") if value != "" else '""'
 
 
 if __name__ == "__main__":
