@@ -64,8 +64,10 @@ def draw_sheet(
     model, count = _model(setup, bodies, state), min(count, len(split))
     with jax.transfer_guard("allow"):
         batch, _ = next(loader.sequential_batches(split, count, count, num_threads))
-        evidence = (batch.detections, batch.intrinsics) if setup.evidence is not None else ()
-        predictions = inference.infer(model, batch.images, *evidence)
+        detections = intrinsics = None
+        if setup.evidence is not None:
+            detections, intrinsics = batch.detections, batch.intrinsics
+        predictions = inference.infer(model, batch.images, detections, intrinsics)
         targets = reference_predictions.true_prediction(batch, bodies.hand, bodies.head)
         keypoints = np.concatenate([batch.hand_keypoints_2d, batch.head_keypoints_2d], axis=1)
         return validation_sheet.sample_sheet(
