@@ -240,7 +240,11 @@ def _train(
                     num_threads=config.data.threads,
                 )
                 run_log.log_validation(step, figures)
-                progress_bar.print_above(f"step {step}: validation PVE* {figures['pve_mm']:.1f} mm")
+                if BEST_METRIC in figures:
+                    pve = figures[BEST_METRIC]
+                    progress_bar.print_above(f"step {step}: validation PVE* {pve:.1f} mm")
+                else:  # a split without 3D labels says nothing of the best checkpoint
+                    figures = None
             if due(config.sheet_every) and writes:
                 sheet = validation.draw_sheet(
                     setup,

@@ -18,6 +18,8 @@ import cv2
 import numpy as np
 from jaxtyping import Float, Float32, UInt8
 
+from dice_jax.errors import UserError
+
 FOLDER = Path(__file__).parent / "networks"
 _MAX_THREADS = 4
 _THREADS = "DICE_DETECTION_THREADS"  # in the environment: another number
@@ -121,7 +123,10 @@ def use_threads(count: int) -> None:
 
 
 def _threads() -> int:
-    return int(os.environ.get(_THREADS) or min(_MAX_THREADS, os.cpu_count() or 1))
+    wanted = os.environ.get(_THREADS) or str(min(_MAX_THREADS, os.cpu_count() or 1))
+    if not wanted.isdecimal() or int(wanted) == 0:
+        raise UserError(f"{_THREADS}={wanted}: give the number of threads, 1 or more")
+    return int(wanted)
 
 
 @functools.cache

@@ -8,6 +8,7 @@ import pytest
 
 from dice_jax.detection import runtime
 from dice_jax.detection.squares import Pyramid, around_photo
+from dice_jax.errors import UserError
 
 SPECS = (
     runtime.FACE_DETECTION,
@@ -39,3 +40,10 @@ def test_reading_and_running_a_network_prints_nothing(scene, capfd):
         pixels = Pyramid(scene).cut(around_photo(*scene.shape[:2]), 128)
         runtime.Network(runtime.FACE_DETECTION, name)(pixels)
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("wanted", ["abc", "0", "-1", "1.5"])
+def test_a_senseless_number_of_threads_is_one_line(wanted, monkeypatch):
+    monkeypatch.setenv("DICE_DETECTION_THREADS", wanted)
+    with pytest.raises(UserError, match=f"DICE_DETECTION_THREADS={wanted}: give the number"):
+        runtime._threads()

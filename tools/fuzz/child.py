@@ -6,6 +6,7 @@ python -m tools.fuzz.child TARGET SEED FIRST LAST
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import io
 import os
 import resource
@@ -48,6 +49,8 @@ def run(name: str, seed: int, first: int, last: int) -> None:
         with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
             given = target.make(_subfolder(folder), rng)
             signal.alarm(SECONDS)
+            # A loop in compiled code is not interrupted: the process ends.
+            faulthandler.dump_traceback_later(2 * SECONDS, exit=True, file=sys.__stderr__)
             try:
                 with _silence():
                     target.read(given)
@@ -63,6 +66,7 @@ def run(name: str, seed: int, first: int, last: int) -> None:
                 result += " ".join(str(error).split())[:200]
             finally:
                 signal.alarm(0)
+                faulthandler.cancel_dump_traceback_later()
             if os.path.exists(CANARY):
                 result = "failed: code of the file was run"
         word, _, detail = result.partition(": ")
