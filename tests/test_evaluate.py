@@ -130,7 +130,13 @@ def test_a_comparison_of_deleted_weights_has_no_images_and_prints_the_reason(
 
 @pytest.mark.parametrize(
     "field, value",
-    [("split", "validation"), ("samples", 2), ("data", "decaf"), ("reference_leak_filter", True)],
+    [
+        ("split", "validation"),
+        ("samples", 2),
+        ("data", "decaf"),
+        ("reference_leak_filter", True),
+        ("reference_finger_tips", True),
+    ],
 )
 def test_evaluations_with_different_settings_are_not_compared(evaluations, tmp_path, field, value):
     other = record.load(evaluations[1])

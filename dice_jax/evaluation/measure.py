@@ -19,7 +19,7 @@ from dice_jax.array_types import Array
 from dice_jax.body_models.lbs import BodyModel
 from dice_jax.errors import UserError
 from dice_jax.evaluation import summarize
-from dice_jax.evaluation.summarize import MetricSums
+from dice_jax.evaluation.summarize import MetricSums, ReferenceChoices
 from dice_jax.structs import Batch, Prediction
 from dice_jax.training.data_parallel import on_local_devices, put_replicated
 
@@ -43,7 +43,7 @@ def measure_split(
     hand_model: BodyModel,
     head_model: BodyModel,
     *,
-    reference_leak_filter: bool = False,
+    reference: ReferenceChoices = summarize.OWN_CHOICES,
 ) -> MetricSums:
     """Contribution of each sample of a split to the metrics, in the order of the samples.
 
@@ -52,7 +52,7 @@ def measure_split(
         batches: from `loader.sequential_batches`; the repeats that fill up its last batch are left
             out.
         hand_model, head_model: body models that pose the ground truth.
-        reference_leak_filter: see `metrics.interpenetration.hand_signed_distance`.
+        reference: choices of the authors' evaluation.
 
     Returns:
         NumPy arrays; the first axis is the sample.
@@ -60,7 +60,7 @@ def measure_split(
     Raises:
         UserError: there is no sample, or a prediction is not finite.
     """
-    measure = _measure_with_leak_filter if reference_leak_filter else _measure
+    measure = _measure_with(reference)
     chunks, count = [], 0
     for batch, valid in batches:
         measurable = predict(batch), batch, valid.astype(np.float32)
@@ -91,7 +91,7 @@ def _infer(model: inference.Model, images: Array) -> Prediction:
 def _measure(
     bodies: tuple[BodyModel, BodyModel],
     measurable: tuple[Prediction, Batch, Float[Array, "B"]],
-    reference_leak_filter: bool = False,
+    reference: ReferenceChoices,
 ) -> MetricSums:
     prediction, batch, valid = measurable
     return summarize.measure_samples(
@@ -100,12 +100,13 @@ def _measure(
         batch,
         bodies[1],
         valid=valid,
-        reference_leak_filter=reference_leak_filter,
+        reference=reference,
     )
 
 
-# At module level, because `on_local_devices` compiles once for each function object.
-_measure_with_leak_filter = functools.partial(_measure, reference_leak_filter=True)
+@functools.cache  # `on_local_devices` compiles once for each function object
+def _measure_with(reference: ReferenceChoices) -> Callable[..., MetricSums]:
+    return functools.partial(_measure, reference=reference)
 
 
 def _finite_samples(samples: MetricSums) -> np.ndarray:

@@ -231,9 +231,19 @@ def test_collision_distance_is_a_mean_over_samples(measure, scene):
     assert summarize.summarize(summarize.total(rows))["collision_distance_mm"] == pytest.approx(1)
 
 
-def test_every_metric_equals_the_oracle(measure, scene, rng, head_model):
+@pytest.mark.parametrize(
+    "choices", [{}, {"leak_filter": True}, {"finger_tips": True}], ids=lambda x: "".join(x) or "own"
+)
+def test_every_metric_equals_the_oracle(choices, scene, rng, head_model):
     scene = random_scene(scene, rng)
-    result, expected = summary(measure, scene), metric_oracles.metrics(*scene, head_model)
+    reference = summarize.ReferenceChoices(**choices)
+    measure = jax.jit(
+        lambda *scene: summarize.measure_samples(*scene, head_model, reference=reference)
+    )
+    result = summarize.summarize(summarize.total(measure(*scene)))
+    expected = metric_oracles.metrics(*scene, head_model, **choices)
+    if choices:
+        assert flat(expected) != flat(metric_oracles.metrics(*scene, head_model))
     assert set(flat(result)) == set(flat(expected))
     assert flat(result) == pytest.approx(flat(expected), rel=2e-4, abs=1e-6)
     assert None not in flat(result).values()

@@ -7,15 +7,19 @@ import trimesh
 from scipy.spatial.transform import Rotation
 
 
-def metrics(prediction, targets, batch, head_model, reference_leak_filter=False) -> dict:
+def metrics(prediction, targets, batch, head_model, leak_filter=False, finger_tips=False) -> dict:
     """Expected result of `summarize.summarize`.
 
     Args:
         prediction, targets, batch: as for `summarize.measure_samples`.
         head_model: has `faces`, `closed_faces` and `cavity`.
-        reference_leak_filter: see `interpenetration.hand_signed_distance`.
+        leak_filter, finger_tips: see `summarize.ReferenceChoices`.
     """
     p, t, b = prediction, targets, batch
+    depths = _hand_depth_errors(p, t)
+    if finger_tips:
+        p = p.replace(hand_keypoints_3d=shortened(p.hand_keypoints_3d))
+        t = t.replace(hand_keypoints=shortened(t.hand_keypoints))
     with_3d, with_contact, with_deformations, with_2d = (
         np.flatnonzero(mask) for mask in (b.has_3d, b.has_contact, b.has_deformations, b.has_2d)
     )
@@ -39,7 +43,7 @@ def metrics(prediction, targets, batch, head_model, reference_leak_filter=False)
         "pve_mm": error(pair),
         "mpjpe_mm": error(keypoints, true_keypoints),
         "pa_mpjpe_mm": error(keypoints, true_keypoints, aligned=True),
-        **_plausibility(p, t, with_3d, head_model, reference_leak_filter),
+        **_plausibility(p, t, with_3d, head_model, leak_filter),
         "contact": {part: contact(probs, target) for part, (probs, target) in contacts.items()},
         "pve_hand_mm": error("hand_vertices"),
         "pve_head_mm": error("deformed_head_vertices"),
@@ -49,16 +53,23 @@ def metrics(prediction, targets, batch, head_model, reference_leak_filter=False)
         **_deformations(p, b, with_deformations),
         **_image_errors(p, b, with_2d),
         **_presence(p, b, contacts["both"][1], with_contact),
-        "hand_depth_error_mm": mm(
-            [
-                abs(
-                    np.asarray(p.hand_keypoints_3d, np.float64)[i, :, 2].mean()
-                    - np.asarray(t.hand_keypoints, np.float64)[i, :, 2].mean()
-                )
-                for i in with_3d
-            ]
-        ),
+        "hand_depth_error_mm": mm(depths[with_3d]),
     }
+
+
+def shortened(hand_keypoints) -> np.ndarray:
+    """Hand keypoints whose last bones end at 0.7 of their length."""
+    points = np.array(hand_keypoints, np.float64)
+    for finger in range(5):
+        last, tip = 4 * finger + 3, 4 * finger + 4
+        points[:, tip] = 0.3 * points[:, last] + 0.7 * points[:, tip]
+    return points
+
+
+def _hand_depth_errors(p, t) -> np.ndarray:
+    """Of every sample, meters."""
+    depth = lambda points: np.asarray(points, np.float64)[..., 2].mean(-1)
+    return abs(depth(p.hand_keypoints_3d) - depth(t.hand_keypoints))
 
 
 def length(x) -> np.ndarray:
@@ -71,12 +82,12 @@ def mm(values) -> float | None:
     return 1000 * float(np.mean(values)) if len(values) else None
 
 
-def _plausibility(p, t, ids, head_model, reference_leak_filter) -> dict:
+def _plausibility(p, t, ids, head_model, leak_filter) -> dict:
     def signed_distances(meshes):
         for i in ids:
             hand, head = meshes.hand_vertices[i], meshes.deformed_head_vertices[i]
             distances = signed_distance(hand, head, head_model)
-            hidden = reference_leak_filter & (distances >= 0.05)
+            hidden = leak_filter & (distances >= 0.05)
             yield np.where(hidden, 0.0, distances)
 
     predicted, true = list(signed_distances(p)), list(signed_distances(t))

@@ -25,10 +25,14 @@ from dice_jax.untrusted_files import npz
 METRICS_FILE, SAMPLES_FILE = "metrics.json", "samples.npz"
 _SETTINGS = (
     *("weights", "data", "split", "samples", "subjects", "mean_samples", "device", "devices"),
-    *("batch_size", "dtype", "contact_threshold", "seed", "resamples", "reference_leak_filter"),
+    *("batch_size", "dtype", "contact_threshold", "seed", "resamples"),
+    *("reference_leak_filter", "reference_finger_tips"),
 )
 # Settings that must agree for two records to be compared.
-_COMPARABLE = ("data", "split", "samples", "contact_threshold", "reference_leak_filter")
+_COMPARABLE = (
+    *("data", "split", "samples", "contact_threshold"),
+    *("reference_leak_filter", "reference_finger_tips"),
+)
 
 _PER_SAMPLE = npz.Array(npz.NUMBERS, (None,))
 _COUNTS = ("hand_contact", "head_contact")
@@ -64,7 +68,7 @@ class Record:
     Attributes:
         setting: what was measured and how: weights, data, split, samples, subjects, mean_samples,
             device, devices, batch_size, dtype, contact_threshold, seed, resamples,
-            reference_leak_filter.
+            reference_leak_filter, reference_finger_tips.
         summaries: `bootstrap.summarize_subjects` by method, "model" first.
         groups: `breakdown.summarize_groups` of the model.
         samples: measured samples of the model, leading dimension N.
@@ -91,6 +95,8 @@ class Record:
         ]
         if s["reference_leak_filter"]:
             parts.append("signed distances filtered as in the authors' evaluation")
+        if s["reference_finger_tips"]:
+            parts.append("finger tips at 0.7 of the last bone as in the authors' evaluation")
         return "; ".join(parts)
 
 

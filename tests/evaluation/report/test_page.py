@@ -24,6 +24,7 @@ SETTING = {
     "batch_size": 16,
     "dtype": "bfloat16",
     "reference_leak_filter": False,
+    "reference_finger_tips": False,
 }
 
 
