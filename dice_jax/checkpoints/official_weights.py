@@ -40,13 +40,13 @@ class Converted(NamedTuple):
     Attributes:
         config: of the network here.
         variables: its weights, {"params": ..., "batch_stats": ...}.
-        unused: names of the entries that were not converted.
+        left_out: in words, everything in the file that was not converted.
         notes: assumptions that were made.
     """
 
     config: ModelConfig | BackboneConfig
     variables: dict[str, Any]
-    unused: list[str]
+    left_out: list[str]
     notes: list[str]
 
 
@@ -91,12 +91,15 @@ def convert_network(saved: Saved, heads: int | None = None) -> Converted:
         state["conv_learn_tokens.weight"] = mix[..., 0]
     renamed = torch_names.rename(state, torch_names.OFFICIAL)
     nets = {"trans_encoder": "mesh_net", "deform_encoder": "interaction_net"}
+    left_out = [*unused, *_counters(state)]
     for key, table in positions.items():
+        if len(table) > NUM_TOKENS:
+            left_out.append(f"{key}, rows {NUM_TOKENS} to {len(table) - 1}: there are no tokens")
         encoder, index = key.split(".")[:2]
         name = f"params/{nets.get(encoder, encoder)}/encoder_{index}/position_embedding"
         renamed.variables[name], renamed.sources[name] = table[:NUM_TOKENS], key
     variables = _checked(renamed, weight_shapes(config), "the authors' network")
-    return Converted(config, variables, unused, notes)
+    return Converted(config, variables, left_out, notes)
 
 
 def convert_hrnet(state: Mapping[str, np.ndarray]) -> Converted:
@@ -115,7 +118,8 @@ def convert_hrnet(state: Mapping[str, np.ndarray]) -> Converted:
             f"this is not a classification HRNet: there is no {error.args[0]}"
         ) from None
     renamed = torch_names.rename(state, torch_names.HRNET)
-    return Converted(config, _checked(renamed, weight_shapes(config), "HRNet"), unused, [])
+    variables = _checked(renamed, weight_shapes(config), "HRNet")
+    return Converted(config, variables, [*unused, *_counters(state)], [])
 
 
 def network_config(state: Mapping[str, np.ndarray], heads: Mapping[str, int]) -> ModelConfig:
@@ -210,6 +214,12 @@ def split_unused(
     """Separates a state dict into used entries and the names of those never used."""
     unused = [key for key in state if _UNUSED.fullmatch(key)]
     return {key: value for key, value in state.items() if key not in set(unused)}, unused
+
+
+def _counters(state: Mapping[str, np.ndarray]) -> list[str]:
+    """One line for the counters of batch norms, which only PyTorch's momentum needs."""
+    count = sum(key.endswith(f".{torch_names.COUNTER}") for key in state)
+    return [f"{count} counters of batch norms, *.{torch_names.COUNTER}"] if count else []
 
 
 def _attention_heads(saved: Saved, given: int | None) -> tuple[dict[str, int], list[str]]:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 Names = Sequence[tuple[str, str]]
+COUNTER = "num_batches_tracked"  # of batch norms
 
 LITE0: Names = (
     (r"_conv_stem", "stem"),
@@ -123,7 +124,7 @@ def rename(state: Mapping[str, np.ndarray], names: Names) -> Renamed:
     result = Renamed({}, {}, [])
     for key, value in state.items():
         module, _, weight = key.removeprefix("module.").rpartition(".")
-        if weight == "num_batches_tracked":
+        if weight == COUNTER:
             continue
         path = _path(module, names)
         if path is None or weight not in ("weight", "bias", "running_mean", "running_var"):

@@ -54,7 +54,7 @@ def convert(file: Path, out: Path) -> None:
     arrays: dict[str, Any] = dict(traverse_util.flatten_dict(converted.variables, sep="/"))
     with atomic.atomic_path(out) as path:
         np.savez(path, **arrays)
-    dropped = ", ".join(converted.unused) or "nothing"
+    dropped = ", ".join(converted.left_out) or "nothing"
     print(f"{out}: HRNet-W{config.width}, {config.features} features; left out: {dropped}")
 
 

@@ -92,8 +92,9 @@ def convert(file: Path, out: Path, transforms: Path, neck: Path, heads: int | No
         with atomic.atomic_path(out / rigid_vertices.FILE) as temporary:
             np.save(temporary, rigid)
 
-    total, unused = len(saved.state), len(converted.unused)
-    print(f"{out}: {total - unused} of {total} tensors; the network never uses the other {unused}")
+    print(f"{out}: converted; what the authors' network never uses is left out:")
+    for line in converted.left_out:
+        print(f"  {line}")
     for note in converted.notes:
         print(f"assumed: {note}")
     if not selection:

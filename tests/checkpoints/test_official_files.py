@@ -75,6 +75,24 @@ def test_every_entry_of_the_state_dict_is_either_mapped_or_unused(full_size):
     assert len(unused) == 2 + 5 * 7
 
 
+def test_all_that_is_left_out_is_named(saved, converted):
+    state = official_weights.normalize_names(saved.state)
+    _, unused = official_weights.split_unused(state)
+    *names, counters = [line for line in converted.left_out if ", rows " not in line]
+    assert names == unused
+    counted = sum(name.endswith(".num_batches_tracked") for name in state)
+    assert counters == f"{counted} counters of batch norms, *.num_batches_tracked"
+    # Every number of the file is in the network, in the lines above, or in a row that is named.
+    cut = {line.partition(",")[0]: line for line in converted.left_out if ", rows " in line}
+    rows = {name: len(state[name]) - 843 for name in cut}
+    for name, line in cut.items():
+        assert line == f"{name}, rows 843 to {len(state[name]) - 1}: there are no tokens"
+    left_out = sum(state[name].size for name in unused) + counted
+    left_out += sum(count * state[name].shape[1] for name, count in rows.items())
+    kept = sum(np.size(array) for array in flat(converted).values())
+    assert kept + left_out == sum(array.size for array in state.values())
+
+
 def test_the_release_preset_describes_the_release_configuration():
     assert ModelConfig.from_dict(presets.release()) == presets.release_config()
 
