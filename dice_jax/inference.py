@@ -26,7 +26,16 @@ from dice_jax.checkpoints.shipped import weights_folder
 from dice_jax.constants import CROP_SIZE
 from dice_jax.errors import UserError
 from dice_jax.input_pixels import checked_images
-from dice_jax.structs import Detections, Intrinsics, NetworkOutput, Prediction
+from dice_jax.kept_programs import KeptProgram
+from dice_jax.structs import (
+    Camera,
+    Detections,
+    HandParams,
+    HeadParams,
+    Intrinsics,
+    NetworkOutput,
+    Prediction,
+)
 
 
 class Model(struct.PyTreeNode):
@@ -129,7 +138,7 @@ def infer(
     """
     if hand not in ("right", "left"):
         raise ValueError(f'hand must be "right" or "left", got {hand!r}')
-    return infer_checked(
+    return _kept_infer(
         model,
         checked_images(images),
         detections,
@@ -195,6 +204,9 @@ def infer_checked(
         return jnp.where(mask, x, jnp.nan).reshape(*leading, *x.shape[1:])
 
     return jax.tree.map(restore, prediction)
+
+
+_kept_infer = KeptProgram(infer_checked, (Prediction, HandParams, HeadParams, Camera))
 
 
 def mirror(prediction: Prediction) -> Prediction:

@@ -19,11 +19,20 @@ from dice_jax.detection.people import find_people
 from dice_jax.detection.results import DetectedHand, DetectedPerson
 from dice_jax.fitting import detector_points, fit
 from dice_jax.fitting.detector_points import FitModels
+from dice_jax.fitting.head_fit import FittedHead
 from dice_jax.geometry import crop
 from dice_jax.geometry.camera import closest_orthography
 from dice_jax.geometry.crop import CropBox
+from dice_jax.kept_programs import KeptProgram
 from dice_jax.person import Hand, Head, Person, PhotoCamera
-from dice_jax.structs import Camera, Detections, Intrinsics, Prediction
+from dice_jax.structs import (
+    Camera,
+    Detections,
+    HandParams,
+    HeadParams,
+    Intrinsics,
+    Prediction,
+)
 from dice_jax.turned_photo import turn_detections, turn_person
 
 SIDES = ("auto", "right", "left")
@@ -270,7 +279,7 @@ def _fitted(
     if person.face is None:
         posed = fit.unseen_head(models, guess, _hand_camera(person.hands[0], view.box))
     else:
-        posed = fit.fit_heads(
+        posed = _fit_heads(
             models,
             _batched(guess),
             _seen(in_crop(person.face, None, view.box).face_points)[None],
@@ -292,7 +301,7 @@ def _fitted(
             left=jnp.array([which == "left"]),
             before=_batched(previous and previous_people.hand_before(previous, which)),
         )
-        hands.append(_first(fit.fit_hands(models, problem)))
+        hands.append(_first(_fit_hands(models, problem)))
     return _assemble(person, _first(posed), hands, view)
 
 
@@ -304,6 +313,8 @@ def _infer(model: inference.Model, view: View, detections: Detections, which: st
     return _mirror(inference.infer(model, *_mirror_inputs(*inputs), gate_by_presence=False))
 
 
+_fit_heads = KeptProgram(fit.fit_heads, (fit.PosedHead, FittedHead, HeadParams, Camera))
+_fit_hands = KeptProgram(fit.fit_hands, (fit.PosedHands, HandParams))
 _mirror, _mirror_inputs = jax.jit(inference.mirror), jax.jit(inference.mirror_inputs)
 
 

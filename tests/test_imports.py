@@ -21,6 +21,7 @@ ALLOWED = {
     "xla_flags": set(),
     "user_folders": set(),
     "input_pixels": set(),
+    "kept_programs": {"io"},
     "geometry": set(),
     "untrusted_files": set(),
     "input_pipeline": {"body_models", "io", "untrusted_files"},
@@ -48,6 +49,7 @@ ALLOWED = {
     "previous_people": {"detection", "fitting", "geometry"},
     "reconstruction": {
         "inference",
+        "kept_programs",
         "detection",
         "fitting",
         "previous_people",
@@ -75,7 +77,7 @@ ALLOWED = {
         "fitting",
     },
     "many_photos": {"reconstruction", "inference", "detection"},
-    "inference": {"checkpoints", "models", "body_models", "input_pixels"},
+    "inference": {"checkpoints", "models", "body_models", "input_pixels", "kept_programs"},
     "training": {
         "geometry",
         "models",

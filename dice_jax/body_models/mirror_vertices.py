@@ -29,7 +29,7 @@ def mirror_coefficients(model: BodyModel, first: int, last: int) -> Float[np.nda
     """
     basis = np.asarray(model.shapedirs, np.float64)[..., first:last]
     reflected = basis[mirror_vertices(model)] * _AXIS[:, None]
-    solution, *_ = np.linalg.lstsq(
-        basis.reshape(-1, last - first), reflected.reshape(-1, last - first), rcond=None
-    )
-    return solution.T
+    basis, reflected = (x.reshape(-1, last - first) for x in (basis, reflected))
+    # The normal equations take a hundredth of the time of `lstsq`, and blend shapes are nearly
+    # orthogonal.
+    return (np.linalg.pinv(basis.T @ basis, hermitian=True) @ (basis.T @ reflected)).T

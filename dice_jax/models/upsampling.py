@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Literal
 
 import jax.numpy as jnp
@@ -38,6 +39,10 @@ class MeshLevels:
 
     def __hash__(self) -> int:
         return self._hash
+
+    def __repr__(self) -> str:
+        """Says what it contains, since `kept_programs` tells programs apart by it."""
+        return f"MeshLevels({hashlib.sha256(self._content).hexdigest()})"
 
 
 class Upsampling(nn.Module):
