@@ -20,47 +20,21 @@ import numpy as np
 import tqdm
 from jaxtyping import UInt8
 
-from dice_jax import errors, inference, reconstruction, reposing, video_results, xla_flags
+from dice_jax import (
+    demo_options,
+    errors,
+    inference,
+    reconstruction,
+    reposing,
+    video_results,
+    xla_flags,
+)
 from dice_jax.body_models import contact_regions, rig
 from dice_jax.io import atomic, images, inputs, videos
 from dice_jax.person import Hand, Person
-from dice_jax.sequences.people import STRENGTHS
 from dice_jax.visualization import demo_results
 
 SAMPLES = Path(__file__).parent / "samples"
-
-EXAMPLES = """examples:
-  the photos that ship with the package
-    python -m dice_jax.demo
-  one photo, a folder of photos
-    python -m dice_jax.demo --image me.jpg holiday/ --out outputs
-  a video, smoothed strongly; killed, it goes on where it was
-    python -m dice_jax.demo --video me.mp4 --smooth strong
-  the surest hand is a LEFT one, whatever the detector says
-    python -m dice_jax.demo --image left.jpg --hand left
-  the network alone, without the fit to detected landmarks
-    python -m dice_jax.demo --image me.jpg --fit off
-  your own weights, OBJ meshes, and the meshes over the whole photo
-    python -m dice_jax.demo --image me.jpg --weights runs/small --mesh obj --full_frame
-
-for each person in the input NAME, in the folder --out (NAME_2 for the second person):
-  NAME_overlay.png   the crop, and the meshes over it
-  NAME_side.png      other views, contact on hand and face, size of the deformation
-  NAME.glb           the meshes with contact colors, for any 3D viewer (meters, y up)
-                     NAME_right_hand.ply and so on with --mesh ply
-  NAME_rig.glb       with --mesh rig: skeletons and pose correctives, to pose in Blender or three.js
-  NAME_params.npz    parameters named as in smplx, cameras of crop and photo, contact, deformations
-  NAME_params.json   the parameters and cameras, and what they mean
-  NAME_contact.csv   which part of a hand touches which part of the face
-  NAME_report.html   with --report: the meshes to turn, pictures and contacts, in one page
-
-for each video NAME:
-  NAME_overlay.mp4   the film with the meshes over it, and its sound
-  NAME_params.npz    parameters and cameras of every person in every frame
-  NAME_contact.csv   which part of a hand touches which part of the face, from when to when
-
-best photos: hand on the face, hand and whole head in view, face at least 100 pixels wide. What is
-not in the picture is not drawn, and the printed line says so."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -72,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Raises:
         ValueError, OSError: input, output or weights cannot be used; nothing is written.
     """
-    args = parse_args(argv)
+    args = demo_options.parse_args(argv)
     xla_flags.set_cpu_preset()
     xla_flags.keep_compiled()
     clock = Clock()
@@ -137,106 +111,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 1 if failed else 0
 
 
-def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """Parses the command line; argparse prints an error and exits with 2 where it is wrong."""
-    parser = argparse.ArgumentParser(
-        prog="python -m dice_jax.demo",
-        description="Reconstructs hands, head, deformations and contact from photos.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add = parser.add_argument
-    add(
-        "--image",
-        nargs="+",
-        metavar="PATH",
-        help="photos, folders of photos (with the folders in them), patterns such as '*.jpg', or - "
-        "for a list on the standard input, one a line (default: the package's samples)",
-    )
-    add(
-        "--video",
-        nargs="+",
-        metavar="PATH",
-        help="videos, or folders of videos: the meshes over the film, parameters and contacts",
-    )
-    add(
-        "--smooth",
-        choices=STRENGTHS,
-        default="light",
-        help="how much motion in a video is smoothed (default: light)",
-    )
-    add("--out", default="outputs", metavar="DIR", help="folder of the results (default: outputs)")
-    add(
-        "--weights",
-        default="default",
-        metavar="NAME|DIR",
-        help="shipped weights, an exported folder or a training workdir (default: default)",
-    )
-    add(
-        "--hand",
-        choices=reconstruction.SIDES,
-        default="auto",
-        help="auto: every hand that is found; right, left: the surest one of each person, "
-        "taken as that hand (default: auto)",
-    )
-    add(
-        "--fit",
-        choices=("on", "off"),
-        default="on",
-        help="on: fit the meshes to detected landmarks; off: the network alone, which believes "
-        "that a hand is there (default: on)",
-    )
-    add(
-        "--crop",
-        choices=reconstruction.CROPS,
-        default="auto",
-        help="what the network sees. auto: each person; center: the central square; "
-        "full: the whole photo, padded (default: auto)",
-    )
-    add(
-        "--mesh",
-        choices=demo_results.MESHES,
-        default="glb",
-        help="file format of the meshes; rig: GLB, and one with skeletons to pose (default: glb)",
-    )
-    add(
-        "--pictures",
-        choices=demo_results.PICTURES,
-        default="all",
-        help="overlay: NAME_overlay.png alone, several times as fast; none: no pictures "
-        "(default: all)",
-    )
-    add(
-        "--report",
-        action="store_true",
-        help="also write NAME_report.html: one page with the meshes, which one can turn",
-    )
-    add(
-        "--full_frame",
-        action="store_true",
-        help="also write NAME_photo.png, the meshes over the whole photo",
-    )
-    add(
-        "--focal_length",
-        type=float,
-        metavar="PX",
-        help="of the photo, in pixels (default: the photo's diagonal)",
-    )
-    add(
-        "--max_megapixels",
-        type=float,
-        default=images.MAX_MEGAPIXELS,
-        metavar="N",
-        help="larger photos are refused, by the size in their header (default: %(default)g)",
-    )
-    args = parser.parse_args(argv)
-    if not 0 < args.max_megapixels < 1e6:
-        parser.error(f"--max_megapixels must be positive, got {args.max_megapixels}")
-    if args.focal_length is not None and not 0 < args.focal_length < 1e9:
-        parser.error(f"--focal_length must be positive, got {args.focal_length}")
-    return args
-
-
 def run_video(
     path: Path, name: str, model: inference.Model, out: Path, args: argparse.Namespace
 ) -> bool:
@@ -284,7 +158,7 @@ def draw_and_write(
     Returns:
         Whether all files could be written; if not, the error is reported on stderr.
     """
-    summary = describe(person)
+    summary = describe(person, args.hand)
     with clock.stage("draw"):
         results = demo_results.draw(
             person,
@@ -316,10 +190,17 @@ def draw_and_write(
     return True
 
 
-def describe(person: Person) -> str:
-    """One line on what was found, and who touches whom."""
+def describe(person: Person, asked: str = "auto") -> str:
+    """One line on what was found, and who touches whom.
+
+    Args:
+        person: of `reconstruct`.
+        asked: its `hand`; where both are asked for, the line names the one that was not found.
+    """
     parts = [] if person.head is not None else ["no face found"]
     parts += [_describe_hand(hand, person) for hand in person.hands] or ["no hand found"]
+    if asked == "both" and len(person.hands) == 1:
+        parts.append(f"no {'left' if person.hands[0].side == 'right' else 'right'} hand found")
     if person.head is not None and person.hands:
         deepest = 1e3 * float(np.linalg.norm(person.head.deformations, axis=-1).max())
         parts.append(f"deformation up to {deepest:.1f} mm")

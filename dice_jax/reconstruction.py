@@ -35,7 +35,7 @@ from dice_jax.structs import (
 )
 from dice_jax.turned_photo import turn_detections, turn_person
 
-SIDES = ("auto", "right", "left")
+SIDES = ("auto", "right", "left", "both")
 CROPS = ("auto", "center", "full")
 _WIDEST = 0.2  # focal length over the longer side of the photo: a view of 136 degrees
 
@@ -59,7 +59,8 @@ def reconstruct(
         model: from `load`.
         photo: RGB.
         hand: "auto" for every hand that is found; "right" or "left" for the surest hand of each
-            person, taken as that one.
+            person, taken as that one; "both" where everybody shows two hands: the second one is
+            searched longer, and less evidence is enough.
         fit: whether to fit the meshes to the detected landmarks. Without, the network answers
             alone: one hand for each face, whether it is there or not.
         crop: what the network sees: "auto" the person; "center" the central square of the photo;
@@ -76,14 +77,17 @@ def reconstruct(
         face. An empty list where nobody was found.
 
     Raises:
-        ValueError: an unknown `hand` or `crop`, a photo of another shape or type, people without
-            face and hands or with points that are not finite, or a focal length that is not finite
-            or below a fifth of the photo's longer side, as one in millimeters is.
+        ValueError: an unknown `hand` or `crop`, "both" hands without the fit, a photo of another
+            shape or type, people without face and hands or with points that are not finite, or a
+            focal length that is not finite or below a fifth of the photo's longer side, as one in
+            millimeters is.
     """
     check_photo(photo)
     for name, value, known in (("hand", hand, SIDES), ("crop", crop, CROPS)):
         if value not in known:
             raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}")
+    if hand == "both" and not fit:
+        raise ValueError("both hands need the fit: the network alone answers for one hand")
     if focal_length is not None and not _WIDEST * max(photo.shape) <= focal_length < np.inf:
         raise ValueError(
             f"focal_length {focal_length} is no focal length in pixels for a photo of "
@@ -94,7 +98,7 @@ def reconstruct(
     prepared = functools.partial(detector_points.prepare, model.hand_model, model.head_model)
     if people is None:
         before = [previous_people.as_detections(prepared(), person) for person in previous]
-        people = find_people(photo, before)
+        people = find_people(photo, before, both_hands=hand == "both")
     people = list(people)
     check_people(people)
     turns = framing.turns_of_face(people[0].face) if people else 0
@@ -187,8 +191,8 @@ def _view(photo, person: DetectedPerson, mode: str, focal_length: float | None) 
 
 
 def _choose_hands(person: DetectedPerson, hand: str) -> DetectedPerson:
-    """The surest hand, taken as a right or a left one, unless `hand` is "auto"."""
-    if hand == "auto":
+    """The surest hand, taken as a right or a left one, unless every hand is asked for."""
+    if hand in ("auto", "both"):
         return person
     surest = person.hands[:1]
     right = 1.0 if hand == "right" else 0.0

@@ -250,7 +250,8 @@ def test_a_wrong_setup_ends_in_one_line_before_any_work(tmp_path, weights, capsy
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (("--hand", "both"), "invalid choice: 'both'"),
+        (("--hand", "three"), "invalid choice: 'three'"),
+        (("--hand", "both", "--fit", "off"), "--hand both needs --fit on"),
         (("--fit", "maybe"), "invalid choice: 'maybe'"),
         (("--crop", "face"), "invalid choice: 'face'"),
         (("--pictures", "some"), "invalid choice: 'some'"),
@@ -286,6 +287,14 @@ def test_no_result_takes_the_place_of_another(tmp_path, run, portrait):
     stems = {path.name.removesuffix("_params.npz") for path in finished.out.glob("*_params.npz")}
     assert stems == {"me", "me_2", "me_2_2"}
     assert demo.unique_names([tmp_path / "me.png", tmp_path / "me.mp4"]) == ["me", "me_2"]
+
+
+def test_both_hands_name_the_one_that_is_not_there(run):
+    finished = run("--image", str(demo.SAMPLES / "scene_palm_cheek.jpg"), "--hand", "both")
+    (line,) = (line for line in finished.lines if "scene_palm_cheek.jpg: " in line)
+    assert "right hand" in line and "; no left hand found" in line
+    arrays = params.read_params(finished.out / "scene_palm_cheek_params.npz")
+    assert "right_hand_vertices" in arrays and "left_hand_vertices" not in arrays
 
 
 def test_the_glb_stores_the_name_of_the_photo(finished):

@@ -76,6 +76,7 @@ ALLOWED = {
         "io",
         "fitting",
     },
+    "demo_options": {"reconstruction", "sequences", "visualization", "io"},
     "many_photos": {"reconstruction", "inference", "detection"},
     "inference": {"checkpoints", "models", "body_models", "input_pixels", "kept_programs"},
     "training": {

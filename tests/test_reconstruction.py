@@ -237,7 +237,12 @@ def test_the_detectors_find_nobody_where_nobody_is(model, empty):
         (np.zeros((20, 30, 4), np.uint8), {}, r"got \(20, 30, 4\) uint8"),
         (np.zeros((0, 30, 3), np.uint8), {}, r"got \(0, 30, 3\) uint8"),
         (np.zeros((20, 30, 3), np.float32), {}, "RGB of type uint8, got .* float32"),
-        (np.zeros((20, 30, 3), np.uint8), {"hand": "both"}, "hand must be one of auto, right"),
+        (np.zeros((20, 30, 3), np.uint8), {"hand": "two"}, "hand must be one of auto, right"),
+        (
+            np.zeros((20, 30, 3), np.uint8),
+            {"hand": "both", "fit": False},
+            "both hands need the fit",
+        ),
         (np.zeros((20, 30, 3), np.uint8), {"crop": "face"}, "crop must be one of auto, center"),
         (np.zeros((20, 30, 3), np.uint8), {"focal_length": -1.0}, "no focal length in pixels"),
         (np.zeros((400, 600, 3), np.uint8), {"focal_length": 35.0}, "for a photo of 600 x 400"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,7 +16,9 @@ _MIN_SCALE, _MAX_SCALE = 0.7, 3.2
 _REACH = 0.85  # meters from the middle of the face to the middle of the hand, in the photo's plane
 
 
-def people(faces: Sequence[DetectedFace], hands: Sequence[DetectedHand]) -> list[DetectedPerson]:
+def people(
+    faces: Sequence[DetectedFace], hands: Sequence[DetectedHand], both: bool = False
+) -> list[DetectedPerson]:
     """Gives each face at most one right and one left hand.
 
     A hand belongs to the nearest face of a plausible size. Where a face would get two hands of one
@@ -24,6 +27,8 @@ def people(faces: Sequence[DetectedFace], hands: Sequence[DetectedHand]) -> list
     Args:
         faces: in the order of the result.
         hands: without duplicates.
+        both: a face with one hand also gets a second one of the same side that would belong to
+            nobody: the one of the two whose side is less sure is taken for the other hand.
 
     Returns:
         A person for each face, then one for each hand that belongs to no face.
@@ -39,9 +44,18 @@ def people(faces: Sequence[DetectedFace], hands: Sequence[DetectedHand]) -> list
         if j not in owner and side not in taken:
             owner[j] = i
             taken.add(side)
+    sided = dict(enumerate(hands))
+    if both:
+        for _, i, j in sorted(options):
+            first = [k for k, face in owner.items() if face == i]
+            if j not in owner and len(first) == 1:
+                owner[j] = i
+                doubtful = min(j, first[0], key=lambda k: abs(hands[k].right - 0.5))
+                other = 0.0 if hands[doubtful].right > 0.5 else 1.0
+                sided[doubtful] = dataclasses.replace(hands[doubtful], right=other)
     persons = []
     for i, face in enumerate(faces):
-        mine = [hand for j, hand in enumerate(hands) if owner.get(j) == i]
+        mine = [hand for j, hand in sided.items() if owner.get(j) == i]
         persons.append(DetectedPerson(face, tuple(sorted(mine, key=lambda hand: -hand.score))))
     alone = [hand for j, hand in enumerate(hands) if j not in owner]
     alone = [hand for hand in alone if not any(_is_part_of(face, hand) for face in faces)]

@@ -19,6 +19,8 @@ MIN_SCORE = 0.5
 _SURE_ENOUGH = 0.8  # score above which the search near a face stops
 _MIN_PALM = 0.3  # lower than MediaPipe's 0.5: the hand network decides
 _MIN_PALM_ALONE = 0.15  # the same in a photo without a face, if no hand was found
+# The same for the second hand of a face, where both are asked for, and how sure it must be.
+_MIN_PALM_SECOND, _MIN_SECOND = 0.15, 0.1
 _MIN_FIRST, _MIN_LATER = 0.02, 0.25  # presence below which a candidate is given up
 _SAME_HAND = 0.25  # mean distance of points, in hand sizes
 _MAX_PALMS, _MAX_DOUBTFUL = 8, 3  # candidates that are followed, and those that are verified
@@ -83,13 +85,28 @@ def near_face(
     found = _from_palms(photo, [_near(face, *look) for look in _SECOND_LOOK], hands)
     if has_hand(face, found):
         return found
+    return _from_candidates(photo, _blind_squares(face), found)
+
+
+def doubtful_near_face(
+    photo: Pyramid, face: DetectedFace, hands: Sequence[DetectedHand]
+) -> list[DetectedHand]:
+    """The hands found before, and every other one around a face that may be a hand.
+
+    Where the user says that there is one more hand, less evidence is enough.
+    """
+    looks = [_near(face, *look) for look in _SECOND_LOOK]
+    found = _from_palms(photo, looks, hands, _MIN_PALM_SECOND, _MIN_SECOND)
+    return _from_candidates(photo, _blind_squares(face), found, _MIN_SECOND)
+
+
+def _blind_squares(face: DetectedFace) -> list[_Candidate]:
     center, size, roll = _pose(face)
     axes = Square(center, 1.0, roll).axes()
-    blind: list[_Candidate] = [
+    return [
         (Square(center + size * axes @ [x, y], _BLIND_SIDE * size, roll + np.radians(turn)), [])
         for x, y, turn in _BLIND
     ]
-    return _from_candidates(photo, blind, found)
 
 
 def first_look(
@@ -99,13 +116,19 @@ def first_look(
     return _from_palms(photo, [_near(face, *look) for look in _FIRST_LOOK], hands)
 
 
-def follow(photo: Pyramid, hand: DetectedHand) -> DetectedHand | None:
-    """The hand in the next photo of a sequence; None if it is lost."""
+def follow(photo: Pyramid, hand: DetectedHand, doubtful: bool = False) -> DetectedHand | None:
+    """The hand in the next photo of a sequence; None if it is lost.
+
+    Args:
+        photo: the next one.
+        hand: in the photo before.
+        doubtful: whether as little evidence is enough as for `doubtful_near_face`.
+    """
     candidate = _refine(photo, hand_landmarks.square_around(hand.points[:, :2]), passes=1)
     if candidate is None:
         return None
     verified = hand_evidence.verify(photo, [candidate])
-    return verified if verified.score > MIN_SCORE else None
+    return verified if verified.score > (_MIN_SECOND if doubtful else MIN_SCORE) else None
 
 
 def same(a: DetectedHand, b: DetectedHand) -> bool:
@@ -140,20 +163,24 @@ def _from_palms(
     photo: Pyramid,
     looks: Sequence[Square],
     known: Sequence[DetectedHand],
-    min_score: float = _MIN_PALM,
+    min_palm: float = _MIN_PALM,
+    min_score: float = MIN_SCORE,
 ) -> list[DetectedHand]:
     """Searches palms in the squares `looks` and the hands around them."""
-    palms = [palm for look in looks for palm in single_shot.palms(photo, look, min_score)]
+    palms = [palm for look in looks for palm in single_shot.palms(photo, look, min_palm)]
     candidates: list[_Candidate] = []
     for palm in sorted(palms, key=lambda palm: -palm.score):
         square = hand_landmarks.square_around_palm(palm)
         if not any(_alike(square, other) for other, _ in candidates):
             candidates.append((square, [palm.score]))
-    return _from_candidates(photo, candidates[:_MAX_PALMS], known)
+    return _from_candidates(photo, candidates[:_MAX_PALMS], known, min_score)
 
 
 def _from_candidates(
-    photo: Pyramid, candidates: Sequence[_Candidate], known: Sequence[DetectedHand]
+    photo: Pyramid,
+    candidates: Sequence[_Candidate],
+    known: Sequence[DetectedHand],
+    min_score: float = MIN_SCORE,
 ) -> list[DetectedHand]:
     """Follows the candidates and verifies the surest of them."""
     refined = [
@@ -176,7 +203,7 @@ def _from_candidates(
         else:
             group[0].append(hand)
     verified = [hand_evidence.verify(photo, *group) for group in groups]
-    return without_duplicates([*known, *(hand for hand in verified if hand.score > MIN_SCORE)])
+    return without_duplicates([*known, *(hand for hand in verified if hand.score > min_score)])
 
 
 def _refine(photo: Pyramid, square: Square, passes: int = 3) -> DetectedHand | None:

@@ -72,7 +72,7 @@ def reconstruct_video(
             previous = ()
             tracks.reset()
         since = 0 if not previous or since >= _LOOK_AROUND else since + 1
-        found = None if since else find_people(pixels)
+        found = None if since else find_people(pixels, both_hands=options.get("hand") == "both")
         before = previous if all(person.is_fitted for person in previous) else ()
         raw = reconstruct(model, pixels, people=found, previous=before, **options)
         yield FramePeople(tracks(raw, time), raw, cut)

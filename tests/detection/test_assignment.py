@@ -62,3 +62,23 @@ def test_the_surest_hand_comes_first_and_nothing_gives_nobody():
     hands = [hand_at(320, 400, score=0.7), hand_at(280, 400, right=0.1, score=0.9)]
     assert hands_of([face_at(300, 300)], hands) == [[1, 0]]
     assert assignment.people([], []) == []
+
+
+def test_two_hands_of_one_side_are_both_hands_where_that_is_asked_for():
+    near, other = hand_at(320, 400, right=0.9), hand_at(450, 400, right=0.7)
+    (person,) = assignment.people([face_at(300, 300)], [near, other], both=True)
+    assert [(hand.right, hand.points[0, 0]) for hand in person.hands] == [
+        (0.9, near.points[0, 0]),
+        (0.0, other.points[0, 0]),  # the one whose side is less sure
+    ]
+    left, surer = hand_at(320, 400, right=0.3), hand_at(450, 400, right=0.1)
+    (person,) = assignment.people([face_at(300, 300)], [left, surer], both=True)
+    assert [hand.right for hand in person.hands] == [1.0, 0.1]
+
+
+def test_a_second_hand_is_not_taken_from_another_face():
+    faces = [face_at(300, 300), face_at(700, 300)]
+    hands = [hand_at(320, 400), hand_at(680, 400), hand_at(1900, 300)]
+    people = assignment.people(faces, hands, both=True)
+    assert [len(person.hands) for person in people] == [1, 1, 1]
+    assert people[0].hands[0] is hands[0] and people[1].hands[0] is hands[1]

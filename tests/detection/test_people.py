@@ -1,12 +1,17 @@
 """People in turned and mirrored photos, in sequences, and in photos without any."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from dice_jax.detection import face_mesh, hand_landmarks
+import dice_jax
+from dice_jax.detection import face_mesh, hand_evidence, hand_landmarks
 from dice_jax.detection.people import find_people
+from dice_jax.io import images
+
+SAMPLES = Path(dice_jax.__file__).parent / "samples"
 
 
 def turned(points, turns, height, width):
@@ -116,3 +121,34 @@ def test_a_strip_costs_a_bounded_number_of_calls(calls):
     strip[:, ::7] = 255
     find_people(strip)
     assert len(calls) <= 400
+
+
+def test_both_hands_are_found_where_one_is_doubtful(monkeypatch):
+    """A scene whose right half is the mirror image of its left half, the latter with a hand."""
+    scene = images.read_image(SAMPLES / "scene_open_near.jpg")
+    middle = scene.shape[1] // 2
+    symmetric = np.concatenate([scene[:, :middle], scene[:, :middle][:, ::-1]], axis=1)
+    verify = hand_evidence.verify
+
+    def doubting(photo, candidates, palm_scores=()):
+        hand = verify(photo, candidates, palm_scores)
+        on_the_right = hand.points[:, 0].mean() > middle
+        return dataclasses.replace(hand, score=0.3 * hand.score) if on_the_right else hand
+
+    monkeypatch.setattr(hand_evidence, "verify", doubting)
+    (person,) = find_people(symmetric)
+    assert [hand.right > 0.5 for hand in person.hands] == [True]
+    (person,) = find_people(symmetric, both_hands=True)
+    right, left = person.hands
+    assert right.right > 0.5 > left.right and left.score < 0.5
+    expected = right.points[:, :2] * [-1, 1] + [symmetric.shape[1], 0]
+    assert error(left.points, expected, hand_landmarks.size(left)) < 0.1
+    (followed,) = find_people(symmetric, [person], both_hands=True)
+    assert len(followed.hands) == 2
+
+
+def test_both_hands_are_not_made_up(any_scene):
+    """Every scene has one hand."""
+    (alone,), (both,) = find_people(any_scene), find_people(any_scene, both_hands=True)
+    assert len(both.hands) == 1
+    np.testing.assert_array_equal(both.hands[0].points, alone.hands[0].points)

@@ -1,0 +1,149 @@
+"""The flags of the demo, and its help."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from dice_jax import reconstruction
+from dice_jax.io import images
+from dice_jax.sequences.people import STRENGTHS
+from dice_jax.visualization import demo_results
+
+EXAMPLES = """examples:
+  the photos that ship with the package
+    python -m dice_jax.demo
+  one photo, a folder of photos
+    python -m dice_jax.demo --image me.jpg holiday/ --out outputs
+  a video, smoothed strongly; killed, it goes on where it was
+    python -m dice_jax.demo --video me.mp4 --smooth strong
+  the surest hand is a LEFT one, whatever the detector says
+    python -m dice_jax.demo --image left.jpg --hand left
+  both hands are in the picture, also where the detector doubts one
+    python -m dice_jax.demo --image prayer.jpg --hand both
+  the network alone, without the fit to detected landmarks
+    python -m dice_jax.demo --image me.jpg --fit off
+  your own weights, OBJ meshes, and the meshes over the whole photo
+    python -m dice_jax.demo --image me.jpg --weights runs/small --mesh obj --full_frame
+
+for each person in the input NAME, in the folder --out (NAME_2 for the second person):
+  NAME_overlay.png   the crop, and the meshes over it
+  NAME_side.png      other views, contact on hand and face, size of the deformation
+  NAME.glb           the meshes with contact colors, for any 3D viewer (meters, y up)
+                     NAME_right_hand.ply and so on with --mesh ply
+  NAME_rig.glb       with --mesh rig: skeletons and pose correctives, to pose in Blender or three.js
+  NAME_params.npz    parameters named as in smplx, cameras of crop and photo, contact, deformations
+  NAME_params.json   the parameters and cameras, and what they mean
+  NAME_contact.csv   which part of a hand touches which part of the face
+  NAME_report.html   with --report: the meshes to turn, pictures and contacts, in one page
+
+for each video NAME:
+  NAME_overlay.mp4   the film with the meshes over it, and its sound
+  NAME_params.npz    parameters and cameras of every person in every frame
+  NAME_contact.csv   which part of a hand touches which part of the face, from when to when
+
+best photos: hand on the face, hand and whole head in view, face at least 100 pixels wide. What is
+not in the picture is not drawn, and the printed line says so."""
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Parses the command line; argparse prints an error and exits with 2 where it is wrong."""
+    parser = argparse.ArgumentParser(
+        prog="python -m dice_jax.demo",
+        description="Reconstructs hands, head, deformations and contact from photos.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add(
+        "--image",
+        nargs="+",
+        metavar="PATH",
+        help="photos, folders of photos (with the folders in them), patterns such as '*.jpg', or - "
+        "for a list on the standard input, one a line (default: the package's samples)",
+    )
+    add(
+        "--video",
+        nargs="+",
+        metavar="PATH",
+        help="videos, or folders of videos: the meshes over the film, parameters and contacts",
+    )
+    add(
+        "--smooth",
+        choices=STRENGTHS,
+        default="light",
+        help="how much motion in a video is smoothed (default: light)",
+    )
+    add("--out", default="outputs", metavar="DIR", help="folder of the results (default: outputs)")
+    add(
+        "--weights",
+        default="default",
+        metavar="NAME|DIR",
+        help="shipped weights, an exported folder or a training workdir (default: default)",
+    )
+    add(
+        "--hand",
+        choices=reconstruction.SIDES,
+        default="auto",
+        help="auto: every hand that is found; both: everybody shows both hands: the second one is "
+        "searched longer, and a doubtful one is taken; right, left: the surest one of each person, "
+        "taken as that hand (default: auto)",
+    )
+    add(
+        "--fit",
+        choices=("on", "off"),
+        default="on",
+        help="on: fit the meshes to detected landmarks; off: the network alone, which believes "
+        "that a hand is there (default: on)",
+    )
+    add(
+        "--crop",
+        choices=reconstruction.CROPS,
+        default="auto",
+        help="what the network sees. auto: each person; center: the central square; "
+        "full: the whole photo, padded (default: auto)",
+    )
+    add(
+        "--mesh",
+        choices=demo_results.MESHES,
+        default="glb",
+        help="file format of the meshes; rig: GLB, and one with skeletons to pose (default: glb)",
+    )
+    add(
+        "--pictures",
+        choices=demo_results.PICTURES,
+        default="all",
+        help="overlay: NAME_overlay.png alone, several times as fast; none: no pictures "
+        "(default: all)",
+    )
+    add(
+        "--report",
+        action="store_true",
+        help="also write NAME_report.html: one page with the meshes, which one can turn",
+    )
+    add(
+        "--full_frame",
+        action="store_true",
+        help="also write NAME_photo.png, the meshes over the whole photo",
+    )
+    add(
+        "--focal_length",
+        type=float,
+        metavar="PX",
+        help="of the photo, in pixels (default: the photo's diagonal)",
+    )
+    add(
+        "--max_megapixels",
+        type=float,
+        default=images.MAX_MEGAPIXELS,
+        metavar="N",
+        help="larger photos are refused, by the size in their header (default: %(default)g)",
+    )
+    args = parser.parse_args(argv)
+    if args.hand == "both" and args.fit == "off":
+        parser.error("--hand both needs --fit on: the network alone answers for one hand")
+    if not 0 < args.max_megapixels < 1e6:
+        parser.error(f"--max_megapixels must be positive, got {args.max_megapixels}")
+    if args.focal_length is not None and not 0 < args.focal_length < 1e9:
+        parser.error(f"--focal_length must be positive, got {args.focal_length}")
+    return args
