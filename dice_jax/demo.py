@@ -81,6 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                     fit=args.fit == "on",
                     crop=args.crop,
                     focal_length=args.focal_length,
+                    box=args.box,
                 )
         except MemoryError:
             errors.report(ValueError(f"{path}: there is not enough memory for this photo"))
@@ -119,7 +120,7 @@ def run_video(
     Returns:
         Whether that succeeded; if not, the error is reported on stderr.
     """
-    options = {"hand": args.hand, "fit": args.fit == "on", "crop": args.crop}
+    options = {"hand": args.hand, "fit": args.fit == "on", "crop": args.crop, "box": args.box}
     try:
         expected = videos.probe(path).frames
         with tqdm.tqdm(total=expected or None, unit=" frames", desc=path.name) as bar:
@@ -159,6 +160,8 @@ def draw_and_write(
         Whether all files could be written; if not, the error is reported on stderr.
     """
     summary = describe(person, args.hand)
+    if args.fit == "on" and not person.is_fitted:
+        summary = f"nothing detected in the box, so the network alone: {summary}"
     with clock.stage("draw"):
         results = demo_results.draw(
             person,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Sequence
 
 from dice_jax import reconstruction
@@ -21,6 +22,8 @@ EXAMPLES = """examples:
     python -m dice_jax.demo --image left.jpg --hand left
   both hands are in the picture, also where the detector doubts one
     python -m dice_jax.demo --image prayer.jpg --hand both
+  the person in a rectangle: left, top, width, height
+    python -m dice_jax.demo --image group.jpg --box 420 80 300 340
   the network alone, without the fit to detected landmarks
     python -m dice_jax.demo --image me.jpg --fit off
   your own weights, OBJ meshes, and the meshes over the whole photo
@@ -104,6 +107,15 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "full: the whole photo, padded (default: auto)",
     )
     add(
+        "--box",
+        nargs=4,
+        type=float,
+        metavar=("X", "Y", "W", "H"),
+        help="the person in this rectangle alone, for a face that the detector misses or one of "
+        "several people: left, top, width and height around head and hands, in pixels of the "
+        "upright photo",
+    )
+    add(
         "--mesh",
         choices=demo_results.MESHES,
         default="glb",
@@ -146,4 +158,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         parser.error(f"--max_megapixels must be positive, got {args.max_megapixels}")
     if args.focal_length is not None and not 0 < args.focal_length < 1e9:
         parser.error(f"--focal_length must be positive, got {args.focal_length}")
+    if args.box is not None and not (all(map(math.isfinite, args.box)) and min(args.box[2:]) >= 1):
+        parser.error(f"--box needs a width and a height of at least a pixel, got {args.box}")
+    if args.box is not None and args.crop != "auto":
+        parser.error("--box says what the network sees, so it does not go with --crop")
     return args

@@ -16,6 +16,7 @@ from dice_jax.array_types import Array
 from dice_jax.detection import framing
 from dice_jax.detection.crop_detections import in_crop
 from dice_jax.detection.people import find_people
+from dice_jax.detection.person_in_box import find_in_box
 from dice_jax.detection.results import DetectedHand, DetectedPerson
 from dice_jax.fitting import detector_points, fit
 from dice_jax.fitting.detector_points import FitModels
@@ -33,7 +34,7 @@ from dice_jax.structs import (
     Intrinsics,
     Prediction,
 )
-from dice_jax.turned_photo import turn_detections, turn_person
+from dice_jax.turned_photo import turn_detections, turn_person, turn_pixels
 
 SIDES = ("auto", "right", "left", "both")
 CROPS = ("auto", "center", "full")
@@ -48,6 +49,7 @@ def reconstruct(
     fit: bool = True,
     crop: str = "auto",
     focal_length: float | None = None,
+    box: Sequence[float] | None = None,
     people: Sequence[DetectedPerson] | None = None,
     previous: Sequence[Person] = (),
 ) -> list[Person]:
@@ -67,6 +69,9 @@ def reconstruct(
             "full" the whole photo, padded.
         focal_length: of the photo, pixels; its diagonal by default, the view of a 43 mm lens on
             full frame.
+        box: left, top, width and height of a rectangle around head and hands, pixels of the photo:
+            only the person in it is reconstructed, and the network sees the square around it
+            instead of `crop`. Where no face and no hand is found there, the network answers alone.
         people: what `detection.people.find_people` found in the photo; None: it is called.
         previous: the answer for the photo before, in a sequence. Faces and hands are searched where
             they were, and the fit lets them move smoothly. People who come into view later are
@@ -77,10 +82,10 @@ def reconstruct(
         face. An empty list where nobody was found.
 
     Raises:
-        ValueError: an unknown `hand` or `crop`, "both" hands without the fit, a photo of another
-            shape or type, people without face and hands or with points that are not finite, or a
-            focal length that is not finite or below a fifth of the photo's longer side, as one in
-            millimeters is.
+        ValueError: an unknown `hand` or `crop`, "both" hands without the fit, a box without an area
+            or whose middle is not in the photo, a photo of another shape or type, people without
+            face and hands or with points that are not finite, or a focal length that is not finite
+            or below a fifth of the photo's longer side, as one in millimeters is.
     """
     check_photo(photo)
     for name, value, known in (("hand", hand, SIDES), ("crop", crop, CROPS)):
@@ -94,13 +99,16 @@ def reconstruct(
             f"{photo.shape[1]} x {photo.shape[0]}: that of a phone's main camera is about "
             f"{0.75 * max(photo.shape):.0f}"
         )
+    corners = None if box is None else _corners(box, photo, crop)
     # Takes seconds the first time, so only where something is fitted or was.
     prepared = functools.partial(detector_points.prepare, model.hand_model, model.head_model)
     if people is None:
         before = [previous_people.as_detections(prepared(), person) for person in previous]
-        people = find_people(photo, before, both_hands=hand == "both")
+        people = detect(photo, hand, box, before)
     people = list(people)
     check_people(people)
+    if corners is not None and not people:
+        people = [DetectedPerson(None, ())]
     turns = framing.turns_of_face(people[0].face) if people else 0
     shape = photo.shape[:2]
     upright = np.ascontiguousarray(np.rot90(photo, turns))
@@ -110,8 +118,9 @@ def reconstruct(
     result = []
     for found in people:
         seen = _choose_hands(turn_detections(found, turns, shape), hand)
-        view = _view(upright, seen, crop, focal_length)
-        if fit:
+        square = _crop_box(seen, crop, corners, turns, shape)
+        view = _view(upright, square, focal_length)
+        if fit and (seen.face is not None or seen.hands):
             models = prepared()
             bodies = models.hand_model, models.head_model
             person = _fitted(model, models, view, seen, previous_people.find(previous, seen))
@@ -120,6 +129,20 @@ def reconstruct(
             person = _network_alone(model, view, seen, "left" if hand == "left" else "right")
         result.append(turn_person(person, -turns, upright.shape[:2], *bodies))
     return result
+
+
+def detect(
+    photo: UInt8[np.ndarray, "H W 3"],
+    hand: str = "auto",
+    box: Sequence[float] | None = None,
+    previous: Sequence[DetectedPerson] = (),
+) -> list[DetectedPerson]:
+    """What `reconstruct` detects; its arguments, and detections of the photo before."""
+    both = hand == "both"
+    if box is None:
+        return find_people(photo, previous, both)
+    found = find_in_box(photo, _corners(box, photo, "auto"), previous, both)
+    return [] if found is None else [found]
 
 
 def check_photo(photo: np.ndarray) -> None:
@@ -178,14 +201,39 @@ class View:
         )
 
 
-def _view(photo, person: DetectedPerson, mode: str, focal_length: float | None) -> View:
+def _corners(box: Sequence[float], photo, mode: str) -> Float[np.ndarray, "4"]:
+    """Left, top, right, bottom of the user's rectangle."""
+    height, width = photo.shape[:2]
+    values = np.asarray(box, np.float64)
+    if mode != "auto":
+        raise ValueError(f"the box says what the network sees: crop must be auto, got {mode!r}")
+    if values.shape != (4,) or not np.isfinite(values).all() or not (values[2:] >= 1).all():
+        raise ValueError(f"box must be left, top, width and height in pixels, got {list(box)}")
+    middle = values[:2] + values[2:] / 2
+    if not ((middle >= 0).all() and (middle <= [width, height]).all()):
+        raise ValueError(
+            f"the middle of the box {middle[0]:g}, {middle[1]:g} is not in the photo of "
+            f"{width} x {height} pixels"
+        )
+    return np.concatenate([values[:2], values[:2] + values[2:]])
+
+
+def _crop_box(person: DetectedPerson, mode: str, corners, turns: int, shape) -> CropBox:
+    """What the network sees of the photo after `turns`; `corners` and `shape` are of before."""
+    height, width = shape if turns % 2 == 0 else shape[::-1]
+    if corners is not None:
+        points = turn_pixels(corners.reshape(2, 2), turns, shape)
+        rectangle = np.concatenate([points.min(axis=0), points.max(axis=0)])
+        return crop.move_inside(crop.box_around(rectangle[None]), height, width)
+    if mode == "auto":
+        return framing.person_box(person, height, width)
+    return (crop.center_box if mode == "center" else crop.full_box)(height, width)
+
+
+def _view(photo, box: CropBox, focal_length: float | None) -> View:
     height, width = photo.shape[:2]
     known = focal_length is not None
     focal_length = focal_length if known else float(np.hypot(height, width))
-    if mode == "auto":
-        box = framing.person_box(person, height, width)
-    else:
-        box = (crop.center_box if mode == "center" else crop.full_box)(height, width)
     center = np.array([width / 2, height / 2])
     return View(crop.cut(photo, box), box, focal_length, center, known)
 

@@ -253,6 +253,9 @@ def test_a_wrong_setup_ends_in_one_line_before_any_work(tmp_path, weights, capsy
         (("--hand", "three"), "invalid choice: 'three'"),
         (("--hand", "both", "--fit", "off"), "--hand both needs --fit on"),
         (("--fit", "maybe"), "invalid choice: 'maybe'"),
+        (("--box", "1", "2", "0", "9"), "--box needs a width and a height"),
+        (("--box", "1", "2", "nan", "9"), "--box needs a width and a height"),
+        (("--box", "1", "2", "8", "9", "--crop", "full"), "does not go with --crop"),
         (("--crop", "face"), "invalid choice: 'face'"),
         (("--pictures", "some"), "invalid choice: 'some'"),
         (("--focal_length", "-3"), "--focal_length must be positive"),
@@ -295,6 +298,26 @@ def test_both_hands_name_the_one_that_is_not_there(run):
     assert "right hand" in line and "; no left hand found" in line
     arrays = params.read_params(finished.out / "scene_palm_cheek_params.npz")
     assert "right_hand_vertices" in arrays and "left_hand_vertices" not in arrays
+
+
+def test_a_box_chooses_the_person_or_lets_the_network_answer_alone(run, tmp_path, portrait):
+    pair = np.concatenate([portrait, portrait], axis=1)
+    images.write_image(tmp_path / "pair.png", pair)
+    images.write_image(tmp_path / "gray.png", np.full_like(pair, 128))
+    side = portrait.shape[1]
+    box = [str(x) for x in (side + 10, 5, side - 30, side - 20)]
+    options = ("--pictures", "none", "--mesh", "none", "--box", *box)
+    finished = run("--image", str(tmp_path), *options)
+    assert finished.code == 0 and not finished.errors
+    assert len(list(finished.out.glob("pair*_params.npz"))) == 1
+    arrays = params.read_params(finished.out / "pair_params.npz")
+    assert arrays["head_keypoints_2d"][:, 0].min() > side
+    assert arrays["crop_box"][2] == side - 20  # the square around it
+    (line,) = (line for line in finished.lines if "gray.png: " in line)
+    assert "nothing detected in the box, so the network alone" in line
+    assert "head_vertices" in params.read_params(finished.out / "gray_params.npz")
+    outside = run("--image", str(tmp_path / "pair.png"), "--box", "5000", "0", "10", "10")
+    assert outside.code == 1 and "is not in the photo" in outside.errors[0]
 
 
 def test_the_glb_stores_the_name_of_the_photo(finished):

@@ -243,6 +243,9 @@ def test_the_detectors_find_nobody_where_nobody_is(model, empty):
             {"hand": "both", "fit": False},
             "both hands need the fit",
         ),
+        (np.zeros((20, 30, 3), np.uint8), {"box": (1, 2, 3)}, "box must be left, top, width"),
+        (np.zeros((20, 30, 3), np.uint8), {"box": (9, 9, 44, 2)}, "is not in the photo of 30 x 20"),
+        (np.zeros((20, 30, 3), np.uint8), {"box": (9, 9, 4, 2), "crop": "full"}, "must be auto"),
         (np.zeros((20, 30, 3), np.uint8), {"crop": "face"}, "crop must be one of auto, center"),
         (np.zeros((20, 30, 3), np.uint8), {"focal_length": -1.0}, "no focal length in pixels"),
         (np.zeros((400, 600, 3), np.uint8), {"focal_length": 35.0}, "for a photo of 600 x 400"),
@@ -341,6 +344,21 @@ def test_the_side_of_the_hand_can_be_forced(model, photo, detections, which, fit
     both = dataclasses.replace(detections, hands=(*detections.hands, second))
     (found,) = dice_jax.reconstruct(model, photo, people=[both], hand=which, fit=fit)
     assert [hand.side for hand in found.hands] == [which]
+
+
+def test_the_box_is_the_crop_also_in_a_turned_photo(model, photo, detections):
+    box = (150.0, 30.0, 300.0, 340.0)
+    (upright,) = dice_jax.reconstruct(model, photo, people=[detections], box=box)
+    np.testing.assert_allclose(upright.crop_box, [130.0, 30.0, 340.0])  # the square around it
+    turned = np.ascontiguousarray(np.rot90(photo))
+    found = turn_detections(detections, 1, SHAPE)
+    low, high = turn_pixels(np.array([[150.0, 30.0], [450.0, 370.0]]), 1, SHAPE)
+    sides = np.abs(high - low)
+    (same,) = dice_jax.reconstruct(
+        model, turned, people=[found], box=(*np.minimum(low, high), *sides)
+    )
+    expected = turn_pixels(upright.head.keypoints_2d, 1, SHAPE)
+    np.testing.assert_allclose(same.head.keypoints_2d, expected, atol=0.1)
 
 
 def test_both_hands_of_a_person_are_fitted_and_share_the_head(model, photo, detections, person):

@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 
 from dice_jax import inference
-from dice_jax.detection.people import find_people
 from dice_jax.fitting import detector_points
 from dice_jax.person import Person
-from dice_jax.reconstruction import reconstruct
+from dice_jax.reconstruction import detect, reconstruct
 from dice_jax.sequences.cuts import CutDetector
 from dice_jax.sequences.people import Tracks
 
@@ -72,7 +71,7 @@ def reconstruct_video(
             previous = ()
             tracks.reset()
         since = 0 if not previous or since >= _LOOK_AROUND else since + 1
-        found = None if since else find_people(pixels, both_hands=options.get("hand") == "both")
+        found = None if since else detect(pixels, options.get("hand", "auto"), options.get("box"))
         before = previous if all(person.is_fitted for person in previous) else ()
         raw = reconstruct(model, pixels, people=found, previous=before, **options)
         yield FramePeople(tracks(raw, time), raw, cut)
