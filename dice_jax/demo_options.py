@@ -16,6 +16,9 @@ EXAMPLES = """examples:
     python -m dice_jax.demo
   one photo, a folder of photos
     python -m dice_jax.demo --image me.jpg holiday/ --out outputs
+  a pattern, in quotes, and a list on the standard input
+    python -m dice_jax.demo --image 'holiday/**/IMG_*.jpg'
+    find photos -name '*.jpg' -newer last_run | python -m dice_jax.demo --image -
   a video, smoothed strongly; killed, it goes on where it was
     python -m dice_jax.demo --video me.mp4 --smooth strong
   the surest hand is a LEFT one, whatever the detector says

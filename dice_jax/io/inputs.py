@@ -33,7 +33,7 @@ def expand(
         it raises the error.
 
     Raises:
-        FileNotFoundError: a pattern or a folder without such files.
+        FileNotFoundError: a pattern or a folder without such files, or an empty list.
     """
     found: dict[Path, None] = {}
     for entry in given:
@@ -53,9 +53,10 @@ def expand(
 def _listed(entry: str | Path) -> Iterator[Path]:
     """The paths of one argument."""
     if str(entry) == STANDARD_INPUT:
-        for line in sys.stdin:
-            if line.strip("\r\n"):
-                yield Path(line.strip("\r\n"))
+        lines = [line.strip("\r\n") for line in sys.stdin]
+        if not any(lines):
+            raise FileNotFoundError("the list on the standard input is empty: one path a line")
+        yield from (Path(line) for line in lines if line)
         return
     if glob.has_magic(str(entry)) and not Path(entry).exists():
         matches = sorted(glob.glob(os.path.expanduser(str(entry)), recursive=True))

@@ -54,5 +54,11 @@ def test_a_list_on_the_standard_input(tree, monkeypatch):
     assert paths == [tree / "b.jpg", tree / "a é 😀.PNG", Path("absent.jpg")]
 
 
+def test_an_empty_list_on_the_standard_input_is_an_error(monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO("\n\n"))
+    with pytest.raises(FileNotFoundError, match="list on the standard input is empty"):
+        inputs.expand(["-"])
+
+
 def test_an_empty_folder_is_kept_so_that_the_reader_names_it(tmp_path):
     assert inputs.expand([tmp_path]) == [tmp_path]
