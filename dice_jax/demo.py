@@ -30,7 +30,7 @@ from dice_jax import (
     xla_flags,
 )
 from dice_jax.body_models import contact_regions, rig
-from dice_jax.io import atomic, images, inputs, videos
+from dice_jax.io import atomic, images, inputs, shards, videos
 from dice_jax.person import Hand, Person
 from dice_jax.visualization import demo_results
 
@@ -51,7 +51,67 @@ def main(argv: Sequence[str] | None = None) -> int:
     xla_flags.keep_compiled()
     clock = Clock()
 
+    ################ Files ################
+    shard = shards.parse(args.shard)
+    jobs, skipped = find_jobs(args)
+    print(*skipped, sep="\n", end="\n" * bool(skipped), file=sys.stderr)
+    out = atomic.writable_folder(args.out)
+    prefixes = person_prefixes([job.name for job in jobs])
+    mine = shard.pick(jobs)
+    if shard.count > 1:
+        print(f"shard {shard.number} of {shard.count}: {len(mine)} of {len(jobs)} files")
+    if args.skip_done:
+        left = [job for job in mine if not is_done(job, out, args)]
+        print(f"{len(mine) - len(left)} of {len(mine)} are done already")
+        mine = left
+    if not mine:
+        return 0
+
     ################ Model ################
+    with clock.stage("load"):
+        model = inference.load(args.weights)
+    device = jax.devices()[0].device_kind
+    print(f"weights {args.weights} on {device}: {clock.report('load')}")
+
+    ################ Photos ################
+    photos = [job for job in mine if not job.is_video]
+    done = sum(run_photo(job, prefixes[job.name], model, out, args, clock) for job in photos)
+    if done:
+        each = clock.report("read", "reconstruct", "draw", "write", count=done)
+        print(f"{done} of {len(photos)} done, each took: {each}")
+
+    ################ Videos ################
+    for job in mine:
+        if job.is_video:
+            done += run_video(job.path, job.name, model, out, args)
+
+    failed = len(mine) - done
+    if failed:
+        print(f"{failed} of {len(mine)} failed, see the errors above", file=sys.stderr)
+    return 1 if failed else 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """A file to work on.
+
+    Attributes:
+        path: of a photo or a video.
+        name: start of the names of its results, which no other file of the command has.
+        is_video: whether it is a video.
+    """
+
+    path: Path
+    name: str
+    is_video: bool
+
+
+def find_jobs(args: argparse.Namespace) -> tuple[list[Job], list[str]]:
+    """All files of the command, in every shard, and lines about those that are skipped.
+
+    Raises:
+        FileNotFoundError: see `inputs.expand` and `images.find_images`.
+    """
     paths, skipped, clips = [], [], []
     if args.image or not args.video:
         given = inputs.expand(args.image or [SAMPLES], leave_out=args.out)
@@ -59,57 +119,72 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.video:
         clips = inputs.expand(args.video, leave_out=args.out, suffixes=videos.SUFFIXES)
     names = unique_names([*paths, *clips])
-    taken = set(names)
-    print(*skipped, sep="\n", end="\n" * bool(skipped), file=sys.stderr)
-    out = atomic.writable_folder(args.out)
-    with clock.stage("load"):
-        model = inference.load(args.weights)
-    device = jax.devices()[0].device_kind
-    print(f"weights {args.weights} on {device}: {clock.report('load')}")
+    files = [*((path, False) for path in paths), *((path, True) for path in clips)]
+    return [Job(path, name, video) for (path, video), name in zip(files, names)], skipped
 
-    ################ Photos ################
-    done = 0
-    for path, name in zip(paths, names):
-        try:
-            with clock.stage("read"):
-                photo = images.read_image(path, args.max_megapixels)
-            with clock.stage("reconstruct"):
-                people = reconstruction.reconstruct(
-                    model,
-                    photo,
-                    hand=args.hand,
-                    fit=args.fit == "on",
-                    crop=args.crop,
-                    focal_length=args.focal_length,
-                    box=args.box,
-                )
-        except MemoryError:
-            errors.report(ValueError(f"{path}: there is not enough memory for this photo"))
-            continue
-        except (ValueError, OSError) as error:
-            errors.report(type(error)(f"{path}: {error}") if str(path) not in str(error) else error)
-            continue
-        if not people:
-            print(f"{path}: nobody found: no face and no hand, no meshes")
-        of_people = [name, *(free_name(f"{name}_{i}", taken) for i in range(2, len(people) + 1))]
-        written = [
-            draw_and_write(person, photo, path, of_one, model, out, args, clock)
-            for person, of_one in zip(people, of_people)
-        ]
-        done += all(written)
 
-    if done:
-        each = clock.report("read", "reconstruct", "draw", "write", count=done)
-        print(f"{done} of {len(paths)} done, each took: {each}")
+def is_done(job: Job, out: Path, args: argparse.Namespace) -> bool:
+    """Whether all results of a file are there, by their names. Those of `NAME` come last."""
+    endings = ["_params.npz", "_contact.csv"]
+    if job.is_video:
+        endings.append("_overlay.mp4")
+    else:
+        endings += ["_params.json"] + [".glb"] * (args.mesh in ("glb", "rig"))
+        endings += ["_rig.glb"] * (args.mesh == "rig") + ["_report.html"] * args.report
+        endings += ["_overlay.png"] * (args.pictures != "none") + ["_photo.png"] * args.full_frame
+        endings += ["_side.png"] * (args.pictures == "all")
+    return all((out / f"{job.name}{ending}").exists() for ending in endings)
 
-    ################ Videos ################
-    for clip, name in zip(clips, names[len(paths) :]):
-        done += run_video(clip, name, model, out, args)
 
-    failed = len(names) - done
-    if failed:
-        print(f"{failed} of {len(names)} failed, see the errors above", file=sys.stderr)
-    return 1 if failed else 0
+def run_photo(
+    job: Job,
+    prefix: str,
+    model: inference.Model,
+    out: Path,
+    args: argparse.Namespace,
+    clock: Clock,
+) -> bool:
+    """Writes the results of everybody in a photo and prints a summary of each.
+
+    Args:
+        job: the photo.
+        prefix: start of the names of the second person and of further ones.
+        model, out, args, clock: of the run.
+
+    Returns:
+        Whether that succeeded; if not, the error is reported on stderr.
+    """
+    path = job.path
+    try:
+        with clock.stage("read"):
+            photo = images.read_image(path, args.max_megapixels)
+        with clock.stage("reconstruct"):
+            people = reconstruction.reconstruct(
+                model,
+                photo,
+                hand=args.hand,
+                fit=args.fit == "on",
+                crop=args.crop,
+                focal_length=args.focal_length,
+                box=args.box,
+            )
+    except MemoryError:
+        errors.report(ValueError(f"{path}: there is not enough memory for this photo"))
+        return False
+    except (ValueError, OSError) as error:
+        errors.report(type(error)(f"{path}: {error}") if str(path) not in str(error) else error)
+        return False
+    if not people:
+        print(f"{path}: nobody found: no face and no hand, no meshes")
+    names = [job.name, *(f"{prefix}{number}" for number in range(2, len(people) + 1))]
+    # The first person last: these files say that the photo is done.
+    written = [
+        draw_and_write(person, photo, path, name, model, out, args, clock)
+        for person, name in reversed(list(zip(people, names)))
+    ]
+    for lines in reversed(written):
+        print(*lines, sep="\n  ", end="\n" * bool(lines))
+    return all(written)
 
 
 def run_video(
@@ -153,11 +228,12 @@ def draw_and_write(
     out: Path,
     args: argparse.Namespace,
     clock: Clock,
-) -> bool:
-    """Draws and writes the results of one person and prints a summary.
+) -> list[str]:
+    """Draws and writes the results of one person.
 
     Returns:
-        Whether all files could be written; if not, the error is reported on stderr.
+        A summary, and the files; nothing if they cannot be written: the error is reported on
+        stderr.
     """
     summary = describe(person, args.hand)
     if args.fit == "on" and not person.is_fitted:
@@ -188,9 +264,8 @@ def draw_and_write(
                 demo_results.write_report(files[-1], results, name, summary)
     except OSError as error:
         errors.report(OSError(f"{error.filename or stem}: cannot be written ({error.strerror})"))
-        return False
-    print(f"{path}: {summary}", *files, sep="\n  ")
-    return True
+        return []
+    return [f"{path}: {summary}", *map(str, files)]
 
 
 def describe(person: Person, asked: str = "auto") -> str:
@@ -221,17 +296,33 @@ def _describe_hand(hand: Hand, person: Person) -> str:
 def unique_names(paths: Sequence[Path]) -> list[str]:
     """A name for the results of each file: its stem, numbered where two files share it."""
     taken: set[str] = set()
-    return [free_name(path.stem, taken) for path in paths]
+    names = []
+    for path in paths:
+        name, count = path.stem, 1
+        while name in taken:
+            count += 1
+            name = f"{path.stem}_{count}"
+        taken.add(name)
+        names.append(name)
+    return names
 
 
-def free_name(stem: str, taken: set[str]) -> str:
-    """The stem, numbered where it is one of the names in `taken`, to which the result is added."""
-    name, count = stem, 1
-    while name in taken:
-        count += 1
-        name = f"{stem}_{count}"
-    taken.add(name)
-    return name
+def person_prefixes(names: Sequence[str]) -> dict[str, str]:
+    """What the names of further people begin with, by the name of the file: `NAME_`.
+
+    They depend on the names of all files alone, so that every shard has the same. No `PREFIX2` is
+    the name of a file, or that of a person in another one.
+    """
+    numbered = {name.rstrip("0123456789") for name in names if name[-1:].isdecimal()}
+    taken: set[str] = set()
+    prefixes = {}
+    for name in names:
+        prefix = f"{name}_"
+        while prefix in numbered or prefix in taken:
+            prefix += "_"
+        taken.add(prefix)
+        prefixes[name] = prefix
+    return prefixes
 
 
 class Clock:

@@ -21,6 +21,8 @@ EXAMPLES = """examples:
     find photos -name '*.jpg' -newer last_run | python -m dice_jax.demo --image -
   a video, smoothed strongly; killed, it goes on where it was
     python -m dice_jax.demo --video me.mp4 --smooth strong
+  the second of eight machines that share the work, without what is done already
+    python -m dice_jax.demo --image photos/ --out results --shard 2/8 --skip_done
   the surest hand is a LEFT one, whatever the detector says
     python -m dice_jax.demo --image left.jpg --hand left
   both hands are in the picture, also where the detector doubts one
@@ -81,6 +83,18 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help="how much motion in a video is smoothed (default: light)",
     )
     add("--out", default="outputs", metavar="DIR", help="folder of the results (default: outputs)")
+    add(
+        "--shard",
+        default="1/1",
+        metavar="I/N",
+        help="work on every N-th file alone, from the I-th on, I from 1 to N; auto: I and N are "
+        "those of this task of a SLURM array",
+    )
+    add(
+        "--skip_done",
+        action="store_true",
+        help="leave out files whose results are in --out already, by their names",
+    )
     add(
         "--weights",
         default="default",

@@ -12,6 +12,8 @@ import jax
 import numpy as np
 import pytest
 import trimesh
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 from support.command_line import exit_code
 from support.tiny_model import save_tiny_weights
@@ -226,6 +228,8 @@ def test_without_a_fit_the_network_answers_for_the_side_that_is_asked_for(
         (("--weights", "defualt"), "no weights called 'defualt'"),
         (("--image", "{tmp}/empty"), "no images in the folder"),
         (("--image", str(demo.SAMPLES), "--video", "{tmp}/*.mp4"), "no file matches the pattern"),
+        (("--shard", "9/8"), "--shard is I/N with I from 1 to N"),
+        (("--shard", "auto"), "--shard auto needs SLURM_ARRAY_TASK_ID"),
         (("--out", "{tmp}/file.txt"), "cannot write to the folder"),
         (("--out", "{tmp}/file.txt/deeper"), "cannot write to the folder"),
         (("--weights", "{tmp}/empty"), "config.json is missing"),
@@ -288,7 +292,7 @@ def test_no_result_takes_the_place_of_another(tmp_path, run, portrait):
     options = ["--image", str(tmp_path), "--video", str(tmp_path), "--pictures", "none"]
     finished = run(*options, "--mesh", "none")
     stems = {path.name.removesuffix("_params.npz") for path in finished.out.glob("*_params.npz")}
-    assert stems == {"me", "me_2", "me_2_2"}
+    assert stems == {"me", "me_2", "me__2"}
     assert demo.unique_names([tmp_path / "me.png", tmp_path / "me.mp4"]) == ["me", "me_2"]
 
 
@@ -318,6 +322,59 @@ def test_a_box_chooses_the_person_or_lets_the_network_answer_alone(run, tmp_path
     assert "head_vertices" in params.read_params(finished.out / "gray_params.npz")
     outside = run("--image", str(tmp_path / "pair.png"), "--box", "5000", "0", "10", "10")
     assert outside.code == 1 and "is not in the photo" in outside.errors[0]
+
+
+@given(st.lists(st.text("a_23", min_size=1, max_size=4), max_size=8))
+def test_no_name_of_a_person_is_used_twice(stems):
+    names = demo.unique_names([Path(f"folder/{stem}.jpg") for stem in stems])
+    prefixes = demo.person_prefixes(names)
+    results = [f"{prefix}{number}" for prefix in prefixes.values() for number in (2, 3, 22, 23)]
+    assert len({*names, *results}) == len(names) + len(results)
+
+
+def test_shards_do_every_file_once_and_finished_ones_are_skipped(
+    tmp_path, weights, portrait, capsys
+):
+    (tmp_path / "in").mkdir()
+    for name in ("a", "b", "c"):
+        images.write_image(tmp_path / "in" / f"{name}.png", np.full((60, 80, 3), 128, np.uint8))
+    images.write_image(tmp_path / "in" / "b.png", np.concatenate([portrait, portrait], axis=1))
+
+    def run(*flags):
+        options = ["--image", str(tmp_path / "in"), "--out", str(tmp_path / "out")]
+        options += ["--weights", str(weights), "--pictures", "none", "--mesh", "none"]
+        code = demo.main([*options, *flags])
+        return code, capsys.readouterr().out
+
+    code, printed = run("--shard", "1/2")
+    assert code == 0 and "shard 1 of 2: 2 of 3 files" in printed
+    assert "a.png: nobody" in printed and "c.png: nobody" in printed and "b.png" not in printed
+    code, printed = run("--shard", "2/2")
+    assert code == 0 and "b.png: " in printed
+    results = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()}
+    assert {"b_params.npz", "b_2_params.npz"} <= set(results)
+    written = sorted((time, name) for name, time in results.items())
+    assert written[-1][1] == "b_contact.csv"  # which says that both people are there
+    code, printed = run("--shard", "2/2", "--skip_done", "--weights", "not even loaded")
+    assert code == 0 and "1 of 1 are done already" in printed and "b.png" not in printed
+    (tmp_path / "out" / "b_contact.csv").unlink()  # killed before the first person
+    code, printed = run("--shard", "2/2", "--skip_done")
+    assert code == 0 and "b.png: " in printed
+    code, printed = run("--shard", "4/4")
+    assert code == 0 and "shard 4 of 4: 0 of 3 files" in printed
+
+
+def test_what_is_done_depends_on_the_files_that_are_asked_for(tmp_path):
+    job = demo.Job(tmp_path / "x.jpg", "x", False)
+    for ending in ("_params.npz", "_params.json", "_contact.csv"):
+        (tmp_path / f"x{ending}").write_bytes(b"x")
+    parse = demo.demo_options.parse_args
+    assert demo.is_done(job, tmp_path, parse(["--pictures", "none", "--mesh", "none"]))
+    assert not demo.is_done(job, tmp_path, parse(["--pictures", "none"]))
+    assert not demo.is_done(job, tmp_path, parse(["--pictures", "overlay", "--mesh", "none"]))
+    assert not demo.is_done(
+        job, tmp_path, parse(["--pictures", "none", "--mesh", "none", "--report"])
+    )
 
 
 def test_the_glb_stores_the_name_of_the_photo(finished):
