@@ -24,6 +24,7 @@ from dice_jax import (
     demo_options,
     errors,
     inference,
+    live,
     reconstruction,
     reposing,
     video_results,
@@ -33,6 +34,7 @@ from dice_jax.body_models import contact_regions, rig
 from dice_jax.io import atomic, images, inputs, shards, videos
 from dice_jax.person import Hand, Person
 from dice_jax.visualization import demo_results
+from dice_jax.visualization.window import Window
 
 SAMPLES = Path(__file__).parent / "samples"
 
@@ -50,6 +52,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     xla_flags.set_cpu_preset()
     xla_flags.keep_compiled()
     clock = Clock()
+
+    if args.camera is not None:
+        return run_camera(args)
 
     ################ Files ################
     shard = shards.parse(args.shard)
@@ -217,6 +222,39 @@ def run_video(
         missing = f"only {files.frames} of {files.expected} frames could be read"
         print(f"{path}: {missing}; the file is damaged or was cut off", file=sys.stderr)
     return True
+
+
+def run_camera(args: argparse.Namespace) -> int:
+    """Shows and records what a webcam sees, with the meshes over it, and prints a summary.
+
+    Returns:
+        The exit code: 0, or 1 where the camera gave no more pictures.
+
+    Raises:
+        UserError, ValueError, OSError: there is no such camera or no window, or the film cannot be
+            written.
+    """
+    record = None if args.record is None else Path(args.record)
+    try:
+        window = Window("dice_jax")
+    except errors.UserError as error:
+        if record is None:
+            raise errors.UserError(f"{error}; --record FILE works without a window") from None
+        print(f"{error}: recording without a window, Ctrl-C ends it", file=sys.stderr)
+        window = None
+    if record is not None:
+        atomic.writable_folder(record.parent)
+    model = inference.load(args.weights)
+    print("q ends it; the first picture takes longer, because programs are compiled")
+    options = {"hand": args.hand, "fit": args.fit == "on", "crop": args.crop, "box": args.box}
+    options |= {"smooth": args.smooth, "focal_length": args.focal_length}
+    done = live.run(model, args.camera, window, record, **options)
+    print(f"camera {args.camera}: {done.frames} pictures in {done.seconds:.1f} s")
+    if record is not None and done.frames:
+        print(f"  {record}")
+    if done.gone:
+        print(f"camera {args.camera} gives no more pictures", file=sys.stderr)
+    return int(done.gone)
 
 
 def draw_and_write(

@@ -21,6 +21,8 @@ EXAMPLES = """examples:
     find photos -name '*.jpg' -newer last_run | python -m dice_jax.demo --image -
   a video, smoothed strongly; killed, it goes on where it was
     python -m dice_jax.demo --video me.mp4 --smooth strong
+  live from the first webcam, and as a film
+    python -m dice_jax.demo --camera 0 --record me.mp4
   the second of eight machines that share the work, without what is done already
     python -m dice_jax.demo --image photos/ --out results --shard 2/8 --skip_done
   the surest hand is a LEFT one, whatever the detector says
@@ -77,10 +79,21 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help="videos, or folders of videos: the meshes over the film, parameters and contacts",
     )
     add(
+        "--camera",
+        type=int,
+        metavar="N",
+        help="live from a webcam, the first one is 0: the meshes in a window until q is pressed",
+    )
+    add(
+        "--record",
+        metavar="FILE",
+        help="also write what the window shows, as .mp4; without a window, Ctrl-C ends it",
+    )
+    add(
         "--smooth",
         choices=STRENGTHS,
         default="light",
-        help="how much motion in a video is smoothed (default: light)",
+        help="how much motion in a video, or live, is smoothed (default: light)",
     )
     add("--out", default="outputs", metavar="DIR", help="folder of the results (default: outputs)")
     add(
@@ -175,6 +188,14 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         parser.error(f"--max_megapixels must be positive, got {args.max_megapixels}")
     if args.focal_length is not None and not 0 < args.focal_length < 1e9:
         parser.error(f"--focal_length must be positive, got {args.focal_length}")
+    if args.camera is not None and (args.image or args.video):
+        parser.error("--camera is live: it does not go with --image or --video")
+    if args.camera is not None and not 0 <= args.camera < 1000:
+        parser.error(f"--camera is the number of a webcam, from 0 on, got {args.camera}")
+    if args.record is not None and args.camera is None:
+        parser.error("--record is what --camera shows; --video writes its film by itself")
+    if args.record is not None and not args.record.lower().endswith(".mp4"):
+        parser.error(f"--record is an .mp4 file, got {args.record}")
     if args.box is not None and not (all(map(math.isfinite, args.box)) and min(args.box[2:]) >= 1):
         parser.error(f"--box needs a width and a height of at least a pixel, got {args.box}")
     if args.box is not None and args.crop != "auto":

@@ -24,13 +24,13 @@ from jaxtyping import UInt8
 from dice_jax import inference, reposing
 from dice_jax.body_models import contact_regions
 from dice_jax.fitting import detector_points
-from dice_jax.io import atomic, contact_table, meshes, params, video_writer, videos
+from dice_jax.io import atomic, contact_table, params, video_writer, videos
 from dice_jax.io.videos import Frame, VideoInfo
 from dice_jax.person import Person
 from dice_jax.sequences.people import Tracks
 from dice_jax.sequences.video_people import FramePeople, reconstruct_video
 from dice_jax.untrusted_files import npz
-from dice_jax.visualization import overlay, palette
+from dice_jax.visualization import overlay
 
 PART_SECONDS = 4.0  # of a video, in one part of the results
 CONTACT_COLUMNS = (
@@ -191,21 +191,10 @@ def _paired(frames, model, tracks, previous, smooth, options) -> Iterator[_Resul
 
 def _drawn(results: Iterable[_Result], faces, model) -> Iterator[_Drawn]:
     for result in results:
-        picture, contacts = result.frame.pixels, []
-        shape = picture.shape[:2]
-        # Who is farther away is drawn first.
-        order = sorted(result.found.people, key=lambda one: -float(one[1].photo_camera.transl[2]))
-        for number, person in order:
-            hand_faces, head_faces = faces
-            shown = meshes.person_meshes(person, hand_faces, head_faces, palette.HAND, palette.HEAD)
-            colored = [
-                dataclasses.replace(
-                    mesh,
-                    colors=palette.heat(mesh.attributes["contact"], mesh.colors, palette.CONTACT),
-                )
-                for mesh in shown
-            ]
-            picture = overlay.over_frame(picture, person, colored)
+        shape, contacts = result.frame.pixels.shape[:2], []
+        people = [person for _, person in result.found.people]
+        picture = overlay.people_over_frame(result.frame.pixels, people, *faces)
+        for number, person in result.found.people:
             bodies = reposing.body_models(model, person)
             contacts += [
                 (number, x.hand, x.hand_region, x.head_region, x.probability, result.frame.time)

@@ -77,6 +77,7 @@ ALLOWED = {
         "fitting",
     },
     "demo_options": {"reconstruction", "sequences", "visualization", "io"},
+    "live": {"inference", "sequences", "visualization", "io"},
     "many_photos": {"reconstruction", "inference", "detection"},
     "inference": {"checkpoints", "models", "body_models", "input_pixels", "kept_programs"},
     "training": {

@@ -75,8 +75,12 @@ class VideoWriter:
         self.messages = tempfile.TemporaryFile()  # noqa: SIM115 (`abort` closes it)
         command = [program, *_QUIET, "-f", "rawvideo", "-pix_fmt", "rgb24"]
         command += ["-s", f"{self.width}x{self.height}", "-r", f"{fps:.6f}", "-i", "-", *_H264]
+        # A session of its own: Ctrl-C reaches this process alone, which can keep the film then.
         self.process = subprocess.Popen(
-            [*command, str(self.partial)], stdin=subprocess.PIPE, stderr=self.messages
+            [*command, str(self.partial)],
+            stdin=subprocess.PIPE,
+            stderr=self.messages,
+            start_new_session=True,
         )
 
     def write(self, pixels: UInt8[np.ndarray, "H W 3"], time: float) -> None:

@@ -8,12 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 
 from dice_jax.constants import CROP_SIZE
 from dice_jax.geometry import crop
 from dice_jax.geometry.crop import CropBox
-from dice_jax.io.meshes import NamedMesh
+from dice_jax.io.meshes import NamedMesh, person_meshes
 from dice_jax.person import Person
 from dice_jax.visualization import captions, palette
 from dice_jax.visualization.captions import ColorBar
@@ -121,6 +121,31 @@ def over_frame(
     window = result[low[1] : bottom, low[0] : right]
     window[:] = blend(window, np.ascontiguousarray(drawn[: len(window), : window.shape[1]]))
     return result
+
+
+def people_over_frame(
+    photo: UInt8[np.ndarray, "H W 3"],
+    people: Sequence[Person],
+    hand_faces: Int[np.ndarray, "F 3"],
+    head_faces: Int[np.ndarray, "G 3"],
+) -> UInt8[np.ndarray, "H W 3"]:
+    """The photo with everybody's meshes over it, colored by contact; the nearest people in front.
+
+    Args:
+        photo: RGB.
+        people: in it.
+        hand_faces, head_faces: of the body models.
+    """
+    for person in sorted(people, key=lambda person: -float(person.photo_camera.transl[2])):
+        meshes = person_meshes(person, hand_faces, head_faces, palette.HAND, palette.HEAD)
+        by_contact = [
+            dataclasses.replace(
+                mesh, colors=palette.heat(mesh.attributes["contact"], mesh.colors, palette.CONTACT)
+            )
+            for mesh in meshes
+        ]
+        photo = over_frame(photo, person, by_contact)
+    return photo
 
 
 def view_sheet(meshes: Sequence[NamedMesh], title: str) -> UInt8[np.ndarray, "H W 3"]:
