@@ -209,6 +209,7 @@ def run_video(
                 path,
                 out / name,
                 smooth=args.smooth,
+                rig=args.mesh == "rig",
                 progress=bar.update,
                 focal_length=args.focal_length,
                 **options,
@@ -245,7 +246,8 @@ def run_camera(args: argparse.Namespace) -> int:
     if record is not None:
         atomic.writable_folder(record.parent)
     model = inference.load(args.weights)
-    print("q ends it; the first picture takes longer, because programs are compiled")
+    how = "Ctrl-C" if window is None else "q"
+    print(f"{how} ends it; the first picture takes longer, because programs are compiled")
     options = {"hand": args.hand, "fit": args.fit == "on", "crop": args.crop, "box": args.box}
     options |= {"smooth": args.smooth, "focal_length": args.focal_length}
     done = live.run(model, args.camera, window, record, **options)

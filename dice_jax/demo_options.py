@@ -21,6 +21,8 @@ EXAMPLES = """examples:
     find photos -name '*.jpg' -newer last_run | python -m dice_jax.demo --image -
   a video, smoothed strongly; killed, it goes on where it was
     python -m dice_jax.demo --video me.mp4 --smooth strong
+  a video as one animated GLB, for Blender or three.js
+    python -m dice_jax.demo --video me.mp4 --mesh rig
   live from the first webcam, and as a film
     python -m dice_jax.demo --camera 0 --record me.mp4
   the second of eight machines that share the work, without what is done already
@@ -49,6 +51,7 @@ for each person in the input NAME, in the folder --out (NAME_2 for the second pe
 
 for each video NAME:
   NAME_overlay.mp4   the film with the meshes over it, and its sound
+  NAME_rig.glb       with --mesh rig: the skeletons of everybody, animated, and the camera
   NAME_params.npz    parameters and cameras of every person in every frame
   NAME_contact.csv   which part of a hand touches which part of the face, from when to when
 
@@ -149,7 +152,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "--mesh",
         choices=demo_results.MESHES,
         default="glb",
-        help="file format of the meshes; rig: GLB, and one with skeletons to pose (default: glb)",
+        help="file format of the meshes; rig: GLB, and one with skeletons to pose; of a video, one "
+        "animated GLB (default: glb)",
     )
     add(
         "--pictures",

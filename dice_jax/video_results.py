@@ -21,7 +21,7 @@ import jax
 import numpy as np
 from jaxtyping import UInt8
 
-from dice_jax import inference, reposing
+from dice_jax import inference, reposing, video_rig
 from dice_jax.body_models import contact_regions
 from dice_jax.fitting import detector_points
 from dice_jax.io import atomic, contact_table, params, video_writer, videos
@@ -65,6 +65,7 @@ def process(
     stem: str | Path,
     *,
     smooth: str = "light",
+    rig: bool = False,
     progress: Callable[[int], object] = lambda frames: None,
     **options: Any,
 ) -> Files:
@@ -76,12 +77,13 @@ def process(
         stem: folder and start of the file names. The parts of an unfinished run lie in the folder
             `stem_parts`; they are used where they belong to this video, model and options.
         smooth: "off", "light" or "strong".
+        rig: whether to write `stem_rig.glb` as well, the moving skeletons, if there is anybody.
         progress: called with the number of frames done since the call before.
         **options: of `reconstruct`.
 
     Raises:
         FileNotFoundError, UserError: see `videos.probe`; there is no FFmpeg; a part is damaged.
-        OSError: a file cannot be written. The three files appear together, or none of them does.
+        OSError: a file cannot be written. The files appear together, or none of them does.
     """
     path, stem = Path(path), Path(stem)
     info = videos.probe(path)
@@ -109,6 +111,11 @@ def process(
     with atomic.together():
         video_writer.join([part.with_suffix(".mp4") for part in parts], paths[0], sound=path)
         params.write_params(paths[1], people)
+        if rig and _numbers(people):
+            paths.append(stem.with_name(f"{stem.name}_rig.glb"))
+            fitted = bodies.hand_model, bodies.head_model
+            alone = model.hand_model, model.head_model
+            video_rig.write(paths[-1], people, info, fitted, alone, {"source": path.name})
         contact_table.write_table(paths[2], CONTACT_COLUMNS, episodes(_contact_rows(contents)))
     count = sum(len(content["frame_time"]) for content in contents)
     _clear(folder)

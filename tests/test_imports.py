@@ -66,7 +66,9 @@ ALLOWED = {
         "body_models",
         "geometry",
     },
+    "video_rig": {"body_models", "visualization", "io"},
     "video_results": {
+        "video_rig",
         "untrusted_files",
         "inference",
         "sequences",

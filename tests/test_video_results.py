@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 import pytest
+from support import film_reader
 from support.detected_person import SHAPE, touching_person
 from support.tiny_model import save_tiny_weights
 
@@ -165,6 +166,23 @@ def test_a_film_of_nobody_has_no_people(run, tmp_path, monkeypatch):
     files = run(nobody)
     assert files.people == 0
     assert len((tmp_path / "x_contact.csv").read_text().splitlines()) == 1
+
+
+def test_the_rig_of_a_video_stands_where_the_person_is(run, tmp_path, monkeypatch):
+    films = [run(Fake(absent=absent), rig=True).paths for absent in (range(COUNT), ABSENT)]
+    assert [path.name for path in films[0]] == ["x_overlay.mp4", "x_params.npz", "x_contact.csv"]
+    assert films[1][-1].name == "x_rig.glb"
+    person = touching_person()
+    for frame in (0, 10, COUNT - 1):
+        glb = film_reader.at(tmp_path / "x_rig.glb", (frame + 0.01) / FPS)
+        for name, vertices in (
+            ("person_1_right_hand", person.hands[0].vertices),
+            ("person_1_head", person.head.vertices),
+        ):
+            expected = (vertices + person.photo_camera.transl) * [1, -1, -1]
+            np.testing.assert_allclose(glb.posed(name), expected, atol=1e-4)
+    gone = film_reader.at(tmp_path / "x_rig.glb", (ABSENT[0] + 0.01) / FPS)
+    assert np.ptp(gone.posed("person_1_head"), axis=0).max() < 1e-6
 
 
 def test_episodes_join_what_pauses_for_less_than_a_fifth_of_a_second():

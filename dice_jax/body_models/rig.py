@@ -5,7 +5,7 @@ Posing a rig by its rotations and the weights of its correctives is the skinning
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Float
@@ -55,7 +55,7 @@ def _hand_rig(hand: Hand, name: str, model: BodyModel, colors) -> RiggedMesh:
     side = -1.0 if hand.side == "left" else 1.0
     attributes = {"contact": np.asarray(hand.contact_probs, np.float32)}
     coefficients = np.asarray(hand.params.betas)
-    return _rig(
+    return rest_rig(
         name, model, coefficients, pose, hand.params.transl, names, colors, attributes, side
     )
 
@@ -65,25 +65,38 @@ def _head_rig(head: Head, model: BodyModel, colors) -> RiggedMesh:
     pose = [params.global_orient, params.neck_pose, params.jaw_pose, np.zeros(3), np.zeros(3)]
     coefficients = np.concatenate([np.asarray(params.betas), np.asarray(params.expression)])
     attributes = {"contact": np.asarray(head.contact_probs, np.float32)}
-    rig = _rig("head", model, coefficients, pose, params.transl, HEAD_JOINTS, colors, attributes)
+    rig = rest_rig(
+        "head", model, coefficients, pose, params.transl, HEAD_JOINTS, colors, attributes
+    )
     turned = _at_rest(rig.skeleton, -np.asarray(head.deformations, np.float64))
     morphs = {DEFORMATION: turned.astype(np.float32)} | rig.mesh.morphs
     mesh = NamedMesh("head", rig.mesh.vertices, rig.mesh.faces, colors, attributes, morphs)
     return RiggedMesh(mesh, rig.skeleton, {DEFORMATION: 1.0} | dict(rig.morph_weights))
 
 
-def _rig(
+def rest_rig(
     name: str,
     model: BodyModel,
     coefficients,
     pose,
     transl,
-    joint_names,
-    colors,
-    attributes,
+    joint_names: Sequence[str],
+    colors: Float[np.ndarray, "V 3"],
+    attributes: dict[str, Float[np.ndarray, "V"]],
     side: float = 1.0,
 ) -> RiggedMesh:
-    """A mesh and its skeleton; `side` is -1 for the mirror image."""
+    """A mesh at rest and its skeleton in a pose.
+
+    Args:
+        name: of the mesh.
+        model: the body model.
+        coefficients: of the first `shapedirs`.
+        pose: axis-angle of every joint.
+        transl: meters.
+        joint_names: one for each joint.
+        colors, attributes: of the vertices.
+        side: -1 for the mirror image.
+    """
     flip = np.array([side, 1.0, 1.0])
     shapedirs = np.asarray(model.shapedirs, np.float64)[..., : len(coefficients)]
     vertices = np.asarray(model.v_template, np.float64) + shapedirs @ coefficients

@@ -34,7 +34,7 @@ class BinaryChunk:
             values: (N,) or (N, components); floating point, or indices, or uint8 as it is. Four
                 components of uint8, so that rows begin at multiples of 4 bytes.
             bounds: whether to store the minimum and maximum, which the format requires of
-                positions.
+                positions and of the times of an animation.
             target: kind of the buffer view; None for what is no attribute of vertices.
 
         Returns:
@@ -53,7 +53,8 @@ class BinaryChunk:
             "type": _TYPES[1 if values.ndim == 1 else values.shape[1]],
         }
         if bounds:
-            accessor |= {"min": values.min(axis=0).tolist(), "max": values.max(axis=0).tolist()}
+            columns = values.reshape(len(values), -1)
+            accessor |= {"min": columns.min(axis=0).tolist(), "max": columns.max(axis=0).tolist()}
         self.accessors.append(accessor)
         self.data += values.tobytes()
         return len(self.accessors) - 1

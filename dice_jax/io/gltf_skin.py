@@ -20,7 +20,7 @@ from dice_jax.io.glb_container import BinaryChunk
 from dice_jax.io.meshes import NamedMesh
 
 # Half a turn about x: from camera axes (y down, z away) to glTF's; x, y, z, w.
-_CAMERA_TO_GLTF = [1.0, 0.0, 0.0, 0.0]
+CAMERA_TURN = [1.0, 0.0, 0.0, 0.0]
 _PER_SET = 4  # joints of a vertex in one attribute, glTF 2.0 section 3.7.3.1
 
 
@@ -71,14 +71,14 @@ def write_rig(
         extras: JSON values to store with the scene.
     """
     binary = BinaryChunk()
-    root: dict[str, Any] = {"name": "camera_axes", "rotation": _CAMERA_TO_GLTF, "children": []}
+    root: dict[str, Any] = {"name": "camera_axes", "rotation": CAMERA_TURN, "children": []}
     nodes, meshes, skins = [root], [], []
     for number, part in enumerate(parts):
         first = len(nodes)
         root["children"].append(first)
-        nodes += _joint_nodes(part.skeleton, first)
-        skins.append(_skin(part, first, binary))
-        meshes.append(_mesh(part, binary))
+        nodes += joint_nodes(part.skeleton, first)
+        skins.append(skin_object(part, first, binary))
+        meshes.append(skinned_mesh(part, binary))
         nodes.append({"name": part.mesh.name, "mesh": number, "skin": number})
     document = {
         "scene": 0,
@@ -96,7 +96,7 @@ def write_rig(
     glb_container.write(path, document, binary)
 
 
-def _joint_nodes(skeleton: Skeleton, first: int) -> list[dict[str, Any]]:
+def joint_nodes(skeleton: Skeleton, first: int) -> list[dict[str, Any]]:
     """A node for each joint; `first` is the index of the root's."""
     quaternions = Rotation.from_matrix(np.asarray(skeleton.rotations, np.float64)).as_quat()
     nodes = []
@@ -116,7 +116,8 @@ def _joint_nodes(skeleton: Skeleton, first: int) -> list[dict[str, Any]]:
     return nodes
 
 
-def _skin(part: RiggedMesh, first: int, binary: BinaryChunk) -> dict[str, Any]:
+def skin_object(part: RiggedMesh, first: int, binary: BinaryChunk) -> dict[str, Any]:
+    """The skin of a mesh; `first` is the index of the root joint's node."""
     joints = part.skeleton.rest_joints
     inverse_bind = np.tile(np.eye(4, dtype=np.float32), (len(joints), 1, 1))
     inverse_bind[:, 3, :3] = -joints  # matrices are stored column by column
@@ -128,7 +129,8 @@ def _skin(part: RiggedMesh, first: int, binary: BinaryChunk) -> dict[str, Any]:
     }
 
 
-def _mesh(part: RiggedMesh, binary: BinaryChunk) -> dict[str, Any]:
+def skinned_mesh(part: RiggedMesh, binary: BinaryChunk) -> dict[str, Any]:
+    """The mesh object with the weights of its skin and of its morphs."""
     document = gltf.mesh_object(part.mesh, binary)
     attributes = document["primitives"][0]["attributes"]
     weights = np.asarray(part.skeleton.weights, np.float32)

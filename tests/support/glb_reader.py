@@ -41,6 +41,7 @@ class Glb:
         def visit(index, above):
             node, local = self.nodes[index], np.eye(4)
             local[:3, :3] = Rotation.from_quat(node.get("rotation", [0, 0, 0, 1])).as_matrix()
+            local[:3, :3] *= node.get("scale", [1, 1, 1])
             local[:3, 3] = node.get("translation", [0, 0, 0])
             matrices[index] = above @ local
             for child in node.get("children", []):
