@@ -136,6 +136,7 @@ class _Film:
 
     def add_rig(self, motion: RigMotion) -> int:
         """Adds a mesh, its joints, and a node above these that hides them."""
+        motion = _with_weights_up_to_one(motion)
         name, skeleton = motion.rig.mesh.name, motion.rig.skeleton
         place: dict[str, Any] = {"name": f"{name}_place"}
         self.nodes.append(place)
@@ -154,7 +155,6 @@ class _Film:
         number = len(self.meshes) - 1
         self.nodes.append({"name": name, "mesh": number, "skin": number})
         if motion.weights.shape[1]:
-            self.meshes[-1]["weights"] = motion.weights[0].astype(float).tolist()
             self.move(len(self.nodes) - 1, "weights", motion.weights)
         return index
 
@@ -174,6 +174,26 @@ class _Film:
         self.samplers.append(sampler)
         target = {"node": node, "path": path}
         self.channels.append({"sampler": len(self.samplers) - 1, "target": target})
+
+
+def _with_weights_up_to_one(motion: RigMotion) -> RigMotion:
+    """The same motion with weights in [0, 1], and without morphs that are never used.
+
+    Blender limits a weight to [0, 1] and to what the first frame has. So the morph `NAME_plus` has
+    the positive weights of `NAME`, and `NAME_minus`, which goes the other way, the negative ones;
+    each is scaled by its largest weight in the film.
+    """
+    morphs, columns = {}, []
+    for (name, offsets), weights in zip(motion.rig.mesh.morphs.items(), motion.weights.T):
+        for ending, sign in (("plus", 1.0), ("minus", -1.0)):
+            largest = float((sign * weights).max())
+            if largest > _STILL:
+                morphs[f"{name}_{ending}"] = (sign * largest * offsets).astype(np.float32)
+                columns.append(np.maximum(sign * weights, 0.0) / largest)
+    used = np.stack(columns, axis=1) if columns else np.zeros((len(motion.present), 0))
+    mesh = dataclasses.replace(motion.rig.mesh, morphs=morphs)
+    rig = RiggedMesh(mesh, motion.rig.skeleton, dict(zip(morphs, used[0].tolist())))
+    return dataclasses.replace(motion, rig=rig, weights=used)
 
 
 def _continuous(quaternions: Float[np.ndarray, "T 4"]) -> Float[np.ndarray, "T 4"]:

@@ -1,9 +1,12 @@
 """A film's GLB: played by an independent reader, its skins are the package's skinning."""
 
 import json
+import os
+import pathlib
 import shutil
 import struct
 import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -159,6 +162,21 @@ def test_the_animation_has_what_moves_and_nothing_else(path, arrays):
         np.testing.assert_allclose(times, arrays["frame_time"], atol=1e-6)
 
 
+def test_weights_are_in_the_range_that_blender_keeps(path):
+    """Its importer limits weights to [0, 1]; the rest mesh stays the neutral one."""
+    glb = film_reader.at(path, 0.0)
+    for channel in glb.document["animations"][0]["channels"]:
+        if channel["target"]["path"] == "weights":
+            sampler = glb.document["animations"][0]["samplers"][channel["sampler"]]
+            weights = glb.array(sampler["output"])
+            assert weights.min() == 0.0 and weights.max() == 1.0
+    names = [mesh["extras"]["targetNames"] for mesh in glb.document["meshes"]]
+    assert all(name.endswith(("_plus", "_minus")) for group in names for name in group)
+    head = next(mesh for mesh in glb.document["meshes"] if mesh["name"] == "person_1_head")
+    unused = [k for k in range(36) if f"pose_{k:03d}" in str(head["extras"])]
+    assert max(unused) < 18  # the eyes do not turn
+
+
 def test_trimesh_reads_the_meshes(path):
     scene = trimesh.load(path)
     sizes = {name: len(mesh.vertices) for name, mesh in scene.geometry.items()}
@@ -189,6 +207,23 @@ def test_a_film_of_one_frame(arrays, tmp_path):
     assert "animations" not in glb.document
     expected = skinned(arrays, "person_1", "head", 0.0)
     np.testing.assert_allclose(glb.posed("person_1_head"), expected, atol=TOLERANCE)
+
+
+def test_blender_plays_it_as_our_skinning(path, arrays, tmp_path):
+    """With BLENDER_PYTHON, an interpreter that has bpy, or with this one if it has."""
+    python = os.environ.get("BLENDER_PYTHON", sys.executable)
+    if subprocess.run([python, "-c", "import bpy"], capture_output=True).returncode:
+        pytest.skip("needs `pip install bpy`, here or in the interpreter BLENDER_PYTHON")
+    names, frames, out = ("person_1_head", "person_4_right_hand"), (0, 5, 11), tmp_path / "a.npz"
+    words = [str(FPS).removesuffix(".0"), ",".join(map(str, frames)), ",".join(names)]
+    player = pathlib.Path(film_reader.__file__).with_name("blender_player.py")
+    command = [python, str(player), str(path), str(out), *words]
+    subprocess.run(command, capture_output=True, check=True, env=os.environ | {"PYTHONPATH": ""})
+    with np.load(out) as played:
+        for name in names:
+            for frame in frames:
+                expected = skinned(arrays, name[:8], name[9:], frame / FPS)
+                np.testing.assert_allclose(played[f"{name}_{frame}"], expected, atol=TOLERANCE)
 
 
 def test_the_khronos_validator_finds_no_error(path):
