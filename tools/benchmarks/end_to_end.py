@@ -33,7 +33,6 @@ import numpy as np
 
 import dice_jax
 from dice_jax import demo, errors, inference, reconstruction, video_results, xla_flags
-from dice_jax.fitting import fit
 from dice_jax.io import images, video_writer
 from dice_jax.visualization import demo_results
 
@@ -42,7 +41,7 @@ _STAGES: dict[str, Sequence[tuple[object, str]]] = {
     "decode": ((images, "read_image"),),
     "detect": ((reconstruction, "find_people"),),
     "network": ((inference, "infer"),),
-    "fit": ((fit, "fit_heads"), (fit, "fit_hands")),
+    "fit": ((reconstruction, "_fit_heads"), (reconstruction, "_fit_hands")),
     "draw": ((demo_results, "draw"),),
     "write": ((demo_results, "write"),),
     "all": ((demo, "run_photo"),),

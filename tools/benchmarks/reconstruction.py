@@ -23,9 +23,8 @@ import jax
 import numpy as np
 
 import dice_jax
-from dice_jax import errors, inference, xla_flags
+from dice_jax import errors, inference, reconstruction, xla_flags
 from dice_jax.detection.people import find_people
-from dice_jax.fitting import fit
 from dice_jax.io import images
 
 _SAMPLES = Path(dice_jax.__file__).parent / "samples"
@@ -84,7 +83,11 @@ def measure(model: inference.Model, photo: np.ndarray, repeats: int) -> list[flo
     """
     people = find_people(photo)
     dice_jax.reconstruct(model, photo, people=people)  # compiles
-    inner = {"infer": (inference, []), "fit_heads": (fit, []), "fit_hands": (fit, [])}
+    inner = {
+        "infer": (inference, []),
+        "_fit_heads": (reconstruction, []),
+        "_fit_hands": (reconstruction, []),
+    }
     for name, (module, seconds) in inner.items():
         setattr(module, name, _timed(getattr(module, name), seconds))
     try:
