@@ -132,7 +132,8 @@ def is_done(job: Job, out: Path, args: argparse.Namespace) -> bool:
     """Whether all results of a file are there, by their names. Those of `NAME` come last."""
     endings = ["_params.npz", "_contact.csv"]
     if job.is_video:
-        endings.append("_overlay.mp4")
+        # Without anybody there are no skeletons: such a video is looked at again.
+        endings += ["_overlay.mp4"] + ["_rig.glb"] * (args.mesh == "rig")
     else:
         endings += ["_params.json"] + [".glb"] * (args.mesh in ("glb", "rig"))
         endings += ["_rig.glb"] * (args.mesh == "rig") + ["_report.html"] * args.report

@@ -369,6 +369,10 @@ def test_what_is_done_depends_on_the_files_that_are_asked_for(tmp_path):
     for ending in ("_params.npz", "_params.json", "_contact.csv"):
         (tmp_path / f"x{ending}").write_bytes(b"x")
     parse = demo.demo_options.parse_args
+    (tmp_path / "x_overlay.mp4").write_bytes(b"x")
+    video = demo.Job(tmp_path / "x.mp4", "x", True)
+    assert demo.is_done(video, tmp_path, parse([]))
+    assert not demo.is_done(video, tmp_path, parse(["--mesh", "rig"]))
     assert demo.is_done(job, tmp_path, parse(["--pictures", "none", "--mesh", "none"]))
     assert not demo.is_done(job, tmp_path, parse(["--pictures", "none"]))
     assert not demo.is_done(job, tmp_path, parse(["--pictures", "overlay", "--mesh", "none"]))
