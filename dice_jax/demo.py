@@ -181,7 +181,10 @@ def run_photo(
         errors.report(type(error)(f"{path}: {error}") if str(path) not in str(error) else error)
         return False
     if not people:
-        print(f"{path}: nobody found: no face and no hand, no meshes")
+        where = (
+            "" if args.box is None else " in the box; --fit off takes the network's answer alone"
+        )
+        print(f"{path}: nobody found: no face and no hand, no meshes{where}")
     names = [job.name, *(f"{prefix}{number}" for number in range(2, len(people) + 1))]
     # The first person last: these files say that the photo is done.
     written = [
@@ -277,8 +280,6 @@ def draw_and_write(
         stderr.
     """
     summary = describe(person, args.hand)
-    if args.fit == "on" and not person.is_fitted:
-        summary = f"nothing detected in the box, so the network alone: {summary}"
     with clock.stage("draw"):
         results = demo_results.draw(
             person,

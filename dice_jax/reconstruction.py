@@ -71,7 +71,7 @@ def reconstruct(
             full frame.
         box: left, top, width and height of a rectangle around head and hands, pixels of the photo:
             only the person in it is reconstructed, and the network sees the square around it
-            instead of `crop`. Where no face and no hand is found there, the network answers alone.
+            instead of `crop`. Without the fit, the network answers even if nobody is found there.
         people: what `detection.people.find_people` found in the photo; None: it is called.
         previous: the answer for the photo before, in a sequence. Faces and hands are searched where
             they were, and the fit lets them move smoothly. People who come into view later are
@@ -107,7 +107,7 @@ def reconstruct(
         people = detect(photo, hand, box, before)
     people = list(people)
     check_people(people)
-    if corners is not None and not people:
+    if corners is not None and not people and not fit:
         people = [DetectedPerson(None, ())]
     turns = framing.turns_of_face(people[0].face) if people else 0
     shape = photo.shape[:2]
@@ -120,7 +120,7 @@ def reconstruct(
         seen = _choose_hands(turn_detections(found, turns, shape), hand)
         square = _crop_box(seen, crop, corners, turns, shape)
         view = _view(upright, square, focal_length)
-        if fit and (seen.face is not None or seen.hands):
+        if fit:
             models = prepared()
             bodies = models.hand_model, models.head_model
             person = _fitted(model, models, view, seen, previous_people.find(previous, seen))

@@ -43,14 +43,6 @@ def write(
         prefix = f"person_{number}_"
         own = {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
         is_fitted = any(np.isfinite(own.get(f"{part}_residual", np.nan)).any() for part in _PARTS)
-        # One skeleton cannot be both: frames without a fit are left out where others have one.
-        for part in _PARTS:
-            if is_fitted and f"{part}_residual" in own:
-                gone = ~np.isfinite(own[f"{part}_residual"])
-                key = f"{part}_global_orient"
-                own[key] = np.where(gone[:, None], np.nan, own[key])
-                if gone.all():
-                    own = {k: v for k, v in own.items() if not k.startswith(f"{part}_")}
         bodies = fitted if is_fitted else alone
         colors = np.asarray(palette.HAND), np.asarray(palette.HEAD)
         people.append(person_motion(f"person_{number}", own, *bodies, *colors))

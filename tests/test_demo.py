@@ -304,7 +304,7 @@ def test_both_hands_name_the_one_that_is_not_there(run):
     assert "right_hand_vertices" in arrays and "left_hand_vertices" not in arrays
 
 
-def test_a_box_chooses_the_person_or_lets_the_network_answer_alone(run, tmp_path, portrait):
+def test_a_box_chooses_the_person_and_nobody_is_made_up_in_it(run, tmp_path, portrait):
     pair = np.concatenate([portrait, portrait], axis=1)
     images.write_image(tmp_path / "pair.png", pair)
     images.write_image(tmp_path / "gray.png", np.full_like(pair, 128))
@@ -318,8 +318,11 @@ def test_a_box_chooses_the_person_or_lets_the_network_answer_alone(run, tmp_path
     assert arrays["head_keypoints_2d"][:, 0].min() > side
     assert arrays["crop_box"][2] == side - 20  # the square around it
     (line,) = (line for line in finished.lines if "gray.png: " in line)
-    assert "nothing detected in the box, so the network alone" in line
-    assert "head_vertices" in params.read_params(finished.out / "gray_params.npz")
+    assert "nobody found" in line and "in the box; --fit off" in line
+    assert not list(finished.out.glob("gray*"))
+    alone = run("--image", str(tmp_path / "gray.png"), *options, "--fit", "off")
+    arrays = params.read_params(alone.out / "gray_params.npz")
+    assert arrays["crop_box"][2] == side - 20 and "head_vertices" in arrays
     outside = run("--image", str(tmp_path / "pair.png"), "--box", "5000", "0", "10", "10")
     assert outside.code == 1 and "is not in the photo" in outside.errors[0]
 
