@@ -219,7 +219,7 @@ def split_unused(
 def _counters(state: Mapping[str, np.ndarray]) -> list[str]:
     """One line for the counters of batch norms, which only PyTorch's momentum needs."""
     count = sum(key.endswith(f".{torch_names.COUNTER}") for key in state)
-    return [f"{count} counters of batch norms, *.{torch_names.COUNTER}"] if count else []
+    return [f"{count} counters of batch norms (*.{torch_names.COUNTER})"] if count else []
 
 
 def _attention_heads(saved: Saved, given: int | None) -> tuple[dict[str, int], list[str]]:

@@ -81,7 +81,7 @@ def test_all_that_is_left_out_is_named(saved, converted):
     *names, counters = [line for line in converted.left_out if ", rows " not in line]
     assert names == unused
     counted = sum(name.endswith(".num_batches_tracked") for name in state)
-    assert counters == f"{counted} counters of batch norms, *.num_batches_tracked"
+    assert counters == f"{counted} counters of batch norms (*.num_batches_tracked)"
     # Every number of the file is in the network, in the lines above, or in a row that is named.
     cut = {line.partition(",")[0]: line for line in converted.left_out if ", rows " in line}
     rows = {name: len(state[name]) - 843 for name in cut}

@@ -18,7 +18,7 @@ import numpy as np
 from ml_collections import ConfigDict
 from PIL import Image
 
-from dice_jax import configs, demo, inference
+from dice_jax import configs, demo_options, inference
 from dice_jax.body_models import assets
 from dice_jax.checkpoints import config_file, npz_weights, pretrained_backbones
 from dice_jax.constants import NUM_HAND_VERTICES, NUM_HEAD_VERTICES
@@ -287,7 +287,7 @@ def _make_words(folder: Path, rng: Rng) -> list[str]:
 
 def _read_words(words: list[str]) -> None:
     try:
-        demo.parse_args(words)
+        demo_options.parse_args(words)
     except SystemExit as error:
         if error.code not in (0, 2):
             raise RuntimeError(f"exit code {error.code}") from error

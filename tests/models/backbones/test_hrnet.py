@@ -179,7 +179,10 @@ def test_training_starts_from_converted_weights(timm_hrnet, tmp_path, capsys, su
     convert_hrnet.main([str(path), "--out", str(out)])
     message, left_out = capsys.readouterr().out.strip().split("; left out: ")
     assert "HRNet-W4, 2048 features" in message
-    assert set(left_out.split(", ")) == {"classifier.weight", "classifier.bias"}
+    *names, counters = left_out.split(", ")
+    assert set(names) == {"classifier.weight", "classifier.bias"}
+    count = sum(name.endswith(".num_batches_tracked") for name in model.state_dict())
+    assert counters == f"{count} counters of batch norms (*.num_batches_tracked)"
 
     expected = hrnet_variables(numpy_state(model))
     config = ModelConfig(backbone=BackboneConfig(width=4, depth=1, pretrained=str(out)))
