@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -142,6 +143,18 @@ def is_done(job: Job, out: Path, args: argparse.Namespace) -> bool:
     return all((out / f"{job.name}{ending}").exists() for ending in endings)
 
 
+def network_options(args: argparse.Namespace) -> dict[str, Any]:
+    """Keyword arguments of `reconstruct`, for photos and for pictures of a video."""
+    return {
+        "hand": args.hand,
+        "fit": args.fit == "on",
+        "presence_gate": args.presence_gate == "on",
+        "crop": args.crop,
+        "focal_length": args.focal_length,
+        "box": args.box,
+    }
+
+
 def run_photo(
     job: Job,
     prefix: str,
@@ -165,15 +178,7 @@ def run_photo(
         with clock.stage("read"):
             photo = images.read_image(path, args.max_megapixels)
         with clock.stage("reconstruct"):
-            people = reconstruction.reconstruct(
-                model,
-                photo,
-                hand=args.hand,
-                fit=args.fit == "on",
-                crop=args.crop,
-                focal_length=args.focal_length,
-                box=args.box,
-            )
+            people = reconstruction.reconstruct(model, photo, **network_options(args))
     except MemoryError:
         errors.report(ValueError(f"{path}: there is not enough memory for this photo"))
         return False
@@ -204,7 +209,6 @@ def run_video(
     Returns:
         Whether that succeeded; if not, the error is reported on stderr.
     """
-    options = {"hand": args.hand, "fit": args.fit == "on", "crop": args.crop, "box": args.box}
     try:
         expected = videos.probe(path).frames
         with tqdm.tqdm(total=expected or None, unit=" frames", desc=path.name) as bar:
@@ -215,8 +219,7 @@ def run_video(
                 smooth=args.smooth,
                 rig=args.mesh == "rig",
                 progress=bar.update,
-                focal_length=args.focal_length,
-                **options,
+                **network_options(args),
             )
     except (ValueError, OSError) as error:
         errors.report(type(error)(f"{path}: {error}") if str(path) not in str(error) else error)
@@ -252,9 +255,8 @@ def run_camera(args: argparse.Namespace) -> int:
     model = inference.load(args.weights)
     how = "Ctrl-C" if window is None else "q"
     print(f"{how} ends it; the first picture takes longer, because programs are compiled")
-    options = {"hand": args.hand, "fit": args.fit == "on", "crop": args.crop, "box": args.box}
-    options |= {"smooth": args.smooth, "focal_length": args.focal_length}
-    done = live.run(model, args.camera, window, record, **options)
+    options = network_options(args)
+    done = live.run(model, args.camera, window, record, smooth=args.smooth, **options)
     print(f"camera {args.camera}: {done.frames} pictures in {done.seconds:.1f} s")
     if record is not None and done.frames:
         print(f"  {record}")

@@ -133,6 +133,13 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "that a hand is there (default: on)",
     )
     add(
+        "--presence_gate",
+        choices=("on", "off"),
+        default="on",
+        help="with --fit off. on: nothing touches and no skin gives way where the network says "
+        "that hand and face do not touch; off: as in the authors' demo (default: on)",
+    )
+    add(
         "--crop",
         choices=reconstruction.CROPS,
         default="auto",
@@ -188,6 +195,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if args.hand == "both" and args.fit == "off":
         parser.error("--hand both needs --fit on: the network alone answers for one hand")
+    if args.presence_gate == "off" and args.fit == "on":
+        parser.error("--presence_gate off needs --fit off: the fit measures what touches")
     if not 0 < args.max_megapixels < 1e6:
         parser.error(f"--max_megapixels must be positive, got {args.max_megapixels}")
     if args.focal_length is not None and not 0 < args.focal_length < 1e9:

@@ -47,6 +47,7 @@ def reconstruct(
     *,
     hand: str = "auto",
     fit: bool = True,
+    presence_gate: bool = True,
     crop: str = "auto",
     focal_length: float | None = None,
     box: Sequence[float] | None = None,
@@ -65,6 +66,7 @@ def reconstruct(
             searched longer, and less evidence is enough.
         fit: whether to fit the meshes to the detected landmarks. Without, the network answers
             alone: one hand for each face, whether it is there or not.
+        presence_gate: without the fit, see `gate_by_presence` of `infer`.
         crop: what the network sees: "auto" the person; "center" the central square of the photo;
             "full" the whole photo, padded.
         focal_length: of the photo, pixels; its diagonal by default, the view of a 43 mm lens on
@@ -126,7 +128,8 @@ def reconstruct(
             person = _fitted(model, models, view, seen, previous_people.find(previous, seen))
         else:
             bodies = model.hand_model, model.head_model
-            person = _network_alone(model, view, seen, "left" if hand == "left" else "right")
+            side_of_all = "left" if hand == "left" else "right"
+            person = _network_alone(model, view, seen, side_of_all, presence_gate)
         result.append(turn_person(person, -turns, upright.shape[:2], *bodies))
     return result
 
@@ -255,14 +258,15 @@ def side(hand: DetectedHand) -> str:
 
 
 def _network_alone(
-    model: inference.Model, view: View, person: DetectedPerson, otherwise: str
+    model: inference.Model, view: View, person: DetectedPerson, otherwise: str, gate: bool
 ) -> Person:
     """The network's answer; for the side `otherwise` where no hand was found."""
     which, detections = otherwise, None
     if person.hands:
         which = side(person.hands[0])
         detections = in_crop(person.face, person.hands[0], view.box)
-    prediction = inference.infer(model, view.pixels, detections, view.evidence, hand=which)
+    inputs = view.pixels, detections, view.evidence
+    prediction = inference.infer(model, *inputs, hand=which, gate_by_presence=gate)
     if which == "left":
         models = detector_points.prepare(model.hand_model, model.head_model)
         prediction = fit.own_head(models, prediction)

@@ -256,6 +256,7 @@ def test_a_wrong_setup_ends_in_one_line_before_any_work(tmp_path, weights, capsy
     [
         (("--hand", "three"), "invalid choice: 'three'"),
         (("--hand", "both", "--fit", "off"), "--hand both needs --fit on"),
+        (("--presence_gate", "off"), "--presence_gate off needs --fit off"),
         (("--fit", "maybe"), "invalid choice: 'maybe'"),
         (("--box", "1", "2", "0", "9"), "--box needs a width and a height"),
         (("--box", "1", "2", "nan", "9"), "--box needs a width and a height"),

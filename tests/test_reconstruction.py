@@ -1,8 +1,10 @@
 """From a photo to people, with known detections, and with the detectors on the shipped samples."""
 
 import dataclasses
+import functools
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from support import detected_person
@@ -411,6 +413,24 @@ def test_without_a_fit_the_pinhole_agrees_in_the_plane_through_the_origin(model,
     camera = found.crop_camera
     pixels = CropBox(*found.crop_box).to_photo(camera.scale * points[:, :2] + camera.transl)
     np.testing.assert_allclose(found.photo_camera.project(points), pixels, atol=PINHOLE)
+
+
+def test_the_presence_gate_can_be_left_open(model, photo, detections):
+    """As in the authors' demo: contacts where the network says that nothing touches."""
+    params = model.variables["params"]
+    output = {**params["presence"]["output"], "bias": jnp.full(1, -20.0)}
+    presence = {**params["presence"], "output": output}
+    nothing_touches = model.replace(
+        variables={**model.variables, "params": {**params, "presence": presence}}
+    )
+    run = functools.partial(
+        dice_jax.reconstruct, nothing_touches, photo, people=[detections], fit=False
+    )
+    (gated,), (open_gate,) = run(), run(presence_gate=False)
+    assert gated.hands[0].contact_presence < 1e-3
+    assert gated.head.contact_probs.max() == np.abs(gated.head.deformations).max() == 0
+    assert open_gate.head.contact_probs.min() > 0 and open_gate.head.deformations.any()
+    np.testing.assert_array_equal(open_gate.head.vertices, gated.head.vertices)
 
 
 def test_without_a_fit_nothing_is_prepared_for_one(model, photo, detections, monkeypatch):
