@@ -27,6 +27,7 @@ from dice_jax.datasets import prepared_records, registry
 from dice_jax.datasets.composites import Composites
 from dice_jax.datasets.detected_scenes import with_detections
 from dice_jax.datasets.in_the_wild import prepare
+from dice_jax.detection.people import find_people
 from dice_jax.io import atomic, images
 from dice_jax.person import Person
 from dice_jax.reconstruction import reconstruct
@@ -54,7 +55,8 @@ def main(argv: list[str] | None = None) -> None:
     photos = prepare.find_photos(args.images)
     parts = prepared_records.parts_folder(out, Composites.name)
     settings = {name: str(getattr(args, name)) for name in ("images", "count", "seed")}
-    prepared_records.check_settings(parts, settings | {"photographs": len(photos)})
+    settings["photographs"] = prepare.describe_photos(photos)
+    prepared_records.check_settings(parts, settings)
     paths = [parts / "train" / f"{number:05d}.msgpack" for number in range(len(photos))]
     hand, head = load_hand(), load_head()
     model, compositor = inference.load(), Compositor(hand, head, args.seed)
@@ -87,15 +89,16 @@ def _portrait(
         pixels = images.read_image(photo.path)
     except ValueError as error:
         return str(error)
-    people = reconstruct(model, pixels)
+    people = find_people(pixels)
+    if not people or people[0].face is None:
+        return "no face"
     if len(people) > 1:
         return "several people"
-    head_found = people[0].head if people else None
-    if head_found is None:
-        return "no face"
-    person = people[0]
-    if person.hands:
+    if people[0].hands:
         return "a hand is in view"
+    (person,) = reconstruct(model, pixels, people=people)
+    head_found = person.head
+    assert head_found is not None
     height = np.ptp(np.asarray(head_found.keypoints_2d)[:, 1])
     if head_found.residual > _MAX_RESIDUAL * height:
         return "the head does not fit"

@@ -90,7 +90,8 @@ def main(argv: list[str] | None = None, photos_per_part: int = _PHOTOS_PER_PART)
     parts = prepared_records.parts_folder(out, InTheWild.name)
     names = ("images", "layout", "hand", "face", "depth", "disparity")
     settings = {name: str(getattr(args, name)) for name in names}
-    prepared_records.check_settings(parts, settings | {"photographs": len(photos)})
+    settings["photographs"] = prepare.describe_photos(photos)
+    prepared_records.check_settings(parts, settings)
     groups = [
         range(start, min(start + photos_per_part, len(photos)))
         for start in range(0, len(photos), photos_per_part)

@@ -5,7 +5,7 @@ import dataclasses
 import cv2
 import numpy as np
 import pytest
-from support.detected_person import touching_person
+from support.detected_person import detections, touching_person
 
 from dice_jax.constants import CROP_SIZE
 from dice_jax.datasets import composites
@@ -19,13 +19,16 @@ from dice_jax.tools import prepare_composites
 PERSON = touching_person()
 ALONE = dataclasses.replace(PERSON, hands=())  # a head that fits
 BAD_FIT = dataclasses.replace(ALONE, head=dataclasses.replace(PERSON.head, residual=1e3))
-# What is reconstructed from a photo, by its brightness; and why it is left out.
+BOTH = detections()
+FACE, HAND = dataclasses.replace(BOTH, hands=()), dataclasses.replace(BOTH, face=None)
+# What is detected in a photo, by its brightness; and why it is left out.
 FOUND = {
     60: ([], "no face"),
-    90: ([ALONE], None),
-    120: ([PERSON], "a hand is in view"),
-    180: ([ALONE, ALONE], "several people"),
-    240: ([BAD_FIT], "the head does not fit"),
+    75: ([HAND], "no face"),
+    90: ([FACE], None),
+    120: ([BOTH], "a hand is in view"),
+    180: ([FACE, FACE], "several people"),
+    240: ([FACE], "the head does not fit"),
 }
 
 
@@ -57,12 +60,20 @@ class FakeCompositor(Compositor):
         return example, Rendering(black, black, flat, flat, flat > 0, flat > 0)
 
 
+def reconstruct(model, pixels, people):
+    """The heads; nothing else is worth a fit."""
+    brightness = round(pixels.mean())
+    assert brightness in (90, 240) and people == FOUND[brightness][0]
+    return [ALONE if brightness == 90 else BAD_FIT]
+
+
 @pytest.fixture
 def photos(tmp_path, monkeypatch):
     """A folder of photos, one of each kind, and a damaged one."""
     for name, value in (
         ("Compositor", FakeCompositor),
-        ("reconstruct", lambda model, pixels: FOUND[round(pixels.mean())][0]),
+        ("find_people", lambda pixels: FOUND[round(pixels.mean())][0]),
+        ("reconstruct", reconstruct),
     ):
         monkeypatch.setattr(prepare_composites, name, value)
     monkeypatch.setattr(prepare_composites.inference, "load", lambda: object.__new__(Model))
@@ -88,12 +99,26 @@ def test_photos_of_one_face_are_used_and_the_others_named(photos, tmp_path, caps
     source = composites.load_split(tmp_path, "train")
     samples = [schema.decode(source[i]) for i in range(len(source))]
     assert [int(sample["scene"]) for sample in samples] == [0, 1, 3]
-    assert {int(sample["subject"]) for sample in samples} == {prepare_composites._FIRST_PERSON + 1}
+    assert {int(sample["subject"]) for sample in samples} == {prepare_composites._FIRST_PERSON + 2}
     sheets = list((tmp_path / "composites_review").iterdir())
-    assert [sheet.name for sheet in sheets] == ["00001.jpg"]
+    assert [sheet.name for sheet in sheets] == ["00002.jpg"]
 
 
 def test_photos_of_which_none_can_be_used_are_one_clear_line(photos, tmp_path):
     (photos / "090.png").unlink()
     with pytest.raises(UserError, match="no sample of composites could be prepared"):
+        prepare(photos, tmp_path)
+
+
+def test_a_photo_that_was_replaced_is_no_part_of_a_build_that_goes_on(
+    photos, tmp_path, monkeypatch
+):
+    def interrupt(*args, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(prepare_composites.prepared_records, "build", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(photos, tmp_path)
+    cv2.imwrite(str(photos / "060.png"), np.full((310, 400, 3), 90))
+    with pytest.raises(UserError, match="photographs was 7"):
         prepare(photos, tmp_path)

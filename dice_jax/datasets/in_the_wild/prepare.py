@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import cv2
@@ -66,6 +67,12 @@ def find_photos(folder: str | Path) -> list[Photo]:
     if not paths:
         raise FileNotFoundError(f"no photos in {folder} (looked for {', '.join(images.SUFFIXES)})")
     return [Photo(path, path.relative_to(folder).with_suffix("").as_posix()) for path in paths]
+
+
+def describe_photos(photos: Sequence[Photo]) -> str:
+    """Their number, and a digest of names and sizes: another photo makes another text."""
+    listed = "\n".join(f"{photo.name} {photo.path.stat().st_size}" for photo in photos)
+    return f"{len(photos)} ({hashlib.sha256(listed.encode()).hexdigest()[:12]})"
 
 
 def make_example(photo: Photo, number: int, sources: Sources) -> Example | str:
